@@ -1,0 +1,30 @@
+/* base/buffer.c - growable bytes over a merle_buffer. SPDX-License-Identifier: Apache-2.0 */
+#include "base/buffer.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+/* Most documents fit into the first piece, so that a fresh buffer rarely grows twice. */
+#define CAPACITY_MIN ((size_t)256)
+
+merle_err mrl_buffer_grow(merle_buffer *buffer, size_t room) {
+    MRL_ASSERT(buffer->size <= buffer->capacity);
+    if (room > MRL_BUFFER_SIZE_MAX - buffer->size) return MERLE_NO_MEMORY;
+    size_t needed = buffer->size + room;
+    size_t capacity = buffer->capacity < CAPACITY_MIN ? CAPACITY_MIN : buffer->capacity;
+    while (capacity < needed) capacity *= 2;
+    uint8_t *data = realloc(buffer->data, capacity);
+    if (data == NULL) return MERLE_NO_MEMORY;
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return MERLE_OK;
+}
+
+void merle_buffer_free(merle_buffer *buffer) {
+    if (buffer == NULL) return;
+    free(buffer->data);
+    buffer->data = NULL;
+    buffer->size = 0;
+    buffer->capacity = 0;
+}

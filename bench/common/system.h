@@ -1,0 +1,78 @@
+/* bench/common/system.h - what a system must offer in order to be measured.
+ *
+ * What    one table of functions a system: merle, a peer, or a floor. A phase calls only these, so
+ *         that every system does the same work in the same order. A NULL function: the system
+ *         cannot do that, and the phases that need it are left out with a note.
+ * Owns    the system owns its store between open and close; one store a process.
+ * Threads open, close, settle: one thread, no others. All others: any thread, with what
+ *         thread_begin gave to that thread; writes from at most writer_max threads.
+ *
+ * A function that finds anything else than it may find (an error, a torn document) calls bench_die.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef BENCH_COMMON_SYSTEM_H
+#define BENCH_COMMON_SYSTEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/common/record.h"
+
+typedef enum bench_answer { BENCH_NO = 0, BENCH_YES = 1 } bench_answer;
+typedef enum bench_background {
+    BENCH_BACKGROUND_DEFAULT = 0,
+    BENCH_BACKGROUND_NONE = 1
+} bench_background;
+
+/* A part of the memory, as the system itself counts it. */
+typedef struct bench_part {
+    const char *name;
+    uint64_t bytes;
+} bench_part;
+
+typedef struct bench_system {
+    const char *name;
+    const char *about; /* one line for the record: version and how it is set up */
+    unsigned reader_max;
+    unsigned writer_max;
+    unsigned has_unique; /* 1: refuses a taken name or email */
+
+    void (*open)(uint32_t count, bench_background background);
+    void (*close)(void);
+    void *(*thread_begin)(void);
+    void (*thread_end)(void *thread);
+    void (*settle)(void); /* does all background work that is left */
+
+    /* BENCH_NO: refused, the key, name or email is taken. */
+    bench_answer (*insert)(void *thread, const bench_record *record);
+    /* BENCH_NO: there is none. The score is read from the document. */
+    bench_answer (*get)(void *thread, const char *key, uint64_t *out_score);
+    /* How many were found, and the sum of their scores. */
+    size_t (*get_many)(void *thread, const char (*keys)[BENCH_KEY_SIZE + 1], size_t key_count,
+                       uint64_t *out_score_sum);
+    bench_answer (*get_by_email)(void *thread, const char *email, uint64_t *out_score);
+    /* A whole new document under a key that is there. */
+    void (*update)(void *thread, const bench_record *record);
+    /* gold one higher, one change. */
+    void (*patch)(void *thread, const char *key);
+    /* The same for many keys in one commit. */
+    void (*patch_many)(void *thread, const char (*keys)[BENCH_KEY_SIZE + 1], size_t key_count);
+    bench_answer (*remove)(void *thread, const char *key);
+    /* For checking, outside of what is measured. */
+    uint64_t (*gold)(void *thread, const char *key);
+    uint64_t (*count)(void *thread);
+
+    /* Counted bytes by part; returns how many parts. */
+    size_t (*memory)(bench_part *out_parts, size_t part_max);
+    /* The most table entries that one insert copied. */
+    uint64_t (*entries_copied_max)(void);
+} bench_system;
+
+extern const bench_system bench_ck_hs;
+extern const bench_system bench_ck_hs_tag;
+extern const bench_system bench_merle;
+extern const bench_system bench_lmdb;
+extern const bench_system bench_sqlite;
+
+#endif

@@ -1,0 +1,73 @@
+/* database/background.c - the thread "merle-step": does what merle_step does, and sleeps when there is none.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/lock.h"
+#include "database/step.h"
+
+enum { PIECES_A_ROUND = 64 };
+#define IDLE_NS 20000000u /* how old what waits may get where nobody else reclaims it */
+#define BUSY_NS 1000000u  /* between rounds while something waits for a grace period */
+
+struct mrl_background {
+    pthread_t thread;
+    mrl_event wake;
+    _Atomic int stop;
+};
+
+static void round_of_work(merle_db *db, mrl_member *member) {
+    uint64_t now_ns = db->clock->monotonic_ns(db->clock->context);
+    for (int i = 0; i < PIECES_A_ROUND; i++)
+        if (mrl_step_piece(db, member, now_ns) == 0) break;
+    mrl_count(member, MRL_N_STEPS, 1);
+}
+
+static void *run(void *context) {
+    merle_db *db = context;
+    struct mrl_background *background = db->background;
+    mrl_member *member = mrl_member_join(db->domain);
+    while (!atomic_load_explicit(&background->stop, memory_order_acquire)) {
+        uint32_t seen = mrl_event_count(&background->wake);
+        if (atomic_load_explicit(&background->stop, memory_order_acquire)) break;
+        /* Without memory for a member of its own it tries again later; nothing depends on it. */
+        if (member == NULL) member = mrl_member_join(db->domain);
+        if (member != NULL) round_of_work(db, member);
+        int has_more = member != NULL && mrl_step_has_more(db, member);
+        (void)mrl_event_wait(&background->wake, seen, has_more ? BUSY_NS : IDLE_NS);
+    }
+    return NULL;
+}
+
+merle_err mrl_background_start(merle_db *db) {
+    sigset_t all, before;
+    struct mrl_background *background = calloc(1, sizeof *background);
+    if (background == NULL) return MERLE_NO_MEMORY;
+    mrl_event_init(&background->wake);
+    db->background = background;
+    /* The host's signals are the host's business: this thread takes none. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&background->thread, NULL, run, db);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
+        db->background = NULL;
+        free(background);
+        return MERLE_SYSTEM;
+    }
+    pthread_setname_np(background->thread, "merle-step");
+    return MERLE_OK;
+}
+
+void mrl_background_stop(merle_db *db) {
+    struct mrl_background *background = db->background;
+    if (background == NULL) return;
+    atomic_store_explicit(&background->stop, 1, memory_order_release);
+    mrl_event_signal(&background->wake);
+    pthread_join(background->thread, NULL);
+    db->background = NULL;
+    free(background);
+}

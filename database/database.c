@@ -1,0 +1,150 @@
+/* database/database.c - opening, wiring and closing.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "database/database.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "base/report.h"
+#include "database/step.h"
+
+#define MEBIBYTE ((uint64_t)1 << 20)
+#define RING_SIZE_DEFAULT (8 * MEBIBYTE)
+#define RING_SIZE_MIN ((uint64_t)64 << 10)
+#define RETIRED_DEFAULT (1024 * MEBIBYTE)
+#define COMMIT_SIZE_MIN (17 * MEBIBYTE)
+#define RESERVE_MIN MEBIBYTE
+
+mrl_store *mrl_db_store(merle_db *db) { return &db->store; }
+
+/* The caller's options, with every zero replaced by what it stands for. */
+static merle_err complete(const merle_options *given, merle_options *out) {
+    memset(out, 0, sizeof *out);
+    size_t size = given == NULL ? 0 : given->size == 0 ? sizeof *given : given->size;
+    /* A program built against an older header has a shorter struct: the rest stays zero. */
+    if (size > sizeof *out)
+        return mrl_report_fill(given->report, MERLE_INVALID,
+                               "the options are larger than this library knows: it is older");
+    if (size > 0) memcpy(out, given, size);
+    if ((unsigned)out->threads > MERLE_THREADS_BACKGROUND)
+        return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of threads");
+    if (out->threads == MERLE_THREADS_DEFAULT) out->threads = MERLE_THREADS_BACKGROUND;
+    if (out->ring_size == 0) out->ring_size = RING_SIZE_DEFAULT;
+    if (out->ring_size < RING_SIZE_MIN)
+        return mrl_report_fill(out->report, MERLE_INVALID, "options: ring_size is below 64 KiB");
+    if (out->retired_max == 0)
+        out->retired_max = out->memory_max != 0 ? out->memory_max / 4 : RETIRED_DEFAULT;
+    if (out->commit_size_max == 0)
+        out->commit_size_max =
+            out->ring_size / 2 > COMMIT_SIZE_MIN ? out->ring_size / 2 : COMMIT_SIZE_MIN;
+    return MERLE_OK;
+}
+
+static merle_err create_domain(merle_db *db, const merle_options *options) {
+    uint64_t reserve = options->memory_max / 32;
+    mrl_domain_options domain_options = {
+        .refusal = db->environment.refusal,
+        .bytes_max = options->memory_max,
+        .bytes_reserve = reserve < RESERVE_MIN ? RESERVE_MIN : reserve,
+        .leaving = mrl_store_leaving,
+        .leaving_context = &db->store,
+    };
+    return mrl_domain_create(&domain_options, &db->domain);
+}
+
+static void identify(merle_db *db) {
+    memcpy(db->database_id, db->environment.database_id, sizeof db->database_id);
+    if ((db->database_id[0] | db->database_id[1]) == 0) {
+        db->database_id[0] = mrl_random_seed();
+        db->database_id[1] = mrl_random_seed();
+    }
+    /* Without files every opening is a database of its own, in its first term. */
+    db->term = 1;
+}
+
+static merle_err wire(merle_db *db, const merle_options *options) {
+    merle_err err = create_domain(db, options);
+    if (err != MERLE_OK) return err;
+    err = mrl_log_create(db->domain, db->clock, options->ring_size, &db->log);
+    if (err != MERLE_OK) return err;
+    uint64_t seed = db->environment.hash_seed;
+    mrl_store_options store_options = {
+        .domain = db->domain,
+        .log = db->log,
+        .clock = db->clock,
+        .hash_seed = seed != 0 ? seed : mrl_random_seed(),
+        .retired_max = options->retired_max,
+        .commit_size_max = options->commit_size_max,
+        .db = db,
+    };
+    mrl_store_init(&db->store, &store_options);
+    if (options->threads == MERLE_THREADS_BACKGROUND) err = mrl_background_start(db);
+    return err;
+}
+
+merle_err mrl_db_open(const char *path, const merle_options *given,
+                      const mrl_environment *environment, merle_db **out_db) {
+    merle_options options;
+    *out_db = NULL;
+    merle_err err = complete(given, &options);
+    if (err != MERLE_OK) return err;
+    if (path != NULL)
+        return mrl_report_fill(options.report, MERLE_UNSUPPORTED,
+                               "files are not built yet: open with path NULL");
+    merle_db *db = calloc(1, sizeof *db);
+    if (db == NULL) return mrl_report_fill(options.report, MERLE_NO_MEMORY, NULL);
+    if (environment != NULL) db->environment = *environment;
+    db->clock = db->environment.clock != NULL ? db->environment.clock : &mrl_clock_system;
+    db->memory_max = options.memory_max;
+    db->log_fn = options.log;
+    db->log_context = options.log_context;
+    identify(db);
+    if ((err = wire(db, &options)) != MERLE_OK) {
+        mrl_member *member = db->domain == NULL ? NULL : mrl_member_join(db->domain);
+        if (db->log != NULL && member != NULL) mrl_log_destroy(db->log, member);
+        if (db->domain != NULL) mrl_domain_destroy(db->domain);
+        free(db);
+        return mrl_report_fill(options.report, err, "the database was not opened: %s",
+                               merle_err_text(err));
+    }
+    *out_db = db;
+    return MERLE_OK;
+}
+
+merle_err merle_open(const char *path, const merle_options *options, merle_db **out_db) {
+    return mrl_db_open(path, options, NULL, out_db);
+}
+
+static void add_open(void *context, mrl_member *member) {
+    *(uint64_t *)context += atomic_load_explicit(&member->sections_open, memory_order_acquire);
+}
+
+merle_err merle_close(merle_db *db) {
+    uint64_t open = 0;
+    if (db == NULL) return MERLE_OK;
+    if (mrl_domain_is_forked(db->domain)) return MERLE_FORKED;
+    mrl_member *member = mrl_member_join(db->domain);
+    if (member == NULL) return MERLE_NO_MEMORY;
+    /* The background thread has no section open between its pieces of work: stop it before we count. */
+    int had_background = db->background != NULL;
+    mrl_background_stop(db);
+    mrl_member_each(db->domain, add_open, &open);
+    open += atomic_load_explicit(&db->store.commits_open, memory_order_acquire);
+    open += atomic_load_explicit(&db->store.cursors_open, memory_order_acquire);
+    if (open != 0) {
+        merle_err err = had_background ? mrl_background_start(db) : MERLE_OK;
+        (void)err; /* without the thread the host's commits and steps still reclaim */
+        return mrl_store_fail(member, MERLE_BUSY, NULL, merle_bytes_of(NULL, 0),
+                              "%llu sections, commits or cursors are still open",
+                              (unsigned long long)open);
+    }
+    mrl_store_fini(&db->store, member);
+    mrl_log_destroy(db->log, member);
+    mrl_domain_destroy(db->domain);
+    free(db);
+    return MERLE_OK;
+}

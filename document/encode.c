@@ -1,0 +1,193 @@
+/* document/encode.c - values as bytes whose memcmp order is the order of the values.
+ *
+ * A number is written as the greatest double that is not above it, its bits turned so that they sort
+ * as the double does. From 2^53 to 2^64 doubles have gaps, in which integers lie: there two more
+ * bytes tell how far above the double the integer is (a double is 0 above itself). Whether they
+ * follow is told by the first eight, so that equal numbers have equal bytes and no number's bytes
+ * begin another's. SPDX-License-Identifier: Apache-2.0
+ */
+#include "document/encode.h"
+
+#include "document/scan.h"
+
+/* Never 00 or ff: inside an escaped string these two follow a 00 byte and mean something. */
+enum {
+    TAG_NIL = 0x10,
+    TAG_FALSE = 0x18,
+    TAG_TRUE = 0x19,
+    TAG_NUMBER = 0x20,
+    TAG_STR = 0x30,
+    TAG_BIN = 0x38,
+    TAG_TIME = 0x40
+};
+
+#define SIGN_BIT ((uint64_t)1 << 63)
+#define EXACT_MAX ((uint64_t)1 << 53)
+#define TWO_TO_53 9007199254740992.0
+#define TWO_TO_64 18446744073709551616.0
+
+/* A double, and how far above it the number lies. */
+typedef struct floored {
+    double number;
+    uint32_t above;
+} floored;
+
+static floored floor_unsigned(uint64_t number) {
+    floored result = {0, 0};
+    if (number >= EXACT_MAX) {
+        int shift = 64 - __builtin_clzll(number) - 53;
+        result.above = (uint32_t)(number & (((uint64_t)1 << shift) - 1));
+    }
+    result.number = (double)(number - result.above);
+    return result;
+}
+
+/* Below zero the floor is the double of the next greater magnitude. */
+static floored floor_signed(int64_t number) {
+    if (number >= 0) return floor_unsigned((uint64_t)number);
+    uint64_t magnitude = 0 - (uint64_t)number;
+    floored result = {0, 0};
+    if (magnitude > EXACT_MAX) {
+        int shift = 64 - __builtin_clzll(magnitude) - 53;
+        uint64_t gap = (uint64_t)1 << shift;
+        uint64_t low = magnitude & (gap - 1);
+        if (low != 0) {
+            result.above = (uint32_t)(gap - low);
+            magnitude += result.above;
+        }
+    }
+    result.number = -(double)magnitude;
+    return result;
+}
+
+static size_t encode_floored(floored from, uint8_t *out) {
+    uint64_t bits = 0;
+    double number = from.number;
+    out[0] = TAG_NUMBER;
+    if (number == number) {
+        number += 0.0; /* -0.0 becomes 0.0 */
+        memcpy(&bits, &number, sizeof(bits));
+        bits = bits & SIGN_BIT ? ~bits : bits | SIGN_BIT;
+    }
+    /* NaN keeps the bits 0, which no number has: -inf turned is above it. */
+    mrl_scan_put_u64(out + 1, bits);
+    double magnitude = number < 0 ? -number : number;
+    if (!(magnitude >= TWO_TO_53 && magnitude < TWO_TO_64)) return 9;
+    mrl_scan_put_u16(out + 9, (uint16_t)from.above);
+    return 11;
+}
+
+/* Integers that a double holds exactly are most of what there is. */
+static size_t encode_signed(int64_t number, uint8_t *out) {
+    if ((uint64_t)number + EXACT_MAX < 2 * EXACT_MAX) {
+        floored exact = {(double)number, 0};
+        return encode_floored(exact, out);
+    }
+    return encode_floored(floor_signed(number), out);
+}
+
+static size_t encode_time(int64_t seconds, uint32_t nanoseconds, uint8_t *out) {
+    out[0] = TAG_TIME;
+    mrl_scan_put_u64(out + 1, (uint64_t)seconds ^ SIGN_BIT);
+    mrl_scan_put_u32(out + 9, nanoseconds);
+    return MRL_ENCODE_SCALAR_SIZE_MAX;
+}
+
+static void complement(uint8_t *bytes, size_t size) {
+    size_t at = 0;
+    for (; at + 8 <= size; at += 8) {
+        uint64_t word;
+        memcpy(&word, bytes + at, 8);
+        word = ~word;
+        memcpy(bytes + at, &word, 8);
+    }
+    for (; at < size; at++) bytes[at] = (uint8_t)~bytes[at];
+}
+
+/* Copies the runs between zero bytes whole. */
+static merle_err encode_bytes(uint8_t tag, merle_bytes bytes, uint8_t *out, size_t out_max,
+                              size_t *out_size) {
+    const uint8_t *data = bytes.data;
+    size_t left = bytes.size, at = 1;
+    if (out_max < 3 || left > out_max - 3) return MERLE_TOO_BIG;
+    out[0] = tag;
+    while (left > 0) {
+        const uint8_t *zero = memchr(data, 0, left);
+        size_t run = zero == NULL ? left : (size_t)(zero - data);
+        size_t needed = run + (zero != NULL ? 2 : 0) + 2;
+        if (needed > out_max - at) return MERLE_TOO_BIG;
+        memcpy(out + at, data, run);
+        at += run;
+        data += run;
+        left -= run;
+        if (zero == NULL) break;
+        out[at++] = 0x00;
+        out[at++] = 0xff;
+        data++;
+        left--;
+    }
+    out[at++] = 0x00;
+    out[at++] = 0x00;
+    *out_size = at;
+    return MERLE_OK;
+}
+
+static merle_err encode_scalar(const merle_value *value, uint8_t *out, size_t *out_size) {
+    floored number = {0, 0};
+    switch (value->type) {
+    case MERLE_TYPE_NIL:
+        out[0] = TAG_NIL;
+        *out_size = 1;
+        return MERLE_OK;
+    case MERLE_TYPE_BOOL:
+        out[0] = value->number.i != 0 ? TAG_TRUE : TAG_FALSE;
+        *out_size = 1;
+        return MERLE_OK;
+    case MERLE_TYPE_INT: *out_size = encode_signed(value->number.i, out); return MERLE_OK;
+    case MERLE_TYPE_UINT:
+        *out_size = encode_floored(floor_unsigned(value->number.u), out);
+        return MERLE_OK;
+    case MERLE_TYPE_FLOAT:
+        number.number = value->number.f;
+        *out_size = encode_floored(number, out);
+        return MERLE_OK;
+    case MERLE_TYPE_TIME:
+        if (value->count > MRL_NANOSECONDS_MAX) return MERLE_INVALID;
+        *out_size = encode_time(value->number.i, value->count, out);
+        return MERLE_OK;
+    default: return MERLE_TYPE;
+    }
+}
+
+merle_err mrl_encode_value(const merle_value *value, int descending, uint8_t *out, size_t out_max,
+                           size_t *out_size) {
+    uint8_t scalar[MRL_ENCODE_SCALAR_SIZE_MAX];
+    merle_err err;
+    size_t size = 0;
+    *out_size = 0;
+    if (value->type == MERLE_TYPE_STR || value->type == MERLE_TYPE_BIN) {
+        uint8_t tag = value->type == MERLE_TYPE_STR ? TAG_STR : TAG_BIN;
+        err = encode_bytes(tag, value->bytes, out, out_max, &size);
+    } else {
+        err = encode_scalar(value, scalar, &size);
+        if (err == MERLE_OK && size > out_max) err = MERLE_TOO_BIG;
+        if (err == MERLE_OK) memcpy(out, scalar, size);
+    }
+    if (err != MERLE_OK) return err;
+    if (descending) complement(out, size);
+    *out_size = size;
+    return MERLE_OK;
+}
+
+merle_err mrl_encode_at(const uint8_t *value, const uint8_t *end, int descending, uint8_t *out,
+                        size_t out_max, size_t *out_size) {
+    merle_value read;
+    const uint8_t *first;
+    uint32_t count;
+    (void)end;
+    *out_size = 0;
+    /* Arrays and maps are refused before anybody walks over all of them. */
+    if (mrl_scan_container(value, &first, &count) != MERLE_TYPE_NONE) return MERLE_TYPE;
+    mrl_scan_value(value, &read);
+    return mrl_encode_value(&read, descending, out, out_max, out_size);
+}

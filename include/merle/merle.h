@@ -1,0 +1,424 @@
+/* merle/merle.h - the database: open, collections, commits, sections, changes, what goes on inside.
+ *
+ * A database holds named collections of documents in memory. Writers group operations into commits:
+ * one instant, one log record, all or nothing. Readers open a section: no lock, no copy, one
+ * instant, however long it lasts. Every thread may use the database; it registers by itself at its
+ * first call and leaves by itself when it ends. See examples/ and docs/architecture.md.
+ *
+ * Known traps. Pointers handed out in a section die with it. A section kept open keeps old versions
+ * in memory. A commit is a section too: end or cancel it in the thread that began it. Queries in a
+ * commit read the commit's instant: only what was read by key or unique value is checked when it
+ * ends. SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MERLE_MERLE_H
+#define MERLE_MERLE_H
+
+#include <merle/base.h>
+#include <merle/document.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct merle_db merle_db;
+typedef struct merle_collection merle_collection;
+typedef struct merle_commit merle_commit;
+typedef struct merle_changes merle_changes;
+
+/* ---- opening ---- */
+
+typedef enum merle_log_level {
+    MERLE_LOG_INFO = 1,
+    MERLE_LOG_WARNING = 2,
+    MERLE_LOG_ERROR = 3
+} merle_log_level;
+/* What an operator should know. Called from any thread of the database with no lock held; must not
+ * call merle. */
+typedef void merle_log_fn(void *context, merle_log_level level, const char *text);
+
+typedef enum merle_threads {
+    MERLE_THREADS_DEFAULT = 0,   /* yes */
+    MERLE_THREADS_NONE = 1,      /* none ever: the host calls merle_step */
+    MERLE_THREADS_BACKGROUND = 2 /* one thread named "merle-step" does what merle_step does */
+} merle_threads;
+
+/* Zero-fill; every zero is a good default. Set size to sizeof(merle_options) (0 counts as this
+ * version's). */
+typedef struct merle_options {
+    size_t size;
+    merle_threads threads;
+    uint32_t reserved;
+    uint64_t memory_max; /* bytes counted for documents, indexes, ring, retired; 0: no limit */
+    uint64_t
+        retired_max; /* bytes of old versions kept for open sections; 0: memory_max / 4, or 1 GiB */
+    uint64_t ring_size; /* bytes of the log ring; 0: 8 MiB, at least 64 KiB */
+    uint64_t
+        commit_size_max; /* bytes of one commit's record; 0: a half of ring_size but at least 17 MiB
+                            (a single commit may exceed the ring where no disk has to read it) */
+    merle_log_fn *log;   /* may be NULL */
+    void *log_context;
+    merle_report *report; /* filled if opening fails; may be NULL */
+} merle_options;
+
+/* Opens a database. path NULL: in memory only. options may be NULL. Threads: any.
+ * Errors: MERLE_NO_MEMORY, MERLE_INVALID, MERLE_SYSTEM, MERLE_UNSUPPORTED (a path: files are not
+ * built yet). */
+MERLE_API MERLE_MUST_USE merle_err merle_open(const char *path, const merle_options *options,
+                                              merle_db **out_db);
+/* Closes it and frees everything. Errors: MERLE_BUSY while sections, commits or change cursors are
+ * open (it stays open; merle_stats lists them). Threads: setup, may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_close(merle_db *db);
+
+/* From now on failing calls of this thread on this database also fill report (NULL: no more). The
+ * report belongs to the caller and is held until it is replaced or the thread ends. */
+MERLE_API void merle_report_to(merle_db *db, merle_report *report);
+
+/* Does background work for at most budget_ns (0: one bounded piece of each kind): reclaiming old
+ * versions, freeing what truncate and drop left, shrinking tables. now_ns is the host's monotonic
+ * clock, 0: merle asks its own. Returns MERLE_OK if nothing is left to do now, MERLE_BUSY if there
+ * is more. Threads: any. */
+MERLE_API merle_err merle_step(merle_db *db, uint64_t now_ns, uint64_t budget_ns);
+
+/* ---- collections ---- */
+
+typedef enum merle_index_kind {
+    MERLE_UNIQUE = 1,  /* at most one document has a value */
+    MERLE_ORDERED = 2, /* ranges; MERLE_UNSUPPORTED for now */
+    MERLE_TAGS = 3     /* sets; MERLE_UNSUPPORTED for now */
+} merle_index_kind;
+
+typedef struct merle_index {
+    const char *name;
+    merle_index_kind kind;
+    const char *on; /* paths, separated by commas; "-path" descending. A document that lacks one is
+                       not in it */
+} merle_index;
+
+typedef struct merle_rule {
+    const char *path;
+    merle_type type;     /* MERLE_TYPE_NONE: any. INT allows UINT; FLOAT allows both */
+    int required;        /* 1: must be there */
+    uint32_t length_max; /* bytes of a string or binary, elements of an array or map; 0: no limit */
+} merle_rule;
+
+typedef struct merle_schema {
+    size_t size;                /* sizeof(merle_schema) or 0 */
+    uint32_t version;           /* at least 1 */
+    uint32_t memory_only;       /* 1: never written to disk */
+    const merle_index *indexes; /* ends with {0}; NULL: none */
+    const merle_rule *rules;    /* ends with {0}; NULL: none */
+} merle_schema;
+
+/* Opens a collection, makes it if there is none. schema NULL: whatever it is (a new one: no
+ * indexes, version 1). The handle stays valid until the database closes, also after a drop (then
+ * calls say MERLE_GONE). Errors: MERLE_DIFFERS (report: what), MERLE_INVALID, MERLE_UNSUPPORTED,
+ * MERLE_NO_MEMORY. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_collection_open(merle_db *db, const char *name,
+                                                         const merle_schema *schema,
+                                                         merle_collection **out_collection);
+/* The handle of one that exists. Errors: MERLE_NOT_FOUND. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_collection_find(merle_db *db, const char *name,
+                                                         merle_collection **out_collection);
+/* Calls fn for each collection that exists, until it returns non-zero. fn may call merle. Threads:
+ * any. */
+typedef int merle_collection_fn(void *context, merle_collection *collection);
+MERLE_API MERLE_MUST_USE merle_err merle_collection_each(merle_db *db, merle_collection_fn *fn,
+                                                         void *context);
+MERLE_API const char *merle_collection_name(const merle_collection *collection);
+MERLE_API uint32_t merle_collection_id(const merle_collection *collection);
+/* Its schema as JSON. Errors: MERLE_GONE, MERLE_NO_MEMORY. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_collection_describe(merle_collection *collection,
+                                                             merle_buffer *out_json);
+/* Removes all documents, or the collection, in one instant and one log record; sections opened
+ * before still see everything. Memory comes back step by step. Errors: MERLE_GONE, MERLE_NO_MEMORY.
+ * Threads: any, may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_collection_truncate(merle_collection *collection,
+                                                             uint64_t *out_seq);
+MERLE_API MERLE_MUST_USE merle_err merle_collection_drop(merle_collection *collection,
+                                                         uint64_t *out_seq);
+/* A number that this collection never gave before and never gives again; gaps are allowed. Threads:
+ * any. */
+MERLE_API MERLE_MUST_USE merle_err merle_collection_next_id(merle_collection *collection,
+                                                            uint64_t *out_id);
+
+/* ---- sections: reading ---- */
+
+/* Lives where the caller puts it, usually the stack; its insides are merle's. */
+typedef struct merle_section {
+    uint64_t internal[12];
+} merle_section;
+
+/* Begins a section: what was committed when it began, and nothing else, is seen until it ends. May
+ * nest and overlap. Ends in its own thread; MERLE_WRONG_THREAD otherwise. Errors: MERLE_NO_MEMORY
+ * (a thread's first call), MERLE_FORKED. Threads: any; never waits. */
+MERLE_API merle_err merle_section_begin(merle_db *db, merle_section *out_section);
+MERLE_API merle_err merle_section_end(merle_section *section);
+/* The last commit that the section sees. */
+MERLE_API uint64_t merle_section_seq(const merle_section *section);
+
+/* The document under key. Errors: MERLE_NOT_FOUND, MERLE_GONE, MERLE_INVALID. Threads: read
+ * section. */
+MERLE_API merle_err merle_get(merle_section *section, merle_collection *collection, merle_bytes key,
+                              merle_doc *out_doc);
+/* MERLE_OK if there is one, else MERLE_NOT_FOUND. */
+MERLE_API merle_err merle_exists(merle_section *section, merle_collection *collection,
+                                 merle_bytes key);
+/* Many at once, faster than one by one: out_docs[i] has data NULL where keys[i] has none. out_found
+ * may be NULL. */
+MERLE_API merle_err merle_get_many(merle_section *section, merle_collection *collection,
+                                   const merle_bytes *keys, size_t key_count, merle_doc *out_docs,
+                                   size_t *out_found);
+/* The document that has the unique value: one value for each field of the index, in order.
+ *     merle_get_by(&s, players, "email", &d, merle_value_str("a@b.c"))
+ * Errors: MERLE_NOT_FOUND, MERLE_INVALID (no such index, wrong number of values), MERLE_GONE. */
+MERLE_API merle_err merle_get_unique(merle_section *section, merle_collection *collection,
+                                     const char *index, const merle_value *values,
+                                     size_t value_count, merle_doc *out_doc);
+#ifndef __cplusplus
+#define merle_get_by(section, collection, index, out_doc, ...)                       \
+    merle_get_unique(section, collection, index, (const merle_value[]){__VA_ARGS__}, \
+                     sizeof((const merle_value[]){__VA_ARGS__}) / sizeof(merle_value), out_doc)
+#endif
+/* The key of a document that merle gave; valid as long as the document. {NULL, 0} for the caller's
+ * own. */
+MERLE_API merle_bytes merle_doc_key(merle_doc doc);
+/* How many documents there are, exactly, at the section's instant: costs a walk over the changes
+ * that came since. */
+MERLE_API merle_err merle_count(merle_section *section, merle_collection *collection,
+                                uint64_t *out_count);
+/* How many there are about now, at the cost of a few loads. */
+MERLE_API uint64_t merle_count_estimate(merle_collection *collection);
+
+/* Iteration in slot order. Zero-fill the cursor; each call gives the next documents, each at most
+ * once. Errors: MERLE_NOT_FOUND at the end. */
+typedef struct merle_scan {
+    uint64_t position;
+} merle_scan;
+MERLE_API merle_err merle_scan_next(merle_section *section, merle_collection *collection,
+                                    merle_scan *scan, merle_doc *out_docs, size_t doc_max,
+                                    size_t *out_count);
+
+/* ---- commits: writing ---- */
+
+/* Begins a commit; merle_end or merle_cancel consumes it, in the same thread. Errors:
+ * MERLE_NO_MEMORY, MERLE_READ_ONLY, MERLE_FORKED. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_begin(merle_db *db, merle_commit **out_commit);
+/* The application's own bytes for the log record (who caused it); at most MERLE_ORIGIN_SIZE_MAX. */
+MERLE_API MERLE_MUST_USE merle_err merle_commit_origin(merle_commit *commit, merle_bytes bytes);
+/* Waits for room in the log ring instead of answering MERLE_BUSY. */
+typedef enum merle_patience { MERLE_REFUSE = 0, MERLE_WAIT = 1 } merle_patience;
+MERLE_API void merle_commit_patience(merle_commit *commit, merle_patience patience);
+
+/* Operations. All borrow their arguments. What they can tell at once they tell at once (and then
+ * are not part of the commit, which goes on); what depends on others is told by merle_end, which
+ * then applies nothing. Several operations on one key count one after the other and become one
+ * version. Errors at once: MERLE_INVALID (key), MERLE_BAD_DOCUMENT, MERLE_TOO_BIG, MERLE_RULE,
+ * MERLE_NO_MEMORY, MERLE_GONE, MERLE_WRONG_THREAD. Threads: owner only. */
+MERLE_API merle_err merle_put(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                              merle_bytes doc);
+MERLE_API merle_err merle_insert(merle_commit *commit, merle_collection *collection,
+                                 merle_bytes key,
+                                 merle_bytes doc); /* end: MERLE_EXISTS if the key is there */
+MERLE_API merle_err merle_replace(merle_commit *commit, merle_collection *collection,
+                                  merle_bytes key,
+                                  merle_bytes doc); /* end: MERLE_NOT_FOUND if it is not */
+MERLE_API merle_err merle_remove(merle_commit *commit, merle_collection *collection,
+                                 merle_bytes key); /* end: MERLE_NOT_FOUND */
+MERLE_API merle_err merle_patch_ops(merle_commit *commit, merle_collection *collection,
+                                    merle_bytes key, const merle_op *ops,
+                                    size_t op_count); /* end: MERLE_NOT_FOUND, MERLE_TYPE,
+               MERLE_OVERFLOW, MERLE_RULE, MERLE_TOO_BIG */
+#ifndef __cplusplus
+#define merle_patch(commit, collection, key, ...)                             \
+    merle_patch_ops(commit, collection, key, (const merle_op[]){__VA_ARGS__}, \
+                    sizeof((const merle_op[]){__VA_ARGS__}) / sizeof(merle_op))
+#endif
+/* A merge function makes the new document from the one there (NULL: none). It may run several
+ * times, is pure, never calls merle but the document functions. MERLE_OK: what it built is put.
+ * MERLE_NOT_FOUND: the document is removed (none there: nothing happens). Any other error is the
+ * commit's. */
+typedef merle_err merle_merge_fn(void *context, const merle_doc *current, merle_builder *builder,
+                                 merle_bytes *out_document);
+MERLE_API merle_err merle_merge(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                                merle_merge_fn *fn, void *context);
+/* Compare and set: the commit ends with MERLE_CONFLICT unless the document under key is the version
+ * seq (0: there is none). */
+MERLE_API merle_err merle_expect(merle_commit *commit, merle_collection *collection,
+                                 merle_bytes key, uint64_t seq);
+
+/* Reading inside a commit: the commit's instant with its own writes on top. What is found, or not
+ * found, by key or unique value is checked at the end: MERLE_CONFLICT if it changed meanwhile. */
+MERLE_API merle_err merle_commit_get(merle_commit *commit, merle_collection *collection,
+                                     merle_bytes key, merle_doc *out_doc);
+MERLE_API merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collection,
+                                            const char *index, const merle_value *values,
+                                            size_t value_count, merle_doc *out_doc);
+/* The section inside the commit, for reads that are not checked and do not see its own writes. */
+MERLE_API merle_section *merle_commit_section(merle_commit *commit);
+
+/* Ends the commit. out_seq may be NULL; a commit without effect gets the seq that it saw. Errors:
+ * those of its operations, MERLE_EXISTS, MERLE_CONFLICT, MERLE_BUSY, MERLE_NO_MEMORY,
+ * MERLE_TOO_BIG, MERLE_READ_ONLY: then nothing of it is left. Threads: owner only. */
+MERLE_API merle_err merle_end(merle_commit *commit, uint64_t *out_seq);
+MERLE_API void merle_cancel(merle_commit *commit);
+
+/* Runs fn in a commit and ends it, again as long as that gives MERLE_CONFLICT, at most `tries`
+ * times (0: 100). fn returns MERLE_OK to end, MERLE_AGAIN to begin anew, anything else to cancel
+ * with it. */
+typedef merle_err merle_commit_fn(void *context, merle_commit *commit);
+MERLE_API MERLE_MUST_USE merle_err merle_run(merle_db *db, merle_commit_fn *fn, void *context,
+                                             uint32_t tries, uint64_t *out_seq);
+
+/* ---- one call, one commit ---- out_seq and out_doc may be NULL. Errors: as merle_end. Threads:
+ * any. */
+MERLE_API merle_err merle_one_put(merle_collection *collection, merle_bytes key, merle_bytes doc,
+                                  uint64_t *out_seq);
+MERLE_API merle_err merle_one_insert(merle_collection *collection, merle_bytes key, merle_bytes doc,
+                                     uint64_t *out_seq);
+MERLE_API merle_err merle_one_replace(merle_collection *collection, merle_bytes key,
+                                      merle_bytes doc, uint64_t *out_seq);
+MERLE_API merle_err merle_one_remove(merle_collection *collection, merle_bytes key,
+                                     uint64_t *out_seq);
+/* A copy of the document, in the caller's buffer. */
+MERLE_API merle_err merle_one_get(merle_collection *collection, merle_bytes key,
+                                  merle_buffer *out_doc, uint64_t *out_seq);
+/* Patches, and copies the new document. */
+MERLE_API merle_err merle_one_patch_ops(merle_collection *collection, merle_bytes key,
+                                        const merle_op *ops, size_t op_count, merle_buffer *out_doc,
+                                        uint64_t *out_seq);
+#ifndef __cplusplus
+#define merle_one_patch(collection, key, out_doc, out_seq, ...)                              \
+    merle_one_patch_ops(collection, key, (const merle_op[]){__VA_ARGS__},                    \
+                        sizeof((const merle_op[]){__VA_ARGS__}) / sizeof(merle_op), out_doc, \
+                        out_seq)
+#endif
+/* Puts, and copies what was there before (size 0 and MERLE_OK if nothing was). */
+MERLE_API merle_err merle_one_swap(merle_collection *collection, merle_bytes key, merle_bytes doc,
+                                   merle_buffer *out_old, uint64_t *out_seq);
+/* Adds delta to the integer at path, making document and field if missing, and gives the new
+ * number. */
+MERLE_API merle_err merle_one_count(merle_collection *collection, merle_bytes key, const char *path,
+                                    int64_t delta, int64_t *out_number);
+
+/* ---- changes: the log, read in order ---- */
+
+typedef enum merle_change_kind {
+    MERLE_CHANGE_PUT = 1,   /* after: the whole document */
+    MERLE_CHANGE_PATCH = 2, /* effect: what was set and unset; after too if it was asked for */
+    MERLE_CHANGE_REMOVE = 3,
+    MERLE_CHANGE_DEFINE =
+        4, /* a collection was made or its schema changed; effect: the definition */
+    MERLE_CHANGE_TRUNCATE = 5,
+    MERLE_CHANGE_DROP = 6,
+    MERLE_CHANGE_SEQUENCE = 7 /* ids up to a number were set aside */
+} merle_change_kind;
+
+typedef enum merle_origin {
+    MERLE_ORIGIN_APPLICATION = 0,
+    MERLE_ORIGIN_EXPIRY = 1,
+    MERLE_ORIGIN_MIGRATION = 2
+} merle_origin;
+
+/* One change; everything it points to is valid until the cursor's next call. */
+typedef struct merle_change {
+    uint64_t seq;
+    int64_t time_ns; /* wall clock, nanoseconds since 1970; never runs backwards */
+    merle_change_kind kind;
+    merle_origin origin;
+    merle_bytes origin_bytes; /* the application's own */
+    uint32_t collection_id;
+    uint32_t slot;
+    uint32_t position; /* this change in its commit, from 0 */
+    uint32_t count;    /* how many the commit has */
+    merle_bytes key;
+    merle_bytes effect; /* msgpack, see docs/format.md */
+    merle_doc after;    /* data NULL: none, or not asked for */
+    merle_doc before;   /* only where the cursor asked for it */
+    int64_t expires_ns; /* 0: never */
+} merle_change;
+
+typedef struct merle_changes_options {
+    size_t size;
+    uint64_t after_seq; /* begin with the commit after this one; UINT64_MAX: with the next one */
+    merle_collection *collection; /* NULL: all */
+    uint32_t want_after;          /* 1: whole documents also for patches */
+    uint32_t want_before;         /* 1: and what was there before */
+} merle_changes_options;
+
+/* Opens a cursor over the log. Commits made before the first cursor with want_after (or
+ * want_before) was opened do not have these documents. Errors: MERLE_NO_MEMORY. Threads: any; the
+ * cursor: owner only. */
+MERLE_API MERLE_MUST_USE merle_err merle_changes_open(merle_db *db,
+                                                      const merle_changes_options *options,
+                                                      merle_changes **out_changes);
+/* Gives the next changes, whole commits where they fit into change_max, in order. *out_count 0:
+ * nothing new. Errors: MERLE_GAP: what follows was overwritten before it was read;
+ * merle_changes_gap tells which, and the next call goes on behind it. */
+MERLE_API MERLE_MUST_USE merle_err merle_changes_next(merle_changes *changes,
+                                                      merle_change *out_changes, size_t change_max,
+                                                      size_t *out_count);
+MERLE_API void merle_changes_gap(const merle_changes *changes, uint64_t *out_first_seq,
+                                 uint64_t *out_last_seq);
+/* The last commit of which everything was given. */
+MERLE_API uint64_t merle_changes_position(const merle_changes *changes);
+MERLE_API void merle_changes_close(merle_changes *changes);
+
+/* ---- inside view ---- */
+
+typedef struct merle_stats_db {
+    size_t size; /* sizeof(merle_stats_db) or 0, set by the caller */
+    uint64_t seq;
+    uint64_t term;
+    uint64_t database_id[2];
+    uint64_t collections;
+    uint64_t documents;
+    uint64_t bytes_total, bytes_documents, bytes_tables, bytes_log, bytes_retired, bytes_other,
+        bytes_max;
+    uint64_t ring_bytes, ring_size, ring_first_seq;
+    uint64_t threads, sections_open, commits_open, cursors_open;
+    uint64_t section_oldest_age_ns, section_oldest_seq,
+        section_oldest_thread;   /* thread: kernel id */
+    uint64_t sections_abandoned; /* ended for a thread that ended inside them */
+    uint64_t commits, commits_refused, conflicts, retries, operations;
+    uint64_t gets, gets_missed, gets_unique, scans;
+    uint64_t versions_retired, versions_freed, versions_waiting;
+    uint64_t tables_split, tables_merged, tables_rebuilt, entries_copied,
+        entries_copied_max; /* by one insert */
+    uint64_t steps, step_longest_ns;
+} merle_stats_db;
+typedef struct merle_stats_collection {
+    size_t size;
+    uint64_t documents, slots, bytes, key_entries, key_tables, puts, patches, removes;
+    uint64_t page_count;
+} merle_stats_collection;
+typedef struct merle_stats_index {
+    size_t size;
+    merle_index_kind kind;
+    uint32_t reserved;
+    uint64_t entries, tables, bytes, ready_seq, refused;
+} merle_stats_index;
+
+/* Cheap enough to call every second. Threads: any. */
+MERLE_API merle_err merle_stats(merle_db *db, merle_stats_db *out_stats);
+MERLE_API merle_err merle_collection_stats(merle_collection *collection,
+                                           merle_stats_collection *out_stats);
+MERLE_API merle_err merle_index_stats(merle_collection *collection, const char *index,
+                                      merle_stats_index *out_stats);
+/* The open sections, oldest first, at most section_max. */
+typedef struct merle_section_info {
+    uint64_t thread; /* kernel id */
+    uint64_t seq;
+    uint64_t age_ns; /* as seen by steps: at least this old */
+    uint32_t in_commit;
+    uint32_t reserved;
+} merle_section_info;
+MERLE_API merle_err merle_sections(merle_db *db, merle_section_info *out_sections,
+                                   size_t section_max, size_t *out_count);
+/* Walks over everything and compares: MERLE_CORRUPT with a report in words at the first broken
+ * invariant. Stops writers while it looks at one shard, never longer. Threads: any, may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_check(merle_db *db, merle_report *report);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

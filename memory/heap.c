@@ -1,0 +1,267 @@
+/* memory/heap.c - a jemalloc arena for each domain, a cache for each member, and their counts.
+ *
+ * Every call names arena and cache. The automatic cache of a thread is never used: it would keep
+ * memory of our arena after the arena is gone, and hand us memory of others.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "memory/memory_private.h"
+
+/* ---- where memory comes from ---- */
+
+#if MRL_HEAP_IS_PLAIN
+
+/* Stands before each object. 32 bytes, so that the object is aligned as malloc aligns. */
+typedef struct mrl_heap_object {
+    struct mrl_heap_object *next;
+    struct mrl_heap_object *before;
+    size_t size;
+    size_t reserved;
+} mrl_heap_object;
+
+static merle_err arena_init(mrl_heap *heap) {
+    mrl_lock_init(&heap->object_lock);
+    heap->objects = NULL;
+    return MERLE_OK;
+}
+
+static void arena_fini(mrl_heap *heap) {
+    while (heap->objects != NULL) {
+        mrl_heap_object *object = heap->objects;
+        heap->objects = object->next;
+        free(object);
+    }
+}
+
+static void *arena_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
+    (void)cache;
+    if (size > SIZE_MAX - sizeof(mrl_heap_object)) return NULL;
+    mrl_heap_object *object = malloc(sizeof *object + size);
+    if (object == NULL) return NULL;
+    object->size = size;
+    object->before = NULL;
+    mrl_lock_take(&heap->object_lock);
+    object->next = heap->objects;
+    if (heap->objects != NULL) heap->objects->before = object;
+    heap->objects = object;
+    mrl_lock_drop(&heap->object_lock);
+    return object + 1;
+}
+
+static void arena_give(mrl_heap *heap, mrl_cache *cache, void *memory, size_t size) {
+    (void)cache;
+    mrl_heap_object *object = (mrl_heap_object *)memory - 1;
+    MRL_ASSERT(object->size == size);
+    mrl_lock_take(&heap->object_lock);
+    if (object->before != NULL)
+        object->before->next = object->next;
+    else
+        heap->objects = object->next;
+    if (object->next != NULL) object->next->before = object->before;
+    mrl_lock_drop(&heap->object_lock);
+    free(object);
+}
+
+void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache) {
+    (void)heap;
+    (void)own_cache;
+}
+
+static void tcache_init(mrl_cache *cache, const mrl_heap *heap) {
+    (void)heap;
+    cache->has_tcache = 0;
+}
+
+static void tcache_fini(mrl_cache *cache) {
+    (void)cache;
+}
+
+#else
+
+#include <jemalloc/jemalloc.h>
+
+static int arena_control(unsigned arena, const char *verb) {
+    char name[48];
+    (void)snprintf(name, sizeof name, "arena.%u.%s", arena, verb);
+    return mallctl(name, NULL, NULL, NULL, 0);
+}
+
+static merle_err arena_init(mrl_heap *heap) {
+    size_t size = sizeof heap->arena;
+    int result = mallctl("arenas.create", &heap->arena, &size, NULL, 0);
+    return result == 0 ? MERLE_OK : MERLE_NO_MEMORY;
+}
+
+static void arena_fini(mrl_heap *heap) {
+    int result = arena_control(heap->arena, "destroy");
+    MRL_ASSERT(result == 0);
+}
+
+static void *arena_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
+    (void)heap;
+    return mallocx(size, cache->flags);
+}
+
+static void arena_give(mrl_heap *heap, mrl_cache *cache, void *memory, size_t size) {
+    (void)heap;
+    sdallocx(memory, size, cache->flags);
+}
+
+void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache) {
+    if (own_cache != NULL && own_cache->has_tcache)
+        (void)mallctl("tcache.flush", NULL, NULL, &own_cache->tcache, sizeof own_cache->tcache);
+    (void)arena_control(heap->arena, "purge");
+}
+
+static void tcache_init(mrl_cache *cache, const mrl_heap *heap) {
+    size_t size = sizeof cache->tcache;
+    /* jemalloc has some four thousand explicit caches; whoever comes later does without. */
+    cache->has_tcache = mallctl("tcache.create", &cache->tcache, &size, NULL, 0) == 0;
+    cache->flags = (int)MALLOCX_ARENA(heap->arena);
+    cache->flags |= cache->has_tcache ? (int)MALLOCX_TCACHE(cache->tcache) : MALLOCX_TCACHE_NONE;
+}
+
+static void tcache_fini(mrl_cache *cache) {
+    if (cache->has_tcache)
+        (void)mallctl("tcache.destroy", NULL, NULL, &cache->tcache, sizeof cache->tcache);
+    cache->has_tcache = 0;
+}
+
+#endif
+
+/* ---- counts and limits ---- */
+
+size_t mrl_size_round(size_t size) {
+    if (size <= 128) return (size + 15) & ~(size_t)15;
+    if (size > SIZE_MAX / 4) return size;
+    size_t step = (size_t)1 << (61 - __builtin_clzll((unsigned long long)size - 1));
+    return (size + step - 1) & ~(step - 1);
+}
+
+static int64_t limit_of(uint64_t bytes) {
+    return bytes > (uint64_t)INT64_MAX ? INT64_MAX : (int64_t)bytes;
+}
+
+merle_err mrl_heap_init(mrl_heap *heap, const mrl_domain_options *options) {
+    heap->refusal = options->refusal;
+    heap->bytes_max = INT64_MAX;
+    heap->bytes_urgent_max = INT64_MAX;
+    if (options->bytes_max != 0) {
+        uint64_t urgent = options->bytes_max + options->bytes_reserve;
+        if (urgent < options->bytes_max) urgent = UINT64_MAX;
+        heap->bytes_max = limit_of(options->bytes_max);
+        heap->bytes_urgent_max = limit_of(urgent);
+    }
+    for (int i = 0; i < MRL_PURPOSE_COUNT; i++) atomic_init(&heap->bytes[i], 0);
+    atomic_init(&heap->bytes_total, 0);
+    return arena_init(heap);
+}
+
+void mrl_heap_fini(mrl_heap *heap) {
+    arena_fini(heap);
+}
+
+int mrl_heap_refuses(const mrl_heap *heap, size_t size) {
+    const mrl_refusal *refusal = heap->refusal;
+    return refusal != NULL && refusal->refuses(refusal->context, size);
+}
+
+void mrl_cache_init(mrl_cache *cache, const mrl_heap *heap) {
+    for (int i = 0; i < MRL_PURPOSE_COUNT; i++) atomic_init(&cache->bytes[i], 0);
+    tcache_init(cache, heap);
+}
+
+static void hand_in(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose) {
+    int64_t bytes = atomic_load_explicit(&cache->bytes[purpose], memory_order_relaxed);
+    atomic_store_explicit(&cache->bytes[purpose], 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&heap->bytes[purpose], bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&heap->bytes_total, bytes, memory_order_relaxed);
+}
+
+void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap) {
+    for (int i = 0; i < MRL_PURPOSE_COUNT; i++) hand_in(cache, heap, (mrl_purpose)i);
+    tcache_fini(cache);
+}
+
+static void count_bytes(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose, int64_t bytes) {
+    _Atomic int64_t *own = &cache->bytes[purpose];
+    int64_t now = atomic_load_explicit(own, memory_order_relaxed) + bytes;
+    atomic_store_explicit(own, now, memory_order_relaxed);
+    if (now >= MRL_COUNT_SLACK_BYTES || now <= -MRL_COUNT_SLACK_BYTES)
+        hand_in(cache, heap, purpose);
+}
+
+/* The members' slack of one purpose, under member_lock. */
+static int64_t slack_of(const mrl_domain *domain, mrl_purpose purpose) {
+    int64_t bytes = 0;
+    for (const mrl_member *m = domain->members; m != NULL; m = m->private_part->next_in_domain)
+        bytes += atomic_load_explicit(&m->private_part->cache.bytes[purpose], memory_order_relaxed);
+    return bytes;
+}
+
+uint64_t mrl_domain_bytes(mrl_domain *domain, mrl_purpose purpose) {
+    mrl_lock_take(&domain->member_lock);
+    int64_t bytes = slack_of(domain, purpose) +
+                    atomic_load_explicit(&domain->heap.bytes[purpose], memory_order_relaxed);
+    mrl_lock_drop(&domain->member_lock);
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+static int64_t bytes_exact(mrl_domain *domain) {
+    mrl_lock_take(&domain->member_lock);
+    int64_t bytes = atomic_load_explicit(&domain->heap.bytes_total, memory_order_relaxed);
+    for (int i = 0; i < MRL_PURPOSE_COUNT; i++) bytes += slack_of(domain, (mrl_purpose)i);
+    mrl_lock_drop(&domain->member_lock);
+    return bytes;
+}
+
+uint64_t mrl_domain_bytes_total(mrl_domain *domain) {
+    int64_t bytes = bytes_exact(domain);
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+/* One load while we are well below the limit; near it, the exact sum. */
+static int has_room(mrl_domain *domain, size_t rounded, int64_t limit) {
+    if (limit == INT64_MAX) return 1;
+    if (rounded > (uint64_t)limit) return 0;
+    int64_t below = limit - (int64_t)rounded;
+    int64_t total = atomic_load_explicit(&domain->heap.bytes_total, memory_order_relaxed);
+    if (total + MRL_COUNT_SLACK_BYTES * MRL_PURPOSE_COUNT <= below) return 1;
+    return bytes_exact(domain) <= below;
+}
+
+static void *alloc_within(mrl_member *member, mrl_purpose purpose, size_t size, int64_t limit) {
+    struct mrl_member_private *own = member->private_part;
+    mrl_domain *domain = member->domain;
+    MRL_DEBUG_ASSERT(own->self == mrl_self_get());
+    MRL_ASSERT(size > 0);
+    if (mrl_heap_refuses(&domain->heap, size)) return NULL;
+    size_t rounded = mrl_size_round(size);
+    if (!has_room(domain, rounded, limit)) return NULL;
+    /* jemalloc's smallest class is 8 bytes and aligned to no more; 16 are. */
+    void *memory = arena_take(&domain->heap, &own->cache, size < 16 ? 16 : size);
+    if (memory != NULL) count_bytes(&own->cache, &domain->heap, purpose, (int64_t)rounded);
+    return memory;
+}
+
+void *mrl_alloc(mrl_member *member, mrl_purpose purpose, size_t size) {
+    return alloc_within(member, purpose, size, member->domain->heap.bytes_max);
+}
+
+void *mrl_alloc_urgent(mrl_member *member, mrl_purpose purpose, size_t size) {
+    return alloc_within(member, purpose, size, member->domain->heap.bytes_urgent_max);
+}
+
+void mrl_free(mrl_member *member, mrl_purpose purpose, void *memory, size_t size) {
+    struct mrl_member_private *own = member->private_part;
+    mrl_domain *domain = member->domain;
+    MRL_DEBUG_ASSERT(own->self == mrl_self_get());
+    if (memory == NULL) return;
+    arena_give(&domain->heap, &own->cache, memory, size < 16 ? 16 : size);
+    count_bytes(&own->cache, &domain->heap, purpose, -(int64_t)mrl_size_round(size));
+}

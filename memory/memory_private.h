@@ -1,0 +1,144 @@
+/* memory/memory_private.h - what domain.c, heap.c, epoch.c and block.c share, and nobody else.
+ *
+ * What    The insides of mrl_domain and mrl_member.
+ * Owns    Domain and members live in plain memory of the process, not in the domain's arena: a
+ *         member may outlive its domain until its thread takes notice.
+ * Threads Each field says who may touch it. Lock order: end_lock of a member, then member_lock of
+ *         the domain, then the lock of a queue (never two queues), then the lock of a heap's object
+ *         list.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_MEMORY_MEMORY_PRIVATE_H
+#define MRL_MEMORY_MEMORY_PRIVATE_H
+
+#include <ck_epoch.h>
+
+#include "memory/domain.h"
+
+/* Under a sanitizer each object comes from malloc, so that the sanitizer sees its bounds and its
+ * end. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MRL_HEAP_IS_PLAIN 1
+#elif defined(__SANITIZE_THREAD__)
+#define MRL_HEAP_IS_PLAIN 1
+#define MRL_HAS_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MRL_HEAP_IS_PLAIN 1
+#elif __has_feature(thread_sanitizer)
+#define MRL_HEAP_IS_PLAIN 1
+#define MRL_HAS_TSAN 1
+#endif
+#endif
+#ifndef MRL_HEAP_IS_PLAIN
+#define MRL_HEAP_IS_PLAIN 0
+#endif
+#ifndef MRL_HAS_TSAN
+#define MRL_HAS_TSAN 0
+#endif
+
+/* A member keeps counts of its own up to this many bytes, before it adds them to the domain's. */
+enum { MRL_COUNT_SLACK_BYTES = 64 * 1024 };
+
+/* ---- heap.c: the allocator and its counts ---- */
+
+struct mrl_heap_object;
+
+typedef struct mrl_heap {
+    const mrl_refusal *refusal; /* may be NULL */
+    int64_t bytes_max;          /* INT64_MAX: no limit */
+    int64_t bytes_urgent_max;
+    unsigned arena; /* jemalloc's number */
+    /* What the members have handed in; their own slack is not in it. A member may free what
+     * another one has counted, so each of these may be below zero for a while. */
+    _Atomic int64_t bytes[MRL_PURPOSE_COUNT];
+    _Atomic int64_t bytes_total;
+    /* Plain heaps only: every living object, so that all can be freed at the end, as an arena
+     * would. */
+    mrl_lock object_lock;
+    struct mrl_heap_object *objects;
+} mrl_heap;
+
+/* A member's part in the heap. */
+typedef struct mrl_cache {
+    int flags; /* for mallocx: arena and cache */
+    unsigned tcache;
+    int has_tcache;
+    _Atomic int64_t bytes[MRL_PURPOSE_COUNT]; /* not handed in yet; owner writes, others read */
+} mrl_cache;
+
+merle_err mrl_heap_init(mrl_heap *heap, const mrl_domain_options *options);
+/* All caches are gone; whatever is still allocated goes now. */
+void mrl_heap_fini(mrl_heap *heap);
+void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache);
+int mrl_heap_refuses(const mrl_heap *heap, size_t size);
+void mrl_cache_init(mrl_cache *cache, const mrl_heap *heap);
+/* Hands the counts in and gives the cached memory back. */
+void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap);
+/* The size that the allocator really gives for a size asked: a power of two, or 5/4, 6/4, 7/4 of
+ * one, from 128 bytes up; multiples of 16 below. */
+size_t mrl_size_round(size_t size);
+
+/* ---- block.c: retired blocks ---- */
+
+struct mrl_block;
+
+typedef struct mrl_block_queue {
+    mrl_lock lock;
+    struct mrl_block *first;
+    struct mrl_block *last;
+    _Atomic uint64_t bytes; /* written under the lock, read by anybody */
+} mrl_block_queue;
+
+/* Puts all of `from` behind what is in `to`. */
+void mrl_block_queue_append(mrl_block_queue *to, mrl_block_queue *from);
+
+/* ---- domain.c: who takes part ---- */
+
+/* A record cannot be unlinked from ck's list of records: it goes with the domain. */
+typedef struct mrl_record {
+    ck_epoch_record_t ck;
+    struct mrl_record *next;
+} mrl_record;
+
+struct mrl_member_private {
+    mrl_member shared;
+    mrl_self *self; /* whose it is; in mrl_domain_destroy: who destroys */
+    mrl_record *record;
+    uint32_t entered;     /* open sections of the epoch; owner only */
+    uint32_t seq_count;   /* used places of section_seqs; owner only */
+    uint32_t drain_calls; /* owner only */
+    uint64_t serial;      /* of the domain */
+    uint32_t born_in;     /* of the domain */
+    mrl_cache cache;
+    mrl_block_queue retired;
+    /* The thread and the domain both hold the member; the last one to let go frees it. */
+    _Atomic uint32_t owners;
+    mrl_lock end_lock;            /* held by whoever takes the member out of the domain */
+    _Atomic uint32_t is_detached; /* the domain has let go; written under end_lock */
+    mrl_member *next_in_thread;   /* owner only */
+    mrl_member *next_in_domain;   /* under member_lock */
+    mrl_member *before_in_domain;
+};
+
+struct mrl_domain {
+    mrl_domain_front front;
+    mrl_domain_options options;
+    mrl_heap heap;
+    /* Read by all at each section, written at each step of the epoch. */
+    ck_epoch_t epoch __attribute__((aligned(64)));
+    /* Members come and go. */
+    mrl_lock member_lock __attribute__((aligned(64)));
+    mrl_member *members;
+    mrl_member *drain_next; /* where the next drain of others begins; NULL: at the orphans */
+    mrl_record *records;
+    uint64_t departed[MRL_COUNTER_COUNT];
+    mrl_block_queue orphans; /* retired by members that are gone */
+};
+
+/* ---- epoch.c ---- */
+
+void mrl_epoch_leave_all(mrl_member *member);
+
+#endif

@@ -1,0 +1,563 @@
+/* store/commit.c - the one place that orders a write.
+ *
+ *  1  prepare    outside all locks: versions and effects on what is current now, the record, its credit
+ *  2  lock       key shards of all that is written or read, collections in the order of their ids, shards
+ *                in the order of their numbers; the roots must still be current, patches whose base has
+ *                changed are composed again, preconditions are checked
+ *  3  values     unique shards of all values taken, given up or read, likewise ordered; the read set holds,
+ *                no value is taken twice; hints are added
+ *  4  reserve    slots, room in the queues, key entries, images: all memory is in hand after this
+ *  5  swing      key entries and slots point to the new versions, whose seq is still NONE: readers walk on
+ *                to the version before. Nothing can fail from here on.
+ *  6  publish    under the publish lock: seq, stamped into versions, page runs and record; published
+ *  7  retire     what was superseded goes into its shard's queue, with a ticket taken after publishing
+ *  8  unlock, reclaim a bounded piece
+ *
+ * Why the swing may come before the seq: a section sees a version only if its seq is at most S. While seq is
+ * NONE nobody does; it is stamped before seq is published, and a section whose S reaches it has loaded
+ * `published` (acquire) after that. So the lock under which commits are numbered covers only the stamping.
+ *
+ * Why nothing leaks from a commit that fails: until step 5 others can have met only hints (compared with
+ * versions that do not have the value) and the key entry of a new document (seq NONE, nothing before it).
+ * Both are taken away under the same locks; the version behind the key entry, which somebody may be looking
+ * at, is freed after a grace period like a retired one, its slot with it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/commit.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/crc32c.h"
+#include "base/report.h"
+#include "base/self.h"
+
+enum { RESTARTS_MAX = 1000, RECLAIM_FROM = 24, ADVANCE_EVERY = 16, RECLAIM_PARTS = 4 };
+
+/* ---- 1: prepare ---- */
+
+static mrl_version *current_version(const mrl_touch *touch) {
+    return mrl_root_find(touch->part->root, touch->hash, touch->key);
+}
+
+static merle_err adopt_root(merle_commit *commit, mrl_portion *part, mrl_root *root) {
+    int schema_changed = root->schema != part->root->schema;
+    part->root = root;
+    if (!schema_changed) return MERLE_OK;
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        if (touch->part != part) continue;
+        merle_err err = mrl_touch_adopt(commit, touch);
+        if (err != MERLE_OK) return err;
+    }
+    return MERLE_OK;
+}
+
+static merle_err prepare_roots(merle_commit *commit) {
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next) {
+        mrl_root *root = mrl_collection_current(part->collection);
+        if (root->is_dropped)
+            return mrl_store_fail(commit->member, MERLE_GONE, part->collection,
+                                  merle_bytes_of(NULL, 0), "the collection was dropped");
+        merle_err err = root == part->root ? MERLE_OK : adopt_root(commit, part, root);
+        if (err != MERLE_OK) return err;
+        part->key_shards = 0;
+        part->count_delta = 0;
+        part->puts = part->patches = part->removes = 0;
+        memset(part->value_shards, 0, root->schema->index_count * sizeof part->value_shards[0]);
+    }
+    return MERLE_OK;
+}
+
+/* Patches and merges are composed on the version that is current now (what was read back: on the one that
+ * was read); the rest needs only its shard's lock to know whether there is one. */
+static void prepare_touches(merle_commit *commit) {
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        touch->part->key_shards |= (uint64_t)1 << mrl_shard_of(touch->hash);
+        if (!touch->needs_base) continue;
+        mrl_version *base = touch->is_read_back ? touch->base : current_version(touch);
+        /* What is wrong now may be right when the lock is held: there it counts. */
+        (void)mrl_touch_compose(commit, touch, base);
+    }
+}
+
+static const mrl_version *put_of(const mrl_touch *touch) {
+    if (touch->is_composed) return touch->version;
+    return touch->last->kind == MRL_ACTION_PUT ? touch->last->version : NULL;
+}
+
+/* An upper bound of the record; 0 effects so far count as a whole document. */
+static size_t record_bound(const merle_commit *commit) {
+    size_t size = mrl_record_begin_size(commit->origin_size);
+    for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        const mrl_version *v = put_of(touch);
+        size_t payload = v != NULL ? v->doc_size : 0;
+        if (touch->is_composed && touch->outcome == MRL_OUTCOME_PATCH) payload = touch->effect_size;
+        size += mrl_record_operation_size(touch->key.size, payload);
+    }
+    return size;
+}
+
+/* Credit first, then memory, with nothing held: a stuck disk must not stop those who do not wait for it. */
+static merle_err prepare_entry(merle_commit *commit, size_t bound) {
+    merle_err err;
+    if (bound > commit->store->commit_size_max)
+        return mrl_store_fail(commit->member, MERLE_TOO_BIG, NULL, merle_bytes_of(NULL, 0),
+                              "the commit's record of %zu bytes is above commit_size_max", bound);
+    uint64_t credit = sizeof(mrl_entry) + bound;
+    err = mrl_credit_take(commit->store->log, commit->member, credit, (int)commit->patience);
+    if (err != MERLE_OK) return err;
+    commit->credit = credit;
+    commit->entry = mrl_entry_create(commit->member, bound);
+    if (commit->entry != NULL) return MERLE_OK;
+    return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
+                          "no memory for the commit's record");
+}
+
+static void drop_entry(merle_commit *commit) {
+    if (commit->entry != NULL) mrl_entry_destroy(commit->member, commit->entry);
+    if (commit->credit != 0) mrl_credit_give(commit->store->log, commit->credit);
+    commit->entry = NULL;
+    commit->credit = 0;
+}
+
+/* ---- 2: key shards ---- */
+
+static void lock_keys(merle_commit *commit) {
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
+        for (uint64_t bits = part->key_shards; bits != 0; bits &= bits - 1)
+            mrl_lock_take(&part->root->shards[__builtin_ctzll(bits)].lock);
+}
+
+static void unlock_keys(merle_commit *commit) {
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
+        for (uint64_t bits = part->key_shards; bits != 0; bits &= bits - 1)
+            mrl_lock_drop(&part->root->shards[__builtin_ctzll(bits)].lock);
+}
+
+static int roots_are_current(const merle_commit *commit) {
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
+        if (mrl_collection_current(part->collection) != part->root) return 0;
+    return 1;
+}
+
+static void count_outcome(mrl_touch *touch) {
+    mrl_portion *part = touch->part;
+    int was = touch->base != NULL && !mrl_version_is_tombstone(touch->base);
+    part->puts += touch->outcome == MRL_OUTCOME_PUT;
+    part->patches += touch->outcome == MRL_OUTCOME_PATCH;
+    part->removes += touch->outcome == MRL_OUTCOME_REMOVE;
+    if (touch->outcome == MRL_OUTCOME_REMOVE)
+        part->count_delta--;
+    else if (touch->outcome != MRL_OUTCOME_NONE && !was)
+        part->count_delta++;
+}
+
+/* With the key shards locked: every touch composed on the version that is current. */
+static merle_err settle_touches(merle_commit *commit) {
+    commit->effective_count = 0;
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        mrl_version *base = current_version(touch);
+        if (touch->is_read_back && base != touch->base)
+            return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
+                                  touch->key, "what the commit had read has changed");
+        if (!touch->is_composed || base != touch->base) {
+            merle_err err = mrl_touch_compose(commit, touch, base);
+            if (err != MERLE_OK) return err;
+        }
+        if (touch->outcome != MRL_OUTCOME_NONE) commit->effective_count++;
+        if (touch->version != NULL) touch->version->before = base;
+        count_outcome(touch);
+        merle_err err = mrl_values_compute(commit, touch);
+        if (err != MERLE_OK) return err;
+    }
+    return MERLE_OK;
+}
+
+/* ---- 3: unique shards ---- */
+
+static void lock_values(merle_commit *commit) {
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
+        for (uint32_t i = 0; i < part->root->schema->index_count; i++)
+            for (uint64_t bits = part->value_shards[i]; bits != 0; bits &= bits - 1)
+                mrl_lock_take(&part->root->uniques[i]->shards[__builtin_ctzll(bits)].lock);
+}
+
+static void unlock_values(merle_commit *commit) {
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
+        for (uint32_t i = 0; i < part->root->schema->index_count; i++)
+            for (uint64_t bits = part->value_shards[i]; bits != 0; bits &= bits - 1)
+                mrl_lock_drop(&part->root->uniques[i]->shards[__builtin_ctzll(bits)].lock);
+}
+
+/* ---- 4: reserve ---- */
+
+static mrl_shard *shard_of(const mrl_touch *touch) {
+    return &touch->part->root->shards[mrl_shard_of(touch->hash)];
+}
+
+/* A touch retires at most what it supersedes and its own tombstone, or, failing, its exposed version. */
+static merle_err reserve_queues(merle_commit *commit) {
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next) {
+        uint32_t counts[MRL_SHARD_COUNT] = {0};
+        for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
+            if (touch->part == part) counts[mrl_shard_of(touch->hash)] += 2;
+        for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) {
+            if (counts[i] == 0) continue;
+            merle_err err = mrl_queue_reserve(&part->root->shards[i].queue, commit->member, counts[i]);
+            if (err != MERLE_OK) return err;
+        }
+    }
+    return MERLE_OK;
+}
+
+static merle_err take_slot(merle_commit *commit, mrl_touch *touch) {
+    if (touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
+    if (touch->base != NULL) {
+        touch->slot = touch->base->slot;
+    } else {
+        mrl_shard *shard = shard_of(touch);
+        if (shard->free_count > 0) {
+            touch->slot = shard->free_slots[--shard->free_count];
+        } else {
+            merle_err err = mrl_slots_take(&touch->part->root->slots, commit->member, &touch->slot);
+            if (err != MERLE_OK) return err;
+        }
+        touch->has_slot = 1;
+    }
+    touch->version->slot = touch->slot;
+    return MERLE_OK;
+}
+
+static merle_err expose_key(merle_commit *commit, mrl_touch *touch) {
+    if (touch->outcome == MRL_OUTCOME_NONE || touch->base != NULL) return MERLE_OK;
+    mrl_key_probe probe;
+    mrl_key_probe_init(&probe, touch->hash, touch->key);
+    uint64_t existing = 0;
+    merle_err err =
+        mrl_map_add(&touch->part->root->maps[mrl_shard_of(touch->hash)], commit->member, &probe.probe,
+                    mrl_entry_pointer(touch->version, touch->hash), &existing);
+    if (err != MERLE_OK) return err;
+    MRL_ASSERT(existing == 0);
+    touch->is_exposed = 1;
+    return MERLE_OK;
+}
+
+/* Steps 3 and 4 for every touch; what fails half-way is undone by fail_touches. */
+static merle_err reserve_touches(merle_commit *commit) {
+    merle_err err = reserve_queues(commit);
+    for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK; touch = touch->next)
+        err = take_slot(commit, touch);
+    for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK; touch = touch->next) {
+        if ((err = mrl_values_take(commit, touch)) == MERLE_EXISTS) return err;
+        if (err == MERLE_OK) err = expose_key(commit, touch);
+    }
+    if (err == MERLE_NO_MEMORY || err == MERLE_TOO_BIG)
+        mrl_store_fail(commit->member, err, commit->touches->part->collection, commit->touches->key,
+                       "no memory for the tables");
+    return err;
+}
+
+/* Pushes what somebody may still be looking at; returns its bytes. */
+static uint64_t retire(mrl_shard *shard, mrl_member *member, mrl_version *v, mrl_queued kind,
+                       uint32_t ticket) {
+    mrl_queue_push(&shard->queue, v, kind, ticket);
+    mrl_count(member, MRL_N_RETIRED, 1);
+    return kind == MRL_QUEUED_TOMBSTONE ? 0 : mrl_version_size(v);
+}
+
+static void forget_version(mrl_touch *touch) {
+    for (mrl_action *action = touch->first; action != NULL; action = action->next)
+        if (action->version == touch->version) action->version = NULL;
+    touch->version = NULL;
+    touch->owns_version = 0;
+}
+
+/* Takes everything away that a failing commit has added; key and value shards locked. */
+static void fail_touches(merle_commit *commit) {
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        mrl_values_undo(commit, touch);
+        if (touch->is_exposed) {
+            mrl_key_probe probe;
+            mrl_key_probe_init(&probe, touch->hash, touch->key);
+            (void)mrl_map_remove(&touch->part->root->maps[mrl_shard_of(touch->hash)], commit->member,
+                                 &probe.probe);
+            uint64_t bytes = retire(shard_of(touch), commit->member, touch->version,
+                                    MRL_QUEUED_LIMBO, mrl_ticket_take(commit->store->domain));
+            atomic_fetch_add_explicit(&commit->store->retired_bytes, bytes, memory_order_relaxed);
+            forget_version(touch);
+        } else if (touch->has_slot) {
+            mrl_shard_return_slot(shard_of(touch), commit->member, touch->slot);
+        }
+        touch->is_exposed = touch->has_slot = 0;
+        touch->is_composed = 0;
+    }
+}
+
+/* ---- images: whole documents for those who follow the log ---- */
+
+static size_t images_size(const merle_commit *commit, int after, int before) {
+    size_t size = commit->effective_count * sizeof(mrl_images);
+    for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        if (touch->outcome == MRL_OUTCOME_NONE) continue;
+        if (after && touch->outcome == MRL_OUTCOME_PATCH) size += touch->version->doc_size;
+        if (before && touch->base != NULL) size += touch->base->doc_size;
+    }
+    return size;
+}
+
+static merle_bytes copy_image(uint8_t **at, const mrl_version *v) {
+    memcpy(*at, mrl_version_doc(v), v->doc_size);
+    merle_bytes image = merle_bytes_of(*at, v->doc_size);
+    *at += v->doc_size;
+    return image;
+}
+
+static merle_err make_images(merle_commit *commit) {
+    int after = mrl_log_wants_after(commit->store->log);
+    int before = mrl_log_wants_before(commit->store->log);
+    if (!after && !before) return MERLE_OK;
+    size_t size = images_size(commit, after, before);
+    mrl_images *images = mrl_block_alloc(commit->member, MRL_FOR_LOG, size);
+    if (images == NULL)
+        return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
+                              "no memory for the documents that a cursor asks for");
+    uint8_t *at = (uint8_t *)(images + commit->effective_count);
+    mrl_images *image = images;
+    for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        if (touch->outcome == MRL_OUTCOME_NONE) continue;
+        memset(image, 0, sizeof *image);
+        if (after && touch->outcome == MRL_OUTCOME_PATCH)
+            image->after = copy_image(&at, touch->version);
+        if (before && touch->base != NULL && !mrl_version_is_tombstone(touch->base)) {
+            image->before = copy_image(&at, touch->base);
+            image->before_seq = mrl_version_seq(touch->base);
+        }
+        image++;
+    }
+    commit->entry->images = images;
+    return MERLE_OK;
+}
+
+/* ---- the record ---- */
+
+static mrl_record_kind record_kind(mrl_outcome outcome) {
+    return outcome == MRL_OUTCOME_PUT     ? MRL_RECORD_PUT
+           : outcome == MRL_OUTCOME_PATCH ? MRL_RECORD_PATCH
+                                          : MRL_RECORD_REMOVE;
+}
+
+static merle_bytes record_payload(const merle_commit *commit, const mrl_touch *touch) {
+    if (touch->outcome == MRL_OUTCOME_PUT)
+        return merle_bytes_of(mrl_version_doc(touch->version), touch->version->doc_size);
+    if (touch->outcome == MRL_OUTCOME_PATCH)
+        return merle_bytes_of(commit->effects.data + touch->effect_at, touch->effect_size);
+    return merle_bytes_of(NULL, 0);
+}
+
+/* Writes the record of the composed touches, for which there is room. */
+static void write_record(merle_commit *commit) {
+    mrl_entry *entry = commit->entry;
+    merle_bytes origin = merle_bytes_of(commit->origin, commit->origin_size);
+    uint8_t *at =
+        mrl_record_begin(entry->body, MERLE_ORIGIN_APPLICATION, origin, commit->effective_count);
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        if (touch->outcome == MRL_OUTCOME_NONE) continue;
+        at = mrl_record_operation(at, touch->part->collection->id, touch->slot, touch->key,
+                                  record_kind(touch->outcome), record_payload(commit, touch), 0,
+                                  &touch->slot_at);
+    }
+    entry->body_size = (uint32_t)(at - entry->body);
+    MRL_ASSERT(entry->body_size <= entry->body_capacity);
+    entry->operation_count = commit->effective_count;
+    entry->body_crc = mrl_crc32c(0, entry->body, entry->body_size);
+}
+
+/* ---- 5 to 7 ---- */
+
+static void swing(merle_commit *commit) {
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        if (touch->outcome == MRL_OUTCOME_NONE) continue;
+        mrl_root *root = touch->part->root;
+        if (touch->base != NULL) {
+            mrl_key_probe probe;
+            mrl_key_probe_init(&probe, touch->hash, touch->key);
+            (void)mrl_map_replace(&root->maps[mrl_shard_of(touch->hash)], &probe.probe,
+                                  mrl_entry_pointer(touch->version, touch->hash));
+            mrl_point("commit.key_swung");
+        }
+        mrl_slots_store(&root->slots, touch->slot, touch->version);
+        mrl_point("commit.slot_swung");
+    }
+}
+
+static uint64_t publish(merle_commit *commit) {
+    mrl_log *log = commit->store->log;
+    uint64_t seq = mrl_publish_begin(log);
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        if (touch->outcome == MRL_OUTCOME_NONE) continue;
+        /* Release: pairs with the acquire in mrl_version_seq. */
+        atomic_store_explicit(&touch->version->seq, seq, memory_order_release);
+        mrl_slots_mark(&touch->part->root->slots, touch->slot, seq);
+    }
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next) {
+        merle_collection *collection = part->collection;
+        if (part->count_delta != 0) mrl_root_count_add(part->root, part->count_delta, seq);
+        /* Plain additions: the publish lock makes us the only one. */
+        atomic_store_explicit(&collection->puts, collection->puts + part->puts, memory_order_relaxed);
+        atomic_store_explicit(&collection->patches, collection->patches + part->patches,
+                              memory_order_relaxed);
+        atomic_store_explicit(&collection->removes, collection->removes + part->removes,
+                              memory_order_relaxed);
+    }
+    mrl_publish_end(log, commit->member, commit->entry, commit->credit);
+    commit->entry = NULL;
+    commit->credit = 0;
+    return seq;
+}
+
+static void retire_superseded(merle_commit *commit) {
+    uint64_t bytes = 0;
+    /* After publishing: who could see the old version began before the ticket was taken. */
+    uint32_t ticket = mrl_ticket_take(commit->store->domain);
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        if (touch->outcome == MRL_OUTCOME_NONE) continue;
+        mrl_shard *shard = shard_of(touch);
+        mrl_member *member = commit->member;
+        if (touch->base != NULL)
+            bytes += retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket);
+        if (touch->outcome == MRL_OUTCOME_REMOVE)
+            bytes += retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
+        forget_version(touch);
+        touch->has_slot = touch->is_exposed = 0;
+    }
+    if (bytes != 0)
+        atomic_fetch_add_explicit(&commit->store->retired_bytes, bytes, memory_order_relaxed);
+}
+
+/* ---- the whole ---- */
+
+/* Everything under the locks. MERLE_AGAIN: start over, nothing is left. */
+static merle_err write_locked(merle_commit *commit, uint64_t *out_seq) {
+    merle_err err = settle_touches(commit);
+    if (err != MERLE_OK) return err;
+    /* The record has outgrown what credit was taken for: start over with more, holding nothing. */
+    if (commit->entry != NULL && record_bound(commit) > commit->entry->body_capacity)
+        return MERLE_AGAIN;
+    mrl_point("commit.settled");
+    lock_values(commit);
+    mrl_point("commit.values_locked");
+    if ((err = mrl_reads_check(commit)) != MERLE_OK) goto done;
+    if (commit->effective_count == 0) {
+        *out_seq = commit->section.seq;
+        goto done;
+    }
+    if ((err = reserve_touches(commit)) != MERLE_OK) goto fail;
+    if ((err = make_images(commit)) != MERLE_OK) goto fail;
+    mrl_point("commit.reserved");
+    write_record(commit);
+    swing(commit);
+    *out_seq = publish(commit);
+    mrl_point("commit.published");
+    retire_superseded(commit);
+    goto done;
+fail:
+    fail_touches(commit);
+done:
+    unlock_values(commit);
+    return err;
+}
+
+static merle_err try_once(merle_commit *commit, uint64_t *out_seq) {
+    commit->effects.size = 0;
+    merle_err err = prepare_roots(commit);
+    if (err != MERLE_OK) return err;
+    prepare_touches(commit);
+    mrl_reads_mark(commit);
+    if (commit->touches != NULL && (err = prepare_entry(commit, record_bound(commit))) != MERLE_OK)
+        goto done;
+    mrl_point("commit.prepared");
+    lock_keys(commit);
+    mrl_point("commit.keys_locked");
+    /* Definitions hold all key shards of the root that they replace: with one of them locked it stays. */
+    err = roots_are_current(commit) ? write_locked(commit, out_seq) : MERLE_AGAIN;
+    unlock_keys(commit);
+    mrl_point("commit.unlocked");
+done:
+    drop_entry(commit);
+    return err;
+}
+
+static merle_err check_room(merle_commit *commit) {
+    mrl_store *store = commit->store;
+    if (commit->only_removes ||
+        atomic_load_explicit(&store->retired_bytes, memory_order_relaxed) <= store->retired_max)
+        return MERLE_OK;
+    (void)mrl_reclaim_some(store, commit->member, 256);
+    if (atomic_load_explicit(&store->retired_bytes, memory_order_relaxed) <= store->retired_max)
+        return MERLE_OK;
+    return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
+                          "old versions that open sections keep have reached retired_max; "
+                          "merle_sections tells which section");
+}
+
+/* What the commit's shards have to reclaim, a bounded piece of it; the section has ended, no lock is held. */
+static void reclaim_after(mrl_store *store, mrl_member *member, merle_collection *const *collections,
+                          const uint64_t *shards, size_t count, size_t budget) {
+    if (atomic_load_explicit(&member->counts[MRL_N_COMMITS], memory_order_relaxed) % ADVANCE_EVERY == 0)
+        mrl_epoch_advance(member);
+    for (size_t i = 0; i < count; i++)
+        for (uint64_t bits = shards[i]; bits != 0 && budget > 0; bits &= bits - 1) {
+            size_t done = mrl_reclaim_shard(store, member, collections[i],
+                                            (uint32_t)__builtin_ctzll(bits), budget);
+            budget -= done < budget ? done : budget;
+        }
+}
+
+static void count_end(merle_commit *commit, merle_err err) {
+    mrl_member *member = commit->member;
+    mrl_count(member, MRL_N_OPERATIONS, commit->operation_count);
+    mrl_count(member, err == MERLE_OK ? MRL_N_COMMITS : MRL_N_REFUSED, 1);
+    if (err == MERLE_CONFLICT) mrl_count(member, MRL_N_CONFLICTS, 1);
+}
+
+/* Which of the commit's shards have something to reclaim. In its section still: the roots are there. */
+static size_t find_due(const merle_commit *commit, merle_collection **out_collections,
+                       uint64_t *out_shards, size_t max) {
+    size_t count = 0;
+    for (mrl_portion *part = commit->parts; part != NULL && count < max; part = part->next) {
+        uint64_t due = 0;
+        for (uint64_t bits = part->key_shards; bits != 0; bits &= bits - 1) {
+            uint32_t shard = (uint32_t)__builtin_ctzll(bits);
+            if (mrl_queue_length(&part->root->shards[shard].queue) >= RECLAIM_FROM)
+                due |= (uint64_t)1 << shard;
+        }
+        out_collections[count] = part->collection;
+        out_shards[count++] = due;
+    }
+    return count;
+}
+
+merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
+    merle_collection *collections[RECLAIM_PARTS];
+    uint64_t shards[RECLAIM_PARTS], seq = 0;
+    merle_err err;
+    if (out_seq != NULL) *out_seq = 0;
+    if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
+    mrl_store *store = commit->store;
+    mrl_member *member = commit->member;
+    err = check_room(commit);
+    for (uint32_t i = 0; err == MERLE_OK; i++) {
+        err = try_once(commit, &seq);
+        if (err != MERLE_AGAIN) break;
+        mrl_count(member, MRL_N_RETRIES, 1);
+        err = i < RESTARTS_MAX ? MERLE_OK : MERLE_CONFLICT;
+    }
+    count_end(commit, err);
+    size_t count = find_due(commit, collections, shards, RECLAIM_PARTS);
+    size_t budget = 2 * (size_t)commit->touch_count + RECLAIM_FROM;
+    mrl_commit_close(commit);
+    reclaim_after(store, member, collections, shards, count, budget);
+    if (err == MERLE_OK && out_seq != NULL) *out_seq = seq;
+    return err;
+}

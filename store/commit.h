@@ -1,0 +1,173 @@
+/* store/commit.h - what a commit is made of; shared by the files that collect it, compose it and end it.
+ *
+ * What    A commit has a part for each collection that it touches or reads, a touch for each key that it
+ *         changes, with the actions on that key in order, and a list of what it read. store/operation.c
+ *         collects, store/compose.c turns the actions on a key into one new version, store/values.c deals
+ *         with unique values, store/commit_read.c reads inside a commit, store/commit.c orders the write.
+ * Owns    its arena, the versions that were made and not published, its buffers.
+ * Threads owner only.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_COMMIT_H
+#define MRL_STORE_COMMIT_H
+
+#include <merle/merle.h>
+
+#include "store/arena.h"
+#include "store/store.h"
+
+typedef enum mrl_action_kind {
+    MRL_ACTION_PUT = 1,
+    MRL_ACTION_REMOVE,
+    MRL_ACTION_PATCH,
+    MRL_ACTION_MERGE,
+    MRL_ACTION_NEED_ABSENT,
+    MRL_ACTION_NEED_PRESENT,
+    MRL_ACTION_EXPECT
+} mrl_action_kind;
+
+typedef struct mrl_action {
+    struct mrl_action *next;
+    mrl_action_kind kind;
+    uint32_t operation;   /* number in the commit, for reports */
+    mrl_version *version; /* PUT: made when it was asked for; owned by the commit until published */
+    const merle_op *ops;  /* PATCH: a copy in the arena */
+    size_t op_count;
+    merle_merge_fn *merge;
+    void *context;
+    uint64_t seq; /* EXPECT */
+} mrl_action;
+
+typedef enum mrl_outcome {
+    MRL_OUTCOME_NONE = 0, /* nothing is written */
+    MRL_OUTCOME_PUT,
+    MRL_OUTCOME_PATCH,
+    MRL_OUTCOME_REMOVE
+} mrl_outcome;
+
+/* What a touch does to one unique index. */
+typedef struct mrl_value_change {
+    uint64_t old_hash, new_hash;
+    uint8_t has_old, has_new;
+    uint8_t changed; /* the value is taken or given up */
+    uint8_t added;   /* the hint was not there before: it goes if the commit fails */
+} mrl_value_change;
+
+typedef struct mrl_touch {
+    struct mrl_touch *next;
+    struct mrl_portion *part;
+    merle_bytes key; /* in the arena */
+    uint64_t hash;
+    mrl_action *first, *last;
+    /* Composed against base: */
+    mrl_version *base;    /* the current version under the key, a tombstone too; NULL: none */
+    mrl_version *version; /* the new one; NULL if outcome is NONE */
+    mrl_outcome outcome;
+    uint8_t is_composed;
+    uint8_t needs_base;   /* the outcome depends on base: patches, merges */
+    uint8_t owns_version; /* made by composing: freed when composed anew */
+    uint8_t is_read_back; /* the commit has read its own patch: base must stay */
+    uint8_t has_slot;     /* a slot was taken for it */
+    uint8_t is_exposed;   /* its key entry is in the table */
+    size_t effect_at, effect_size; /* in the commit's effects: PATCH */
+    uint32_t slot;
+    uint8_t *slot_at; /* in the record */
+    mrl_value_change *values;
+} mrl_touch;
+
+/* All of a commit that concerns one collection. */
+typedef struct mrl_portion {
+    struct mrl_portion *next; /* in the order of collection ids */
+    merle_collection *collection;
+    mrl_root *root;
+    uint64_t key_shards;                           /* to be locked, one bit each */
+    uint64_t value_shards[MERLE_INDEX_COUNT_MAX];
+    int64_t count_delta;
+    uint32_t puts, patches, removes;
+    uint32_t has_reads;
+    mrl_root *read_root; /* what the reads saw */
+} mrl_portion;
+
+typedef struct mrl_read {
+    struct mrl_read *next;
+    mrl_portion *part;
+    const mrl_schema_index *index; /* NULL: by key */
+    merle_bytes what;              /* key, or encoded value; in the arena */
+    uint64_t hash;
+    const mrl_version *seen;       /* the live version, or NULL */
+} mrl_read;
+
+struct merle_commit {
+    mrl_section section; /* first: merle_commit_section gives it out */
+    mrl_store *store;
+    mrl_member *member;
+    struct merle_commit *next; /* the thread's open commits */
+    struct merle_commit *previous;
+    uint64_t check;
+    mrl_arena arena;
+    mrl_portion *parts;
+    mrl_touch *touches, *touches_last;
+    mrl_read *reads;
+    mrl_version *discarded; /* composed, read back, then composed anew; linked by `before` */
+    mrl_touch **table; /* touches by hash, once there are many; in the arena */
+    uint32_t table_size;
+    uint32_t touch_count;
+    uint32_t operation_count;
+    uint32_t patience;
+    uint32_t origin_size;
+    uint32_t only_removes;
+    uint8_t origin[MERLE_ORIGIN_SIZE_MAX];
+    merle_buffer work[2]; /* documents being composed */
+    merle_buffer effects;
+    merle_builder *builder; /* for merge functions; made when first needed */
+    /* While it ends: */
+    mrl_entry *entry;
+    uint64_t credit;
+    uint32_t effective_count; /* operations in the record */
+};
+
+/* ---- store/operation.c ---- */
+merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **out_commit);
+/* Frees what was not published, ends the section, keeps the struct for reuse. */
+void mrl_commit_close(merle_commit *commit);
+void mrl_commit_free_spare(mrl_member *member);
+/* NULL: not an open commit of this thread. */
+merle_commit *mrl_commit_own(merle_commit *commit, merle_err *out_err);
+/* The part of a collection, made if need be. Errors: MERLE_INVALID, MERLE_GONE, MERLE_NO_MEMORY. */
+merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection, mrl_portion **out_part);
+mrl_touch *mrl_commit_find_touch(const merle_commit *commit, const mrl_portion *part, uint64_t hash,
+                                 merle_bytes key);
+merle_err mrl_commit_copy(merle_commit *commit, merle_bytes bytes, merle_bytes *out_copy);
+
+/* ---- store/compose.c ---- */
+/* Applies the touch's actions to base: sets outcome, version, effect. Errors: of the actions. */
+merle_err mrl_touch_compose(merle_commit *commit, mrl_touch *touch, mrl_version *base);
+/* The document that the touch leaves, NULL if none; it is composed. */
+const mrl_version *mrl_touch_after(const mrl_touch *touch);
+/* Makes versions anew after the schema in force has changed. */
+merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch);
+
+/* ---- store/values.c: unique values; in this order ---- */
+/* Which values the touch takes and gives up; adds to the part's value_shards. Key shards locked. */
+merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch);
+/* Refuses a value that another live document would have after this commit, adds the hints. Value shards
+ * locked. Errors: MERLE_EXISTS, MERLE_NO_MEMORY. */
+merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch);
+/* Takes the hints away that mrl_values_take newly added. */
+void mrl_values_undo(merle_commit *commit, mrl_touch *touch);
+
+/* ---- store/commit_read.c ---- */
+/* MERLE_CONFLICT if anything read has changed. All shards locked, nothing swung yet. */
+merle_err mrl_reads_check(merle_commit *commit);
+/* Marks the shards that the reads need. */
+void mrl_reads_mark(merle_commit *commit);
+
+/* ---- store/section.c ---- */
+/* Values asked for, encoded. Errors: MERLE_INVALID (no such index, count), MERLE_NOT_FOUND (a value that no
+ * document can have). out has MERLE_VALUE_SIZE_MAX bytes. */
+merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
+                           size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
+                           size_t *out_size);
+
+#endif

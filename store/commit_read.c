@@ -1,0 +1,167 @@
+/* store/commit_read.c - reading inside a commit, and checking at its end that it still holds.
+ *
+ * A read gives the commit's instant S with its own writes on top, and notes what was found or not found, by
+ * key or by unique value. When the commit ends the shards of all that was read are locked too, and the
+ * current state must be the one that was seen: so the commit is serializable for what it read this way.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include "document/encode.h"
+#include "store/commit.h"
+
+static merle_err note_read(merle_commit *commit, mrl_portion *part, const mrl_schema_index *index,
+                           merle_bytes what, uint64_t hash, const mrl_version *seen) {
+    mrl_read *read = mrl_arena_take(&commit->arena, commit->member, sizeof *read);
+    if (read == NULL) return MERLE_NO_MEMORY;
+    merle_err err = mrl_commit_copy(commit, what, &read->what);
+    if (err != MERLE_OK) return err;
+    read->part = part;
+    read->index = index;
+    read->hash = hash;
+    read->seen = seen;
+    read->next = commit->reads;
+    commit->reads = read;
+    return MERLE_OK;
+}
+
+/* The part, and the root that the commit's instant sees. A collection that was truncated or made since is a
+ * conflict waiting to be told at the end: the roots differ. */
+static merle_err open_part(merle_commit *commit, merle_collection *collection, mrl_portion **out_part,
+                           mrl_root **out_root) {
+    merle_err err = mrl_commit_part(commit, collection, out_part);
+    if (err != MERLE_OK) return err;
+    mrl_root *root = mrl_collection_root(collection, commit->section.seq);
+    if (root == NULL) return MERLE_CONFLICT;
+    if (root->is_dropped) return MERLE_GONE;
+    (*out_part)->has_reads = 1;
+    (*out_part)->read_root = root;
+    *out_root = root;
+    return MERLE_OK;
+}
+
+/* Composes the touch on the version that the commit's instant sees, for reading it back. */
+static merle_err compose_own(merle_commit *commit, mrl_touch *touch, mrl_root *root) {
+    if (touch->is_composed && (touch->is_read_back || !touch->needs_base)) return MERLE_OK;
+    mrl_version *v = mrl_root_find(root, touch->hash, touch->key);
+    while (v != NULL && mrl_version_seq(v) > commit->section.seq) v = v->before;
+    merle_err err = mrl_touch_compose(commit, touch, v);
+    /* A put stands by itself; anything else that was read back rests on what the instant showed. */
+    if (err == MERLE_OK && touch->first->kind != MRL_ACTION_PUT) touch->is_read_back = 1;
+    return err;
+}
+
+static merle_err give(const mrl_version *v, merle_doc *out_doc) {
+    if (v == NULL) return MERLE_NOT_FOUND;
+    *out_doc = mrl_version_view(v);
+    if (out_doc->seq == MRL_SEQ_NONE) out_doc->seq = 0;
+    return MERLE_OK;
+}
+
+merle_err merle_commit_get(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                           merle_doc *out_doc) {
+    merle_err err;
+    mrl_portion *part;
+    mrl_root *root;
+    memset(out_doc, 0, sizeof *out_doc);
+    if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
+    if (key.data == NULL || key.size == 0 || key.size > MERLE_KEY_SIZE_MAX) return MERLE_INVALID;
+    if ((err = open_part(commit, collection, &part, &root)) != MERLE_OK) return err;
+    uint64_t hash = mrl_root_hash(root, key);
+    mrl_touch *touch = mrl_commit_find_touch(commit, part, hash, key);
+    if (touch != NULL) {
+        if ((err = compose_own(commit, touch, root)) != MERLE_OK) return err;
+        return give(mrl_touch_after(touch), out_doc);
+    }
+    mrl_count(commit->member, MRL_N_GETS, 1);
+    const mrl_version *v = mrl_version_at(mrl_root_find(root, hash, key), commit->section.seq);
+    if ((err = note_read(commit, part, NULL, key, hash, v)) != MERLE_OK) return err;
+    return give(v, out_doc);
+}
+
+/* Whether a version has the encoded value. */
+static int has_value(const mrl_version *v, const mrl_schema_index *index, const uint8_t *encoded,
+                     size_t size) {
+    uint8_t own[MERLE_VALUE_SIZE_MAX];
+    return v != NULL && mrl_version_encode(v, index, own) == size && memcmp(own, encoded, size) == 0;
+}
+
+/* Among the commit's own writes: *out_doc, or MERLE_NOT_FOUND. */
+static merle_err find_own(merle_commit *commit, mrl_portion *part, mrl_root *root,
+                          const mrl_schema_index *index, const uint8_t *encoded, size_t size,
+                          merle_doc *out_doc) {
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
+        if (touch->part != part) continue;
+        merle_err err = compose_own(commit, touch, root);
+        if (err != MERLE_OK) return err;
+        const mrl_version *after = mrl_touch_after(touch);
+        if (has_value(after, index, encoded, size)) return give(after, out_doc);
+    }
+    return MERLE_NOT_FOUND;
+}
+
+merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collection, const char *index,
+                                  const merle_value *values, size_t value_count, merle_doc *out_doc) {
+    merle_err err;
+    mrl_portion *part;
+    mrl_root *root;
+    const mrl_schema_index *definition;
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size;
+    memset(out_doc, 0, sizeof *out_doc);
+    if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
+    if ((err = open_part(commit, collection, &part, &root)) != MERLE_OK) return err;
+    err = mrl_encode_asked(root->schema, index, values, value_count, &definition, encoded, &size);
+    if (err != MERLE_OK) return err;
+    err = find_own(commit, part, root, definition, encoded, size, out_doc);
+    if (err != MERLE_NOT_FOUND) return err;
+    mrl_count(commit->member, MRL_N_GETS_UNIQUE, 1);
+    uint64_t hash = mrl_unique_hash(root->uniques[definition->number], encoded, size);
+    const mrl_version *v =
+        mrl_root_find_unique(root, definition, encoded, size, hash, commit->section.seq);
+    err = note_read(commit, part, definition, merle_bytes_of(encoded, size), hash, v);
+    if (err != MERLE_OK) return err;
+    if (v == NULL) return MERLE_NOT_FOUND;
+    /* The document counts as a key read, too: what was seen of it must hold. */
+    uint64_t key_hash = mrl_root_hash(root, mrl_version_key(v));
+    mrl_touch *touch = mrl_commit_find_touch(commit, part, key_hash, mrl_version_key(v));
+    if (touch != NULL) return MERLE_NOT_FOUND; /* changed by this commit: it has the value no more */
+    err = note_read(commit, part, NULL, mrl_version_key(v), key_hash, v);
+    return err != MERLE_OK ? err : give(v, out_doc);
+}
+
+void mrl_reads_mark(merle_commit *commit) {
+    for (mrl_read *read = commit->reads; read != NULL; read = read->next) {
+        uint64_t bit = (uint64_t)1 << mrl_shard_of(read->hash);
+        if (read->index == NULL)
+            read->part->key_shards |= bit;
+        else
+            read->part->value_shards[read->index->number] |= bit;
+    }
+}
+
+static int read_holds(const mrl_read *read) {
+    const mrl_root *root = read->part->root;
+    const mrl_version *now;
+    if (read->index != NULL) {
+        now = mrl_root_find_unique(root, read->index, read->what.data, read->what.size, read->hash,
+                                   MRL_SEQ_NONE);
+    } else {
+        now = mrl_root_find(root, read->hash, read->what);
+        if (now != NULL && mrl_version_is_tombstone(now)) now = NULL;
+    }
+    /* Versions that the commit has seen cannot be freed before it ends: the same address is the same. */
+    return now == read->seen;
+}
+
+merle_err mrl_reads_check(merle_commit *commit) {
+    for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
+        if (part->has_reads && part->read_root != part->root) return MERLE_CONFLICT;
+    for (mrl_read *read = commit->reads; read != NULL; read = read->next)
+        if (!read_holds(read))
+            return mrl_store_fail(commit->member, MERLE_CONFLICT, read->part->collection,
+                                  read->index == NULL ? read->what : merle_bytes_of(NULL, 0),
+                                  "what the commit had read has changed");
+    return MERLE_OK;
+}

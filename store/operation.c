@@ -1,0 +1,400 @@
+/* store/operation.c - a commit from begin to end or cancel: collecting what it shall do.
+ *
+ * Nothing here is visible to anybody else. Arguments are copied: documents into versions at once, keys and
+ * patches into the commit's arena.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/buffer.h"
+#include "base/report.h"
+#include "base/self.h"
+#include "document/check.h"
+#include "document/patch.h"
+#include "store/commit.h"
+
+#define COMMIT_CHECK 0x6d65726c65636f6du
+
+enum { TABLE_FROM = 8 };
+_Static_assert(offsetof(struct merle_commit, section) == 0, "the section is given out by address");
+
+/* ---- opening and closing ---- */
+
+static void link_open(merle_commit *commit) {
+    commit->previous = NULL;
+    commit->next = commit->member->commits;
+    if (commit->next != NULL) commit->next->previous = commit;
+    commit->member->commits = commit;
+}
+
+static void unlink_open(merle_commit *commit) {
+    if (commit->previous != NULL)
+        commit->previous->next = commit->next;
+    else
+        commit->member->commits = commit->next;
+    if (commit->next != NULL) commit->next->previous = commit->previous;
+}
+
+static merle_commit *take_spare(mrl_member *member) {
+    merle_commit *commit = member->spare_commit;
+    if (commit != NULL) {
+        member->spare_commit = NULL;
+        return commit;
+    }
+    commit = mrl_alloc_urgent(member, MRL_FOR_OTHER, sizeof *commit);
+    if (commit != NULL) memset(commit, 0, sizeof *commit);
+    return commit;
+}
+
+merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **out_commit) {
+    *out_commit = NULL;
+    merle_commit *commit = take_spare(member);
+    if (commit == NULL) return MERLE_NO_MEMORY;
+    commit->store = store;
+    commit->member = member;
+    commit->check = COMMIT_CHECK;
+    commit->parts = NULL;
+    commit->touches = commit->touches_last = NULL;
+    commit->reads = NULL;
+    commit->discarded = NULL;
+    commit->table = NULL;
+    commit->table_size = commit->touch_count = commit->operation_count = 0;
+    commit->patience = MERLE_REFUSE;
+    commit->origin_size = 0;
+    commit->only_removes = 1;
+    commit->entry = NULL;
+    commit->credit = 0;
+    mrl_section_open(store, member, &commit->section);
+    link_open(commit);
+    atomic_fetch_add_explicit(&store->commits_open, 1, memory_order_relaxed);
+    *out_commit = commit;
+    return MERLE_OK;
+}
+
+static void free_touch(merle_commit *commit, mrl_touch *touch) {
+    for (mrl_action *action = touch->first; action != NULL; action = action->next)
+        if (action->version != NULL && action->version != touch->version)
+            mrl_version_free(commit->member, action->version);
+    if (touch->version != NULL) mrl_version_free(commit->member, touch->version);
+}
+
+static void commit_destroy(merle_commit *commit, mrl_member *member) {
+    mrl_arena_fini(&commit->arena, member);
+    merle_buffer_free(&commit->work[0]);
+    merle_buffer_free(&commit->work[1]);
+    merle_buffer_free(&commit->effects);
+    merle_builder_destroy(commit->builder);
+    mrl_free(member, MRL_FOR_OTHER, commit, sizeof *commit);
+}
+
+void mrl_commit_close(merle_commit *commit) {
+    mrl_member *member = commit->member;
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
+        free_touch(commit, touch);
+    for (mrl_version *v = commit->discarded, *before; v != NULL; v = before) {
+        before = v->before;
+        mrl_version_free(member, v);
+    }
+    if (commit->section.check != 0) mrl_section_close(&commit->section);
+    unlink_open(commit);
+    atomic_fetch_sub_explicit(&commit->store->commits_open, 1, memory_order_relaxed);
+    commit->check = 0;
+    mrl_arena_reset(&commit->arena, member);
+    if (member->spare_commit == NULL)
+        member->spare_commit = commit;
+    else
+        commit_destroy(commit, member);
+}
+
+void mrl_commit_free_spare(mrl_member *member) {
+    merle_commit *commit = member->spare_commit;
+    member->spare_commit = NULL;
+    if (commit != NULL) commit_destroy(commit, member);
+}
+
+merle_commit *mrl_commit_own(merle_commit *commit, merle_err *out_err) {
+    *out_err = MERLE_INVALID;
+    if (commit == NULL || commit->check != COMMIT_CHECK) return NULL;
+    *out_err = MERLE_WRONG_THREAD;
+    mrl_self *self = mrl_self_get();
+    if (__builtin_expect(self->member == commit->member, 1)) return commit;
+    return mrl_member_join(commit->store->domain) == commit->member ? commit : NULL;
+}
+
+merle_err merle_begin(merle_db *db, merle_commit **out_commit) {
+    *out_commit = NULL;
+    if (db == NULL) return MERLE_INVALID;
+    mrl_store *store = mrl_db_store(db);
+    if (mrl_domain_is_forked(store->domain)) return MERLE_FORKED;
+    mrl_member *member = mrl_member_join(store->domain);
+    if (member == NULL) return MERLE_NO_MEMORY;
+    return mrl_commit_open(store, member, out_commit);
+}
+
+void merle_cancel(merle_commit *commit) {
+    merle_err err;
+    commit = mrl_commit_own(commit, &err);
+    if (commit != NULL) mrl_commit_close(commit);
+}
+
+merle_err merle_commit_origin(merle_commit *commit, merle_bytes bytes) {
+    merle_err err;
+    if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
+    if (bytes.size > MERLE_ORIGIN_SIZE_MAX) return MERLE_TOO_BIG;
+    memcpy(commit->origin, bytes.data, bytes.size);
+    commit->origin_size = (uint32_t)bytes.size;
+    return MERLE_OK;
+}
+
+void merle_commit_patience(merle_commit *commit, merle_patience patience) {
+    merle_err err;
+    if ((commit = mrl_commit_own(commit, &err)) != NULL) commit->patience = (uint32_t)patience;
+}
+
+merle_section *merle_commit_section(merle_commit *commit) {
+    return (merle_section *)(void *)&commit->section;
+}
+
+/* ---- parts and touches ---- */
+
+merle_err mrl_commit_copy(merle_commit *commit, merle_bytes bytes, merle_bytes *out_copy) {
+    uint8_t *copy = mrl_arena_take(&commit->arena, commit->member, bytes.size);
+    if (copy == NULL) return MERLE_NO_MEMORY;
+    memcpy(copy, bytes.data, bytes.size);
+    *out_copy = merle_bytes_of(copy, bytes.size);
+    return MERLE_OK;
+}
+
+merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection, mrl_portion **out_part) {
+    *out_part = NULL;
+    if (collection == NULL || collection->store != commit->store) return MERLE_INVALID;
+    mrl_portion **at = &commit->parts;
+    while (*at != NULL && (*at)->collection->id < collection->id) at = &(*at)->next;
+    if (*at != NULL && (*at)->collection == collection) {
+        *out_part = *at;
+        return MERLE_OK;
+    }
+    mrl_root *root = mrl_collection_current(collection);
+    if (root == NULL || root->is_dropped) return MERLE_GONE;
+    mrl_portion *part = mrl_arena_take(&commit->arena, commit->member, sizeof *part);
+    if (part == NULL) return MERLE_NO_MEMORY;
+    /* value_shards are cleared when the shards are gathered. */
+    part->next = *at;
+    part->collection = collection;
+    part->root = root;
+    part->has_reads = 0;
+    part->read_root = NULL;
+    *at = part;
+    *out_part = part;
+    return MERLE_OK;
+}
+
+static mrl_touch **table_place(mrl_touch **table, uint32_t size, const mrl_portion *part, uint64_t hash,
+                               merle_bytes key) {
+    uint32_t at = (uint32_t)(hash ^ part->collection->id) & (size - 1);
+    for (;; at = (at + 1) & (size - 1)) {
+        mrl_touch *touch = table[at];
+        if (touch == NULL) return &table[at];
+        if (touch->hash == hash && touch->part == part && touch->key.size == key.size &&
+            memcmp(touch->key.data, key.data, key.size) == 0)
+            return &table[at];
+    }
+}
+
+/* Makes the table at least twice as large as the touches. */
+static merle_err grow_table(merle_commit *commit) {
+    if (commit->touch_count < TABLE_FROM || commit->touch_count * 2 < commit->table_size)
+        return MERLE_OK;
+    uint32_t size = commit->table_size == 0 ? 8 * TABLE_FROM : 4 * commit->table_size;
+    mrl_touch **table = mrl_arena_take(&commit->arena, commit->member, size * sizeof *table);
+    if (table == NULL) return MERLE_NO_MEMORY;
+    memset(table, 0, size * sizeof *table);
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
+        *table_place(table, size, touch->part, touch->hash, touch->key) = touch;
+    commit->table = table;
+    commit->table_size = size;
+    return MERLE_OK;
+}
+
+mrl_touch *mrl_commit_find_touch(const merle_commit *commit, const mrl_portion *part, uint64_t hash,
+                                 merle_bytes key) {
+    if (commit->table != NULL)
+        return *table_place(commit->table, commit->table_size, part, hash, key);
+    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
+        if (touch->hash == hash && touch->part == part && touch->key.size == key.size &&
+            memcmp(touch->key.data, key.data, key.size) == 0)
+            return touch;
+    return NULL;
+}
+
+static merle_err add_touch(merle_commit *commit, mrl_portion *part, uint64_t hash, merle_bytes key,
+                           mrl_touch **out_touch) {
+    merle_err err = grow_table(commit);
+    if (err != MERLE_OK) return err;
+    mrl_touch *touch = mrl_arena_take(&commit->arena, commit->member, sizeof *touch);
+    if (touch == NULL) return MERLE_NO_MEMORY;
+    memset(touch, 0, sizeof *touch);
+    if ((err = mrl_commit_copy(commit, key, &touch->key)) != MERLE_OK) return err;
+    touch->part = part;
+    touch->hash = hash;
+    touch->slot = MRL_SLOT_NONE;
+    if (commit->touches_last != NULL)
+        commit->touches_last->next = touch;
+    else
+        commit->touches = touch;
+    commit->touches_last = touch;
+    commit->touch_count++;
+    if (commit->table != NULL)
+        *table_place(commit->table, commit->table_size, part, hash, touch->key) = touch;
+    *out_touch = touch;
+    return MERLE_OK;
+}
+
+/* ---- actions ---- */
+
+typedef struct wanted {
+    merle_commit *commit;
+    merle_collection *collection;
+    merle_bytes key;
+    mrl_portion *part;
+    uint64_t hash;
+} wanted;
+
+static merle_err fail(const wanted *w, merle_err err, const char *text) {
+    mrl_store_fail(w->commit->member, err, w->collection, w->key, "%s", text);
+    mrl_report_operation(w->commit->member->report, w->commit->operation_count);
+    return err;
+}
+
+static merle_err want(wanted *w, merle_commit *commit, merle_collection *collection, merle_bytes key) {
+    merle_err err;
+    memset(w, 0, sizeof *w);
+    if ((w->commit = mrl_commit_own(commit, &err)) == NULL) return err;
+    if (collection == NULL) return MERLE_INVALID;
+    w->collection = collection;
+    w->key = key;
+    if (key.data == NULL || key.size == 0 || key.size > MERLE_KEY_SIZE_MAX)
+        return fail(w, MERLE_INVALID, "a key has 1 to 1024 bytes");
+    err = mrl_commit_part(commit, collection, &w->part);
+    if (err != MERLE_OK) return fail(w, err, merle_err_text(err));
+    w->hash = mrl_root_hash(w->part->root, key);
+    return MERLE_OK;
+}
+
+/* Adds an action to the key's touch, which is made if need be. */
+static merle_err add_action(const wanted *w, const mrl_action *model) {
+    merle_commit *commit = w->commit;
+    mrl_action *action = mrl_arena_take(&commit->arena, commit->member, sizeof *action);
+    if (action == NULL) return fail(w, MERLE_NO_MEMORY, "no memory for the operation");
+    *action = *model;
+    action->next = NULL;
+    action->operation = commit->operation_count;
+    mrl_touch *touch = mrl_commit_find_touch(commit, w->part, w->hash, w->key);
+    if (touch == NULL) {
+        merle_err err = add_touch(commit, w->part, w->hash, w->key, &touch);
+        if (err != MERLE_OK) return fail(w, err, "no memory for the operation");
+    }
+    if (touch->last != NULL)
+        touch->last->next = action;
+    else
+        touch->first = action;
+    touch->last = action;
+    if (model->kind == MRL_ACTION_PATCH || model->kind == MRL_ACTION_MERGE) touch->needs_base = 1;
+    if (model->kind != MRL_ACTION_REMOVE) commit->only_removes = 0;
+    touch->is_composed = 0;
+    return MERLE_OK;
+}
+
+static merle_err put(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                     merle_bytes doc, mrl_action_kind need) {
+    wanted w;
+    merle_err err = want(&w, commit, collection, key);
+    if (err != MERLE_OK) return err;
+    merle_report *report = commit->member->report;
+    if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
+        (err = mrl_schema_check_doc(w.part->root->schema, doc, report)) != MERLE_OK) {
+        mrl_report_collection(report, collection->name);
+        mrl_report_key(report, key);
+        mrl_report_operation(report, commit->operation_count);
+        return err;
+    }
+    mrl_action action = {.kind = MRL_ACTION_PUT};
+    action.version = mrl_version_create(commit->member, w.part->root->schema, key, doc);
+    if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
+    if (need != MRL_ACTION_PUT) {
+        mrl_action condition = {.kind = need};
+        if ((err = add_action(&w, &condition)) != MERLE_OK) goto fail;
+    }
+    if ((err = add_action(&w, &action)) != MERLE_OK) goto fail;
+    commit->operation_count++;
+    return MERLE_OK;
+fail:
+    mrl_version_free(commit->member, action.version);
+    return err;
+}
+
+merle_err merle_put(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                    merle_bytes doc) {
+    return put(commit, collection, key, doc, MRL_ACTION_PUT);
+}
+
+merle_err merle_insert(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                       merle_bytes doc) {
+    return put(commit, collection, key, doc, MRL_ACTION_NEED_ABSENT);
+}
+
+merle_err merle_replace(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                        merle_bytes doc) {
+    return put(commit, collection, key, doc, MRL_ACTION_NEED_PRESENT);
+}
+
+static merle_err add_simple(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                            const mrl_action *action) {
+    wanted w;
+    merle_err err = want(&w, commit, collection, key);
+    if (err != MERLE_OK) return err;
+    if ((err = add_action(&w, action)) != MERLE_OK) return err;
+    commit->operation_count++;
+    return MERLE_OK;
+}
+
+merle_err merle_remove(merle_commit *commit, merle_collection *collection, merle_bytes key) {
+    mrl_action action = {.kind = MRL_ACTION_REMOVE};
+    return add_simple(commit, collection, key, &action);
+}
+
+merle_err merle_merge(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                      merle_merge_fn *fn, void *context) {
+    mrl_action action = {.kind = MRL_ACTION_MERGE, .merge = fn, .context = context};
+    if (fn == NULL) return MERLE_INVALID;
+    return add_simple(commit, collection, key, &action);
+}
+
+merle_err merle_expect(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                       uint64_t seq) {
+    mrl_action action = {.kind = MRL_ACTION_EXPECT, .seq = seq};
+    return add_simple(commit, collection, key, &action);
+}
+
+merle_err merle_patch_ops(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                          const merle_op *ops, size_t op_count) {
+    wanted w;
+    merle_err err = want(&w, commit, collection, key);
+    if (err != MERLE_OK) return err;
+    if (ops == NULL || op_count == 0) return fail(&w, MERLE_INVALID, "a patch has operations");
+    if ((err = mrl_ops_check(ops, op_count, commit->member->report)) != MERLE_OK) {
+        mrl_report_collection(commit->member->report, collection->name);
+        mrl_report_key(commit->member->report, key);
+        mrl_report_operation(commit->member->report, commit->operation_count);
+        return err;
+    }
+    void *memory = mrl_arena_take(&commit->arena, commit->member, mrl_ops_size(ops, op_count));
+    if (memory == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the patch");
+    mrl_action action = {.kind = MRL_ACTION_PATCH, .op_count = op_count};
+    action.ops = mrl_ops_copy_into(memory, ops, op_count);
+    if ((err = add_action(&w, &action)) != MERLE_OK) return err;
+    commit->operation_count++;
+    return MERLE_OK;
+}

@@ -1,0 +1,59 @@
+/* store/queue.h - what a shard has retired and not yet reclaimed, first in, first out.
+ *
+ * What    entries of (version, kind, ticket). Room is reserved ahead: a push never fails.
+ * Owns    its chunks, not the versions.
+ * Threads who holds the shard's lock; `mrl_queue_length` any (an estimate).
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_QUEUE_H
+#define MRL_STORE_QUEUE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "memory/domain.h"
+#include "store/version.h"
+
+typedef enum mrl_queued {
+    /* A newer version of the slot was published: its hints that no newer one has go, and it is freed. */
+    MRL_QUEUED_SUPERSEDED = 0,
+    /* A tombstone was published: if it is still current, key entry and slot pointer go. Else nothing. */
+    MRL_QUEUED_TOMBSTONE = 1,
+    /* Out of reach but for those who had it already: freed, and the slot is free. */
+    MRL_QUEUED_LIMBO = 2
+} mrl_queued;
+
+typedef struct mrl_queue_entry {
+    mrl_version *version;
+    uint32_t ticket;
+    uint32_t kind;
+} mrl_queue_entry;
+
+typedef struct mrl_queue_chunk mrl_queue_chunk;
+
+typedef struct mrl_queue {
+    mrl_queue_chunk *head; /* oldest */
+    mrl_queue_chunk *tail; /* the one that is filled */
+    uint32_t head_at;
+    uint32_t tail_at;
+    _Atomic uint32_t length;
+    uint32_t room; /* reserved positions behind the tail's */
+} mrl_queue;
+
+void mrl_queue_init(mrl_queue *queue);
+void mrl_queue_fini(mrl_queue *queue, mrl_member *member);
+/* From now on count pushes cannot fail. urgent: may use the reserve. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_queue_reserve(mrl_queue *queue, mrl_member *member, uint32_t count);
+void mrl_queue_push(mrl_queue *queue, mrl_version *version, mrl_queued kind, uint32_t ticket);
+/* The oldest, or NULL. */
+const mrl_queue_entry *mrl_queue_peek(const mrl_queue *queue);
+void mrl_queue_pop(mrl_queue *queue, mrl_member *member);
+/* Calls fn for each, oldest first, until it returns non-zero. */
+int mrl_queue_each(const mrl_queue *queue, int (*fn)(void *context, const mrl_queue_entry *entry),
+                   void *context);
+static inline uint32_t mrl_queue_length(const mrl_queue *queue) {
+    return atomic_load_explicit(&queue->length, memory_order_relaxed);
+}
+
+#endif

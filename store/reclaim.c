@@ -1,0 +1,232 @@
+/* store/reclaim.c - giving back what no section can see any more.
+ *
+ * One rule: when the oldest entry of a shard's queue is past its grace period, then under the shard's lock
+ *   superseded  each of its values that no newer version of the slot has (walk from the current one down to
+ *               it: all are still there, because the queue is first in, first out) loses its hint, and the
+ *               version is freed. "The same value" is asked by the hint's tag, for a hint is (tag, slot).
+ *   tombstone   if it is still current, its key entry and the slot's pointer go; the tombstone goes into limbo
+ *               with a new ticket, because a section that began after the removal may have loaded it. If it
+ *               is not current, a re-insertion has superseded it and another entry frees it.
+ *   limbo       it is freed, and its slot may be used again.
+ * So a hint stands exactly as long as some version that a section can see has the value.
+ * Runs only where the thread holds no lock, for any shard, on behalf of threads that are idle or gone.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/self.h"
+#include "store/store.h"
+
+/* ---- one entry ---- */
+
+/* Whether a version newer than v has a hint with this tag; stops at the first. */
+static int newer_has_tag(const mrl_root *root, const mrl_schema_index *index, const mrl_version *v,
+                         uint32_t tag) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    for (const mrl_version *newer = mrl_slots_load(&root->slots, v->slot); newer != v;
+         newer = newer->before) {
+        MRL_ASSERT(newer != NULL);
+        if (mrl_version_same_fields(newer, v, index)) return 1;
+        size_t size = mrl_version_encode(newer, index, encoded);
+        if (size == 0) continue;
+        uint64_t hash = mrl_unique_hash(root->uniques[index->number], encoded, size);
+        if (mrl_unique_tag(hash) == tag) return 1;
+    }
+    return 0;
+}
+
+static void drop_hints(const mrl_root *root, mrl_member *member, const mrl_version *v) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    const mrl_schema *schema = root->schema;
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        const mrl_schema_index *index = &schema->indexes[i];
+        const mrl_version *current = mrl_slots_load(&root->slots, v->slot);
+        /* Nearly always: the current one has the same value. */
+        if (mrl_version_same_fields(current, v, index)) continue;
+        size_t size = mrl_version_encode(v, index, encoded);
+        if (size == 0) continue;
+        mrl_unique *unique = root->uniques[i];
+        uint64_t hash = mrl_unique_hash(unique, encoded, size);
+        if (newer_has_tag(root, index, v, mrl_unique_tag(hash))) continue;
+        mrl_unique_shard *shard = mrl_unique_shard_of(unique, hash);
+        mrl_lock_take(&shard->lock);
+        mrl_unique_drop(unique, member, hash, v->slot);
+        mrl_lock_drop(&shard->lock);
+    }
+}
+
+static void drop_key(mrl_root *root, mrl_member *member, const mrl_version *tombstone) {
+    mrl_key_probe probe;
+    merle_bytes key = mrl_version_key(tombstone);
+    uint64_t hash = mrl_root_hash(root, key);
+    mrl_key_probe_init(&probe, hash, key);
+    uint64_t entry = mrl_map_remove(&root->maps[mrl_shard_of(hash)], member, &probe.probe);
+    MRL_ASSERT(mrl_entry_to_pointer(entry) == tombstone);
+    mrl_point("reclaim.key_dropped");
+    mrl_slots_store(&root->slots, tombstone->slot, NULL);
+}
+
+/* 1: done; 0: no memory to go on. */
+static int reclaim_tombstone(mrl_store *store, mrl_member *member, mrl_root *root, mrl_shard *shard,
+                             mrl_version *tombstone) {
+    if (mrl_slots_load(&root->slots, tombstone->slot) != tombstone) return 1;
+    if (mrl_queue_reserve(&shard->queue, member, 1) != MERLE_OK) return 0;
+    drop_key(root, member, tombstone);
+    mrl_queue_push(&shard->queue, tombstone, MRL_QUEUED_LIMBO, mrl_ticket_take(store->domain));
+    atomic_fetch_add_explicit(&store->retired_bytes, mrl_version_size(tombstone),
+                              memory_order_relaxed);
+    return 1;
+}
+
+static uint64_t free_version(mrl_member *member, mrl_version *version) {
+    uint64_t bytes = mrl_version_size(version);
+    mrl_version_free(member, version);
+    mrl_count(member, MRL_N_FREED, 1);
+    return bytes;
+}
+
+/* Handles the oldest entry; 0: nothing can be done now. The shard's lock is held. */
+static int reclaim_one(mrl_store *store, mrl_member *member, mrl_root *root, mrl_shard *shard) {
+    const mrl_queue_entry *oldest = mrl_queue_peek(&shard->queue);
+    if (oldest == NULL || !mrl_ticket_passed(store->domain, oldest->ticket)) return 0;
+    mrl_queue_entry entry = *oldest;
+    uint64_t bytes = 0;
+    switch ((mrl_queued)entry.kind) {
+    case MRL_QUEUED_SUPERSEDED:
+        if (root->schema->index_count > 0) drop_hints(root, member, entry.version);
+        bytes = free_version(member, entry.version);
+        break;
+    case MRL_QUEUED_TOMBSTONE:
+        if (!reclaim_tombstone(store, member, root, shard, entry.version)) return 0;
+        break;
+    case MRL_QUEUED_LIMBO:
+        mrl_shard_return_slot(shard, member, entry.version->slot);
+        bytes = free_version(member, entry.version);
+        break;
+    }
+    mrl_queue_pop(&shard->queue, member);
+    atomic_fetch_sub_explicit(&store->retired_bytes, bytes, memory_order_relaxed);
+    return 1;
+}
+
+/* ---- shards ---- */
+
+size_t mrl_reclaim_shard(mrl_store *store, mrl_member *member, merle_collection *collection,
+                         uint32_t number, size_t max) {
+    size_t done = 0;
+    mrl_epoch_token token;
+    /* In the epoch: the root may be replaced, but is not torn down while we are here; and whoever
+     * replaces it holds all its locks. */
+    mrl_member_enter(member, &token);
+    mrl_root *root = mrl_collection_current(collection);
+    if (root != NULL) {
+        mrl_shard *shard = &root->shards[number];
+        mrl_lock_take(&shard->lock);
+        if (mrl_collection_current(collection) == root)
+            while (done < max && reclaim_one(store, member, root, shard)) done++;
+        mrl_lock_drop(&shard->lock);
+    }
+    mrl_member_leave(member, &token);
+    return done;
+}
+
+/* ---- replaced roots ---- */
+
+void mrl_reclaim_root(mrl_store *store, mrl_root *root) {
+    mrl_lock_take(&store->dying_lock);
+    root->ticket = mrl_ticket_take(store->domain);
+    root->dying = NULL;
+    mrl_root **at = &store->dying;
+    while (*at != NULL) at = &(*at)->dying;
+    *at = root;
+    mrl_lock_drop(&store->dying_lock);
+}
+
+/* Tears the oldest replaced root down, as far as max goes. Called by one thread at a time. */
+static size_t reclaim_roots(mrl_store *store, mrl_member *member, size_t max) {
+    size_t done = 0;
+    while (done < max) {
+        mrl_lock_take(&store->dying_lock);
+        mrl_root *root = store->dying;
+        if (root != NULL && !mrl_ticket_passed(store->domain, root->ticket)) root = NULL;
+        mrl_lock_drop(&store->dying_lock);
+        if (root == NULL) break;
+        size_t some = mrl_root_teardown(root, member, max - done);
+        done += some;
+        if (some != 0) continue;
+        mrl_lock_take(&store->dying_lock);
+        store->dying = root->dying;
+        mrl_lock_drop(&store->dying_lock);
+        mrl_root_destroy(root, member);
+        done++;
+    }
+    return done;
+}
+
+/* ---- everything, piece by piece ---- */
+
+/* The next collection in the round. */
+static merle_collection *next_collection(mrl_store *store, merle_collection *collection) {
+    merle_collection *next =
+        collection == NULL ? NULL : atomic_load_explicit(&collection->next, memory_order_acquire);
+    if (next != NULL) return next;
+    return atomic_load_explicit(&store->collections, memory_order_acquire);
+}
+
+static size_t reclaim_collection(mrl_store *store, mrl_member *member, merle_collection *collection,
+                                 size_t max) {
+    size_t done = 0;
+    mrl_epoch_token token;
+    mrl_member_enter(member, &token);
+    mrl_root *root = mrl_collection_current(collection);
+    for (uint32_t i = 0; root != NULL && i < MRL_SHARD_COUNT && done < max; i++) {
+        uint32_t shard = (store->step_shard + i) % MRL_SHARD_COUNT;
+        if (mrl_queue_length(&root->shards[shard].queue) != 0)
+            done += mrl_reclaim_shard(store, member, collection, shard, max - done);
+    }
+    mrl_member_leave(member, &token);
+    return done;
+}
+
+size_t mrl_reclaim_some(mrl_store *store, mrl_member *member, size_t max) {
+    if (!mrl_lock_try(&store->step_lock)) return 0;
+    mrl_epoch_advance(member);
+    size_t done = mrl_domain_drain(member, max);
+    if (done < max) done += reclaim_roots(store, member, max - done);
+    merle_collection *first = next_collection(store, store->step_collection);
+    merle_collection *collection = first;
+    while (collection != NULL && done < max) {
+        done += reclaim_collection(store, member, collection, max - done);
+        store->step_collection = collection;
+        collection = next_collection(store, collection);
+        if (collection == first) break;
+    }
+    store->step_shard = (store->step_shard + 1) % MRL_SHARD_COUNT;
+    mrl_lock_drop(&store->step_lock);
+    return done;
+}
+
+static int queues_are_empty(mrl_store *store) {
+    merle_collection *collection = atomic_load_explicit(&store->collections, memory_order_acquire);
+    for (; collection != NULL;
+         collection = atomic_load_explicit(&collection->next, memory_order_acquire)) {
+        mrl_root *root = mrl_collection_current(collection);
+        for (uint32_t i = 0; root != NULL && i < MRL_SHARD_COUNT; i++)
+            if (mrl_queue_length(&root->shards[i].queue) != 0) return 0;
+    }
+    return 1;
+}
+
+int mrl_reclaim_is_done(mrl_store *store, mrl_member *member) {
+    mrl_lock_take(&store->dying_lock);
+    int is_dying = store->dying != NULL;
+    mrl_lock_drop(&store->dying_lock);
+    if (is_dying || mrl_domain_bytes_waiting(store->domain) != 0) return 0;
+    mrl_epoch_token token;
+    mrl_member_enter(member, &token);
+    int done = queues_are_empty(store);
+    mrl_member_leave(member, &token);
+    return done;
+}

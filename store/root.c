@@ -1,0 +1,214 @@
+/* store/root.c - making roots, finding in them, tearing them down.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/root.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "store/store.h"
+
+static uint32_t rehash_key(void *context, uint64_t entry) {
+    const mrl_root *root = context;
+    return (uint32_t)mrl_root_hash(root, mrl_version_key(mrl_entry_to_pointer(entry)));
+}
+
+static void shard_init(mrl_shard *shard) {
+    memset(shard, 0, sizeof *shard);
+    mrl_lock_init(&shard->lock);
+    mrl_queue_init(&shard->queue);
+}
+
+mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_schema *schema) {
+    mrl_root *root = mrl_alloc(member, MRL_FOR_TABLES, sizeof *root);
+    if (root == NULL) return NULL;
+    memset(root, 0, sizeof *root);
+    atomic_init(&root->seq, MRL_SEQ_NONE);
+    root->collection = collection;
+    root->schema = mrl_schema_hold(schema);
+    root->key_type = (mrl_map_type){MRL_MAP_POINTERS, rehash_key, root};
+    for (int i = 0; i < MRL_SHARD_COUNT; i++) {
+        mrl_map_init(&root->maps[i], &root->key_type);
+        shard_init(&root->shards[i]);
+    }
+    mrl_slots_init(&root->slots);
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        uint64_t seed = mrl_mix_u64(collection->store->hash_seed + 1 + i);
+        root->uniques[i] = mrl_unique_create(member, seed);
+        if (root->uniques[i] == NULL) {
+            mrl_root_destroy(root, member);
+            return NULL;
+        }
+    }
+    return root;
+}
+
+/* ---- tearing down ---- */
+
+/* A version that was superseded, or left in limbo, is in no slot any more: the queue is its last holder. A
+ * tombstone entry of its own says nothing: the version is current, superseded or in limbo besides. */
+static size_t drain_queue(mrl_root *root, mrl_member *member, mrl_shard *shard, size_t budget) {
+    size_t done = 0;
+    const mrl_queue_entry *entry;
+    while (done < budget && (entry = mrl_queue_peek(&shard->queue)) != NULL) {
+        if (entry->kind != MRL_QUEUED_TOMBSTONE) {
+            atomic_fetch_sub_explicit(&root->collection->store->retired_bytes,
+                                      mrl_version_size(entry->version), memory_order_relaxed);
+            mrl_version_free(member, entry->version);
+            mrl_count(member, MRL_N_FREED, 1);
+        }
+        mrl_queue_pop(&shard->queue, member);
+        done++;
+    }
+    return done;
+}
+
+static size_t drain_slots(mrl_root *root, mrl_member *member, size_t budget) {
+    size_t done = 0;
+    uint32_t end = mrl_slots_end(&root->slots);
+    for (; done < budget && root->teardown_slot < end; done++) {
+        uint32_t slot = root->teardown_slot++;
+        mrl_version *v = mrl_slots_load(&root->slots, slot);
+        if (v == NULL) continue;
+        mrl_version_free(member, v);
+        mrl_slots_store(&root->slots, slot, NULL);
+    }
+    return done;
+}
+
+size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget) {
+    size_t done = 0;
+    for (int i = 0; i < MRL_SHARD_COUNT && done < budget; i++)
+        done += drain_queue(root, member, &root->shards[i], budget - done);
+    if (done < budget) done += drain_slots(root, member, budget - done);
+    for (int i = 0; i < MRL_SHARD_COUNT && done < budget; i++)
+        done += mrl_map_clear_some(&root->maps[i], member, budget - done);
+    for (uint32_t i = 0; i < root->schema->index_count && done < budget; i++)
+        if (root->uniques[i] != NULL)
+            done += mrl_unique_clear_some(root->uniques[i], member, budget - done);
+    return done;
+}
+
+void mrl_root_destroy(mrl_root *root, mrl_member *member) {
+    while (mrl_root_teardown(root, member, SIZE_MAX) != 0) continue;
+    for (int i = 0; i < MRL_SHARD_COUNT; i++) {
+        mrl_shard *shard = &root->shards[i];
+        mrl_map_fini(&root->maps[i], member);
+        mrl_queue_fini(&shard->queue, member);
+        if (shard->free_slots != NULL)
+            mrl_free(member, MRL_FOR_TABLES, shard->free_slots,
+                     shard->free_capacity * sizeof *shard->free_slots);
+    }
+    for (uint32_t i = 0; i < root->schema->index_count; i++)
+        if (root->uniques[i] != NULL) mrl_unique_destroy(root->uniques[i], member);
+    mrl_slots_fini(&root->slots, member);
+    mrl_schema_release(root->schema);
+    mrl_free(member, MRL_FOR_TABLES, root, sizeof *root);
+}
+
+/* ---- free slots ---- */
+
+void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot) {
+    if (shard->free_count == shard->free_capacity) {
+        uint32_t capacity = shard->free_capacity == 0 ? 16 : 2 * shard->free_capacity;
+        uint32_t *slots = mrl_alloc_urgent(member, MRL_FOR_TABLES, capacity * sizeof *slots);
+        /* Without memory the slot is lost to use, nothing else: a number out of four thousand million. */
+        if (slots == NULL) return;
+        if (shard->free_slots != NULL) {
+            memcpy(slots, shard->free_slots, shard->free_count * sizeof *slots);
+            mrl_free(member, MRL_FOR_TABLES, shard->free_slots, shard->free_capacity * sizeof *slots);
+        }
+        shard->free_slots = slots;
+        shard->free_capacity = capacity;
+    }
+    shard->free_slots[shard->free_count++] = slot;
+}
+
+/* ---- keys ---- */
+
+static int key_matches(const mrl_probe *probe, uint64_t entry) {
+    const mrl_key_probe *asked = (const mrl_key_probe *)probe;
+    const mrl_version *v = mrl_entry_to_pointer(entry);
+    return v->key_size == asked->key.size && memcmp(v->bytes, asked->key.data, asked->key.size) == 0;
+}
+
+uint64_t mrl_root_hash(const mrl_root *root, merle_bytes key) {
+    return mrl_hash_bytes(key.data, key.size, root->collection->store->hash_seed);
+}
+
+void mrl_key_probe_init(mrl_key_probe *probe, uint64_t hash, merle_bytes key) {
+    probe->probe.hash = hash;
+    probe->probe.matches = key_matches;
+    probe->key = key;
+}
+
+mrl_version *mrl_root_find(const mrl_root *root, uint64_t hash, merle_bytes key) {
+    mrl_key_probe probe;
+    mrl_key_probe_init(&probe, hash, key);
+    uint64_t entry = mrl_map_find(&root->maps[mrl_shard_of(hash)], &probe.probe);
+    return entry == 0 ? NULL : mrl_entry_to_pointer(entry);
+}
+
+/* ---- unique values ---- */
+
+typedef struct value_probe {
+    mrl_unique_probe unique;
+    const mrl_root *root;
+    const mrl_schema_index *index;
+    const uint8_t *encoded;
+    size_t size;
+    uint64_t seq;
+    const mrl_version *found;
+} value_probe;
+
+static int value_holds(const mrl_unique_probe *probe, uint32_t slot) {
+    value_probe *asked = (value_probe *)(uintptr_t)probe;
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    const mrl_version *v = mrl_slots_load(&asked->root->slots, slot);
+    if (asked->seq == MRL_SEQ_NONE) {
+        /* The current one, whatever its seq. */
+        if (v == NULL || mrl_version_is_tombstone(v)) return 0;
+    } else if ((v = mrl_version_at(v, asked->seq)) == NULL) {
+        return 0;
+    }
+    size_t size = mrl_version_encode(v, asked->index, encoded);
+    if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
+    asked->found = v;
+    return 1;
+}
+
+const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_index *index,
+                                        const uint8_t *encoded, size_t size, uint64_t hash,
+                                        uint64_t seq) {
+    value_probe probe = {.root = root, .index = index, .encoded = encoded, .size = size, .seq = seq};
+    probe.unique.probe.hash = hash;
+    probe.unique.holds = value_holds;
+    (void)mrl_unique_find(root->uniques[index->number], &probe.unique);
+    return probe.found;
+}
+
+/* ---- count ---- */
+
+void mrl_root_count_add(mrl_root *root, int64_t delta, uint64_t seq) {
+    /* A sequence lock with one writer (the publish lock): readers take the pair only if the version was
+     * even and the same before and after. */
+    uint64_t version = atomic_load_explicit(&root->count_version, memory_order_relaxed);
+    uint64_t count = atomic_load_explicit(&root->count, memory_order_relaxed);
+    atomic_store_explicit(&root->count_version, version + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&root->count, count + (uint64_t)delta, memory_order_relaxed);
+    atomic_store_explicit(&root->count_seq, seq, memory_order_relaxed);
+    atomic_store_explicit(&root->count_version, version + 2, memory_order_release);
+}
+
+merle_err mrl_root_count(const mrl_root *root, uint64_t seq, uint64_t *out_count) {
+    uint64_t before = atomic_load_explicit(&root->count_version, memory_order_acquire);
+    uint64_t count = atomic_load_explicit(&root->count, memory_order_relaxed);
+    uint64_t counted = atomic_load_explicit(&root->count_seq, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    uint64_t after = atomic_load_explicit(&root->count_version, memory_order_relaxed);
+    *out_count = count;
+    return (before & 1) == 0 && before == after && counted <= seq ? MERLE_OK : MERLE_CONFLICT;
+}

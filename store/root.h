@@ -1,0 +1,120 @@
+/* store/root.h - a collection, and its root: everything that truncate or drop replaces in one instant.
+ *
+ * What    A collection is a name and an id for ever; its root holds schema, tables, slots and indexes, and
+ *         is versioned by seq as documents are: old sections go on with the old root.
+ * Owns    A root owns its tables and the versions in them; it is torn down step by step after its grace.
+ * Threads reading: read section. A shard's queue, free slots and map changes: the shard's lock held.
+ *         The current root changes only with all locks of the old one held.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_ROOT_H
+#define MRL_STORE_ROOT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <merle/merle.h>
+
+#include "base/lock.h"
+#include "index/unique.h"
+#include "memory/map.h"
+#include "store/queue.h"
+#include "store/schema.h"
+#include "store/slots.h"
+#include "store/version.h"
+
+struct mrl_store;
+
+typedef struct mrl_shard {
+    mrl_lock lock;
+    uint32_t free_count;
+    uint32_t free_capacity;
+    uint32_t reserved;
+    uint32_t *free_slots;      /* a stack */
+    mrl_queue queue;
+} mrl_shard;
+
+typedef struct mrl_root {
+    _Atomic uint64_t seq; /* MRL_SEQ_NONE until published */
+    struct mrl_root *before;
+    merle_collection *collection;
+    mrl_schema *schema;
+    uint32_t is_dropped;
+    uint32_t ticket;           /* of its retirement */
+    struct mrl_root *dying;    /* next in the store's list of roots to tear down */
+    uint32_t teardown_slot;    /* how far that went */
+    uint32_t reserved;
+    /* Count of documents, and the seq up to which it counts: written under the publish lock, odd while
+     * being written; see mrl_root_count. */
+    _Atomic uint64_t count_version;
+    _Atomic uint64_t count;
+    _Atomic uint64_t count_seq;
+    mrl_map_type key_type;
+    mrl_map maps[MRL_SHARD_COUNT]; /* apart from the locks: readers load these lines, writers those */
+    mrl_shard shards[MRL_SHARD_COUNT];
+    mrl_slots slots;
+    mrl_unique *uniques[MERLE_INDEX_COUNT_MAX];
+} mrl_root;
+
+struct merle_collection {
+    struct mrl_store *store;
+    _Atomic(mrl_root *) root; /* NULL until it is published */
+    uint32_t id;
+    mrl_lock ids_lock; /* next_id's block is being extended */
+    _Atomic uint64_t id_next;
+    _Atomic uint64_t id_end; /* set aside in the log up to here */
+    _Atomic(struct merle_collection *) next; /* all collections, in the order of their ids */
+    _Atomic uint64_t puts, patches, removes;
+    char name[MERLE_NAME_SIZE_MAX + 1];
+};
+
+/* A root with empty tables, not published. NULL: no memory. */
+mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_schema *schema);
+/* Frees one that nobody can reach, with all that is in it. */
+void mrl_root_destroy(mrl_root *root, mrl_member *member);
+/* Frees up to `budget` versions or tables of one that nobody can reach any more; 0: it is empty. */
+size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget);
+
+static inline mrl_root *mrl_collection_current(const merle_collection *collection) {
+    /* Acquire: pairs with the release when a definition swings it. */
+    return atomic_load_explicit(&collection->root, memory_order_acquire);
+}
+/* The root that a section at S sees; NULL: the collection did not exist yet. */
+static inline mrl_root *mrl_collection_root(const merle_collection *collection, uint64_t seq) {
+    mrl_root *root = mrl_collection_current(collection);
+    while (__builtin_expect(root != NULL && atomic_load_explicit(&root->seq, memory_order_acquire) > seq, 0))
+        root = root->before;
+    return root;
+}
+
+/* Puts a slot that nobody refers to any more on its shard's stack; the shard's lock held. */
+void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot);
+
+/* ---- keys ---- */
+
+typedef struct mrl_key_probe {
+    mrl_probe probe;
+    merle_bytes key;
+} mrl_key_probe;
+
+uint64_t mrl_root_hash(const mrl_root *root, merle_bytes key);
+void mrl_key_probe_init(mrl_key_probe *probe, uint64_t hash, merle_bytes key);
+/* The current version under a key, a tombstone too, published or not; NULL: none. Read section. */
+mrl_version *mrl_root_find(const mrl_root *root, uint64_t hash, merle_bytes key);
+
+/* ---- unique values ---- */
+
+/* The live version that has the encoded value. seq: at that instant; MRL_SEQ_NONE: the current one, whether
+ * published or not (the value's shard lock held). NULL: none. */
+const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_index *index,
+                                        const uint8_t *encoded, size_t size, uint64_t hash, uint64_t seq);
+
+/* ---- count ---- */
+
+/* Under the publish lock. */
+void mrl_root_count_add(mrl_root *root, int64_t delta, uint64_t seq);
+/* MERLE_OK with the count at seq if nothing was counted since; MERLE_CONFLICT otherwise. */
+merle_err mrl_root_count(const mrl_root *root, uint64_t seq, uint64_t *out_count);
+
+#endif

@@ -1,0 +1,332 @@
+/* store/schema.c - compiling a schema, comparing two, checking documents against one.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/schema.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/report.h"
+#include "document/encode.h"
+#include "document/scan.h"
+
+enum { PATH_COUNT_MAX = 255 }; /* a version counts its paths in one byte */
+
+static merle_err invalid(merle_report *report, const char *what, const char *name) {
+    mrl_report_fill(report, MERLE_INVALID, "schema: %s: \"%s\"", what, name == NULL ? "" : name);
+    return MERLE_INVALID;
+}
+
+static int is_name(const char *name) {
+    size_t size = name == NULL ? 0 : strlen(name);
+    return size > 0 && size <= MERLE_NAME_SIZE_MAX;
+}
+
+/* ---- compiling ---- */
+
+/* The number of a path in the schema; takes the path over. */
+static merle_err add_path(mrl_schema *schema, mrl_path *path, uint32_t *out_number) {
+    for (uint32_t i = 0; i < schema->path_count; i++)
+        if (strcmp(mrl_path_text(schema->paths[i]), mrl_path_text(path)) == 0) {
+            mrl_path_destroy(path);
+            *out_number = i;
+            return MERLE_OK;
+        }
+    if (schema->path_count == PATH_COUNT_MAX) {
+        mrl_path_destroy(path);
+        return MERLE_TOO_BIG;
+    }
+    *out_number = schema->path_count;
+    schema->paths[schema->path_count++] = path;
+    return MERLE_OK;
+}
+
+static merle_err compile_parts(mrl_schema *schema, mrl_schema_index *out, const char *on,
+                               merle_report *report) {
+    mrl_part parts[MERLE_INDEX_PART_COUNT_MAX];
+    size_t count = 0;
+    merle_err err = mrl_parts_parse(on, parts, MERLE_INDEX_PART_COUNT_MAX, &count, report);
+    if (err != MERLE_OK) return err;
+    for (size_t i = 0; i < count; i++) {
+        if (err == MERLE_OK)
+            err = add_path(schema, parts[i].path, &out->parts[i].path);
+        else
+            mrl_path_destroy(parts[i].path);
+        out->parts[i].descending = parts[i].descending;
+    }
+    out->part_count = (uint32_t)count;
+    if (err != MERLE_OK)
+        mrl_report_fill(report, err, "schema: more than %d different fields in indexes",
+                        PATH_COUNT_MAX);
+    return err;
+}
+
+static merle_err compile_index(mrl_schema *schema, const merle_index *index, merle_report *report) {
+    if (schema->index_count == MERLE_INDEX_COUNT_MAX)
+        return mrl_report_fill(report, MERLE_TOO_BIG, "schema: more than %u indexes",
+                               MERLE_INDEX_COUNT_MAX);
+    if (!is_name(index->name))
+        return invalid(report, "an index's name has 1 to 63 bytes", index->name);
+    if (mrl_schema_find_index(schema, index->name) != NULL)
+        return invalid(report, "two indexes have one name", index->name);
+    if (index->on == NULL) return invalid(report, "an index is on some field", index->name);
+    if (index->kind == MERLE_ORDERED || index->kind == MERLE_TAGS)
+        return mrl_report_fill(report, MERLE_UNSUPPORTED, "index %s: %s indexes are not built yet",
+                               index->name, index->kind == MERLE_TAGS ? "tag" : "ordered");
+    if (index->kind != MERLE_UNIQUE) return invalid(report, "unknown kind of index", index->name);
+    mrl_schema_index *out = &schema->indexes[schema->index_count];
+    memcpy(out->name, index->name, strlen(index->name) + 1);
+    out->kind = index->kind;
+    out->number = schema->index_count;
+    if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
+    schema->index_count++;
+    merle_err err = compile_parts(schema, out, index->on, report);
+    if (err != MERLE_OK) mrl_report_index(report, index->name);
+    return err;
+}
+
+static merle_err compile_rule(mrl_schema *schema, const merle_rule *rule, merle_report *report) {
+    if (schema->rule_count == MERLE_RULE_COUNT_MAX)
+        return mrl_report_fill(report, MERLE_TOO_BIG, "schema: more than %u rules",
+                               MERLE_RULE_COUNT_MAX);
+    if ((unsigned)rule->type > MERLE_TYPE_EXT)
+        return invalid(report, "a rule asks for an unknown type", rule->path);
+    mrl_rule *out = &schema->rules[schema->rule_count];
+    merle_err err = mrl_path_compile(rule->path, strlen(rule->path), &out->path);
+    if (err == MERLE_INVALID) return invalid(report, "a rule's path is no path", rule->path);
+    if (err != MERLE_OK) return err;
+    out->type = rule->type;
+    out->required = rule->required != 0;
+    out->length_max = rule->length_max;
+    schema->rule_count++;
+    return MERLE_OK;
+}
+
+static const char *kind_text(merle_index_kind kind) {
+    return kind == MERLE_UNIQUE ? "unique" : kind == MERLE_ORDERED ? "ordered" : "tags";
+}
+
+static void build_indexes(merle_builder *b, const mrl_schema *schema) {
+    merle_build_array(b, "indexes");
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        merle_build_map(b, NULL);
+        merle_build_str(b, "name", schema->indexes[i].name);
+        merle_build_str(b, "kind", kind_text(schema->indexes[i].kind));
+        merle_build_str(b, "on", schema->indexes[i].on);
+        merle_build_close(b);
+    }
+    merle_build_close(b);
+}
+
+static void build_rules(merle_builder *b, const mrl_schema *schema) {
+    merle_build_array(b, "rules");
+    for (uint32_t i = 0; i < schema->rule_count; i++) {
+        const mrl_rule *rule = &schema->rules[i];
+        merle_build_map(b, NULL);
+        merle_build_str(b, "path", mrl_path_text(rule->path));
+        merle_build_int(b, "type", rule->type);
+        merle_build_bool(b, "required", rule->required);
+        merle_build_int(b, "length_max", rule->length_max);
+        merle_build_close(b);
+    }
+    merle_build_close(b);
+}
+
+static merle_err build_definition(mrl_schema *schema, const char *collection, uint32_t id) {
+    merle_builder *b;
+    merle_bytes bytes;
+    merle_err err = merle_builder_create(&b);
+    if (err != MERLE_OK) return err;
+    merle_build_begin(b);
+    merle_build_str(b, "name", collection);
+    merle_build_int(b, "id", id);
+    merle_build_int(b, "version", schema->version);
+    merle_build_bool(b, "memory_only", (int)schema->memory_only);
+    build_indexes(b, schema);
+    build_rules(b, schema);
+    if ((err = merle_build_end(b, &bytes)) == MERLE_OK)
+        err = mrl_buffer_append(&schema->definition, bytes.data, bytes.size);
+    merle_builder_destroy(b);
+    return err;
+}
+
+merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
+                            const merle_schema *given, mrl_schema **out_schema, merle_report *report) {
+    merle_err err = MERLE_OK;
+    *out_schema = NULL;
+    mrl_schema *schema = calloc(1, sizeof *schema);
+    if (schema == NULL) return MERLE_NO_MEMORY;
+    atomic_init(&schema->holders, 1);
+    schema->version = given == NULL ? 1 : given->version;
+    schema->memory_only = given != NULL && given->memory_only != 0;
+    if (schema->version == 0) {
+        err = mrl_report_fill(report, MERLE_INVALID, "schema: versions begin with 1");
+        goto fail;
+    }
+    for (const merle_index *i = given == NULL ? NULL : given->indexes; i != NULL && i->name != NULL; i++)
+        if ((err = compile_index(schema, i, report)) != MERLE_OK) goto fail;
+    for (const merle_rule *r = given == NULL ? NULL : given->rules; r != NULL && r->path != NULL; r++)
+        if ((err = compile_rule(schema, r, report)) != MERLE_OK) goto fail;
+    if ((err = build_definition(schema, collection, collection_id)) != MERLE_OK) goto fail;
+    *out_schema = schema;
+    return MERLE_OK;
+fail:
+    mrl_schema_release(schema);
+    mrl_report_collection(report, collection);
+    return err;
+}
+
+mrl_schema *mrl_schema_hold(mrl_schema *schema) {
+    atomic_fetch_add_explicit(&schema->holders, 1, memory_order_relaxed);
+    return schema;
+}
+
+void mrl_schema_release(mrl_schema *schema) {
+    /* Acquire and release: the last one sees all that others did with it. */
+    if (atomic_fetch_sub_explicit(&schema->holders, 1, memory_order_acq_rel) != 1) return;
+    for (uint32_t i = 0; i < schema->path_count; i++) mrl_path_destroy(schema->paths[i]);
+    for (uint32_t i = 0; i < schema->index_count; i++) free(schema->indexes[i].on);
+    for (uint32_t i = 0; i < schema->rule_count; i++) mrl_path_destroy(schema->rules[i].path);
+    merle_buffer_free(&schema->definition);
+    free(schema);
+}
+
+/* ---- comparing ---- */
+
+static merle_err differ(merle_report *report, const char *what, const char *asked, const char *found) {
+    if (report != NULL) {
+        mrl_report_fill(report, MERLE_DIFFERS, "%s differs: asked for %s, in force is %s", what, asked,
+                        found);
+        mrl_report_expected(report, asked);
+        mrl_report_found(report, found);
+    }
+    return MERLE_DIFFERS;
+}
+
+static merle_err differ_number(merle_report *report, const char *what, unsigned asked,
+                               unsigned found) {
+    char a[24], f[24];
+    snprintf(a, sizeof a, "%u", asked);
+    snprintf(f, sizeof f, "%u", found);
+    return differ(report, what, a, f);
+}
+
+static merle_err compare_indexes(const mrl_schema *in_force, const mrl_schema *asked,
+                                 merle_report *report) {
+    for (uint32_t i = 0; i < asked->index_count; i++) {
+        const mrl_schema_index *a = &asked->indexes[i];
+        const mrl_schema_index *f = mrl_schema_find_index(in_force, a->name);
+        merle_err err = MERLE_OK;
+        if (f == NULL)
+            err = differ(report, "an index", a->name, "none of that name");
+        else if (f->kind != a->kind)
+            err = differ(report, "an index's kind", kind_text(a->kind), kind_text(f->kind));
+        else if (strcmp(f->on, a->on) != 0)
+            err = differ(report, "what an index is on", a->on, f->on);
+        if (err == MERLE_OK) continue;
+        mrl_report_index(report, a->name);
+        return err;
+    }
+    return MERLE_OK;
+}
+
+static merle_err compare_rules(const mrl_schema *in_force, const mrl_schema *asked,
+                               merle_report *report) {
+    for (uint32_t i = 0; i < asked->rule_count; i++) {
+        const mrl_rule *a = &asked->rules[i], *f = &in_force->rules[i];
+        const char *path = mrl_path_text(a->path);
+        if (strcmp(path, mrl_path_text(f->path)) != 0)
+            return differ(report, "a rule's path", path, mrl_path_text(f->path));
+        if (a->type == f->type && a->required == f->required && a->length_max == f->length_max)
+            continue;
+        merle_err err = differ(report, "a rule", path, "the same path with another rule");
+        mrl_report_path(report, path);
+        return err;
+    }
+    return MERLE_OK;
+}
+
+merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked,
+                             merle_report *report) {
+    if (in_force->version != asked->version)
+        return differ_number(report, "the schema's version", asked->version, in_force->version);
+    if (in_force->memory_only != asked->memory_only)
+        return differ_number(report, "memory_only", asked->memory_only, in_force->memory_only);
+    if (in_force->index_count != asked->index_count)
+        return differ_number(report, "the number of indexes", asked->index_count,
+                             in_force->index_count);
+    if (in_force->rule_count != asked->rule_count)
+        return differ_number(report, "the number of rules", asked->rule_count, in_force->rule_count);
+    merle_err err = compare_indexes(in_force, asked, report);
+    return err != MERLE_OK ? err : compare_rules(in_force, asked, report);
+}
+
+const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name) {
+    for (uint32_t i = 0; name != NULL && i < schema->index_count; i++)
+        if (strcmp(schema->indexes[i].name, name) == 0) return &schema->indexes[i];
+    return NULL;
+}
+
+/* ---- documents ---- */
+
+static merle_err refuse_value(const mrl_schema *schema, const mrl_schema_index *index, uint32_t part,
+                              merle_err err, merle_type type, merle_report *report) {
+    const char *path = mrl_path_text(schema->paths[index->parts[part].path]);
+    if (err == MERLE_TYPE)
+        mrl_report_fill(report, err, "unique index %s cannot hold %s at %s", index->name,
+                        mrl_type_text(type), path);
+    else
+        mrl_report_fill(report, err, "unique index %s: the value at %s is above %u bytes encoded",
+                        index->name, path, MERLE_VALUE_SIZE_MAX);
+    mrl_report_index(report, index->name);
+    mrl_report_path(report, path);
+    return err;
+}
+
+/* The encoded size of a part; 0 and MERLE_OK: it is missing. */
+static merle_err measure_part(const uint8_t *doc, size_t size, uint32_t offset, size_t *out_size) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    *out_size = 0;
+    if (offset == 0 || doc[offset] == 0xc0) return MERLE_OK;
+    return mrl_encode_at(doc + offset, doc + size, 0, encoded, sizeof encoded, out_size);
+}
+
+static merle_err check_index(const mrl_schema *schema, const mrl_schema_index *index,
+                             const uint32_t *offsets, merle_bytes doc, merle_report *report) {
+    size_t total = 0;
+    for (uint32_t i = 0; i < index->part_count; i++) {
+        size_t size = 0;
+        uint32_t offset = offsets[index->parts[i].path];
+        merle_err err = measure_part(doc.data, doc.size, offset, &size);
+        total += size;
+        if (err == MERLE_OK && total > MERLE_VALUE_SIZE_MAX) err = MERLE_TOO_BIG;
+        if (err != MERLE_OK)
+            return refuse_value(schema, index, i, err, mrl_scan_type((const uint8_t *)doc.data + offset),
+                                report);
+    }
+    return MERLE_OK;
+}
+
+merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, merle_report *report) {
+    uint32_t offsets[PATH_COUNT_MAX];
+    if (schema->rule_count > 0) {
+        merle_err err =
+            mrl_rules_check(schema->rules, schema->rule_count, doc.data, doc.size, report);
+        if (err != MERLE_OK) return err;
+    }
+    if (schema->index_count == 0) return MERLE_OK;
+    mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, offsets);
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        merle_err err = check_index(schema, &schema->indexes[i], offsets, doc, report);
+        if (err != MERLE_OK) return err;
+    }
+    return MERLE_OK;
+}
+
+merle_err mrl_schema_describe(const mrl_schema *schema, merle_buffer *out_json) {
+    return merle_json_write(merle_bytes_of(schema->definition.data, schema->definition.size),
+                            MERLE_JSON_INDENTED, out_json);
+}

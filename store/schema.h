@@ -1,0 +1,63 @@
+/* store/schema.h - a collection's schema in the form that the store works with.
+ *
+ * What    compiled paths and index definitions, field rules, and the definition as msgpack for the log.
+ * Owns    everything it points to (malloc); immutable once made; shared by the roots that use it, counted.
+ * Threads any, read only.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_SCHEMA_H
+#define MRL_STORE_SCHEMA_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <merle/merle.h>
+
+#include "document/path.h"
+#include "document/rules.h"
+
+typedef struct mrl_schema_part {
+    uint32_t path; /* number in the schema's paths */
+    uint32_t descending;
+} mrl_schema_part;
+
+typedef struct mrl_schema_index {
+    char name[MERLE_NAME_SIZE_MAX + 1];
+    char *on; /* as it was given */
+    merle_index_kind kind;
+    uint32_t number;
+    uint32_t part_count;
+    mrl_schema_part parts[MERLE_INDEX_PART_COUNT_MAX];
+} mrl_schema_index;
+
+typedef struct mrl_schema {
+    _Atomic uint32_t holders;
+    uint32_t version;
+    uint32_t memory_only;
+    uint32_t path_count;
+    uint32_t index_count;
+    uint32_t rule_count;
+    mrl_path *paths[MERLE_INDEX_COUNT_MAX * MERLE_INDEX_PART_COUNT_MAX];
+    mrl_schema_index indexes[MERLE_INDEX_COUNT_MAX];
+    mrl_rule rules[MERLE_RULE_COUNT_MAX];
+    merle_buffer definition; /* msgpack, see docs/format.md */
+} mrl_schema;
+
+/* Compiles a schema (NULL: version 1, nothing in it). Errors: MERLE_INVALID, MERLE_UNSUPPORTED,
+ * MERLE_TOO_BIG, MERLE_NO_MEMORY, with a report. The caller holds it. */
+MERLE_MUST_USE merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
+                                           const merle_schema *schema, mrl_schema **out_schema,
+                                           merle_report *report);
+mrl_schema *mrl_schema_hold(mrl_schema *schema);
+void mrl_schema_release(mrl_schema *schema);
+/* MERLE_OK if they say the same, else MERLE_DIFFERS with a report on the first difference. */
+merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked, merle_report *report);
+/* NULL if there is none of that name. */
+const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name);
+/* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already. */
+merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, merle_report *report);
+/* The schema as JSON. */
+MERLE_MUST_USE merle_err mrl_schema_describe(const mrl_schema *schema, merle_buffer *out_json);
+
+#endif

@@ -1,0 +1,293 @@
+/* store/section.c - reading: sections, get, unique, many, scan, count.
+ *
+ * A section enters the epoch and then notes S, the last published seq. In this order: a version that S can
+ * see is superseded after S was noted, thus after the epoch was entered, and its ticket cannot pass before
+ * the section ends. The other way round a version could be freed between the two.
+ * A reader takes no lock. It loads the current version and walks to the version before while seq > S.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/self.h"
+#include "document/encode.h"
+#include "store/commit.h"
+#include "store/store.h"
+
+#define SECTION_CHECK 0x6d65726c65736563u
+
+enum { BATCH = 16 };
+
+static mrl_section *section_of(merle_section *section) { return (mrl_section *)section; }
+
+/* NULL: not an open section of this thread. */
+static mrl_section *own_section(merle_section *section, merle_err *out_err) {
+    mrl_section *own = section_of(section);
+    *out_err = MERLE_INVALID;
+    if (own->check != SECTION_CHECK) return NULL;
+    *out_err = MERLE_WRONG_THREAD;
+    mrl_self *self = mrl_self_get();
+    if (__builtin_expect(self->member == own->member, 1)) return own;
+    return mrl_member_join(own->store->domain) == own->member ? own : NULL;
+}
+
+void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_section) {
+    mrl_member_enter(member, &out_section->token);
+    mrl_point("section.entered");
+    out_section->seq = mrl_log_published_at(store->published);
+    out_section->store = store;
+    out_section->member = member;
+    out_section->check = SECTION_CHECK;
+    mrl_member_note_begin(member, out_section->seq);
+}
+
+void mrl_section_close(mrl_section *section) {
+    section->check = 0;
+    mrl_member_note_end(section->member, section->seq);
+    mrl_member_leave(section->member, &section->token);
+}
+
+merle_err merle_section_begin(merle_db *db, merle_section *out_section) {
+    section_of(out_section)->check = 0;
+    if (db == NULL) return MERLE_INVALID;
+    mrl_store *store = mrl_db_store(db);
+    if (mrl_domain_is_forked(store->domain)) return MERLE_FORKED;
+    mrl_member *member = mrl_member_join(store->domain);
+    if (member == NULL) return MERLE_NO_MEMORY;
+    mrl_section_open(store, member, section_of(out_section));
+    return MERLE_OK;
+}
+
+merle_err merle_section_end(merle_section *section) {
+    merle_err err;
+    mrl_section *own = own_section(section, &err);
+    if (own == NULL) return err;
+    mrl_section_close(own);
+    return MERLE_OK;
+}
+
+uint64_t merle_section_seq(const merle_section *section) {
+    return ((const mrl_section *)section)->seq;
+}
+
+/* The root that the section sees, if there is one with documents. */
+static merle_err section_root(const mrl_section *section, const merle_collection *collection,
+                              mrl_root **out_root) {
+    *out_root = NULL;
+    if (collection == NULL || collection->store != section->store) return MERLE_INVALID;
+    mrl_root *root = mrl_collection_root(collection, section->seq);
+    if (__builtin_expect(root == NULL, 0)) return MERLE_NOT_FOUND;
+    if (__builtin_expect(root->is_dropped, 0)) return MERLE_GONE;
+    *out_root = root;
+    return MERLE_OK;
+}
+
+static merle_err check_key(merle_bytes key) {
+    return key.data == NULL || key.size == 0 || key.size > MERLE_KEY_SIZE_MAX ? MERLE_INVALID
+                                                                             : MERLE_OK;
+}
+
+merle_err merle_get(merle_section *section, merle_collection *collection, merle_bytes key,
+                    merle_doc *out_doc) {
+    merle_err err;
+    mrl_root *root;
+    memset(out_doc, 0, sizeof *out_doc);
+    mrl_section *own = own_section(section, &err);
+    if (own == NULL) return err;
+    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    if ((err = check_key(key)) != MERLE_OK) return err;
+    mrl_count(own->member, MRL_N_GETS, 1);
+    const mrl_version *v = mrl_version_at(mrl_root_find(root, mrl_root_hash(root, key), key), own->seq);
+    if (v == NULL) {
+        mrl_count(own->member, MRL_N_GETS_MISSED, 1);
+        return MERLE_NOT_FOUND;
+    }
+    *out_doc = mrl_version_view(v);
+    return MERLE_OK;
+}
+
+merle_err merle_exists(merle_section *section, merle_collection *collection, merle_bytes key) {
+    merle_doc doc;
+    return merle_get(section, collection, key, &doc);
+}
+
+/* ---- many at once ---- */
+
+/* Takes the first entry with the right tag and brings its version nearer: nearly always the right one. */
+typedef struct peek_probe {
+    mrl_probe probe;
+    mrl_version *found;
+} peek_probe;
+
+static int peek_matches(const mrl_probe *probe, uint64_t entry) {
+    mrl_version *v = mrl_entry_to_pointer(entry);
+    ((peek_probe *)(uintptr_t)probe)->found = v;
+    __builtin_prefetch(v);
+    return 1;
+}
+
+static size_t get_batch(mrl_section *own, const mrl_root *root, const merle_bytes *keys, size_t count,
+                        merle_doc *out_docs) {
+    uint64_t hashes[BATCH];
+    mrl_version *seen[BATCH];
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = mrl_root_hash(root, keys[i]);
+        mrl_map_prefetch(&root->maps[mrl_shard_of(hashes[i])], hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        peek_probe peek = {{hashes[i], peek_matches}, NULL};
+        (void)mrl_map_find(&root->maps[mrl_shard_of(hashes[i])], &peek.probe);
+        seen[i] = peek.found;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const mrl_version *v = seen[i];
+        if (v != NULL &&
+            (v->key_size != keys[i].size || memcmp(v->bytes, keys[i].data, keys[i].size) != 0))
+            v = mrl_root_find(root, hashes[i], keys[i]);
+        v = mrl_version_at(v, own->seq);
+        memset(&out_docs[i], 0, sizeof out_docs[i]);
+        if (v == NULL) continue;
+        out_docs[i] = mrl_version_view(v);
+        __builtin_prefetch(out_docs[i].data + 64);
+        found++;
+    }
+    return found;
+}
+
+merle_err merle_get_many(merle_section *section, merle_collection *collection, const merle_bytes *keys,
+                         size_t key_count, merle_doc *out_docs, size_t *out_found) {
+    merle_err err;
+    mrl_root *root;
+    size_t found = 0;
+    if (out_found != NULL) *out_found = 0;
+    mrl_section *own = own_section(section, &err);
+    if (own == NULL) return err;
+    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    for (size_t i = 0; i < key_count; i++)
+        if ((err = check_key(keys[i])) != MERLE_OK) return err;
+    for (size_t i = 0; i < key_count; i += BATCH) {
+        size_t count = key_count - i < BATCH ? key_count - i : BATCH;
+        found += get_batch(own, root, keys + i, count, out_docs + i);
+    }
+    mrl_count(own->member, MRL_N_GETS, key_count);
+    mrl_count(own->member, MRL_N_GETS_MISSED, key_count - found);
+    if (out_found != NULL) *out_found = found;
+    return MERLE_OK;
+}
+
+/* ---- unique values ---- */
+
+merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
+                           size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
+                           size_t *out_size) {
+    const mrl_schema_index *index = mrl_schema_find_index(schema, name);
+    *out_index = index;
+    *out_size = 0;
+    if (index == NULL || index->kind != MERLE_UNIQUE || index->part_count != value_count)
+        return MERLE_INVALID;
+    for (size_t i = 0; i < value_count; i++) {
+        size_t size = 0;
+        /* A value that no document may have is found in none. */
+        if (values[i].type == MERLE_TYPE_NIL || values[i].type == MERLE_TYPE_NONE)
+            return MERLE_NOT_FOUND;
+        merle_err err = mrl_encode_value(&values[i], (int)index->parts[i].descending, out + *out_size,
+                                         MERLE_VALUE_SIZE_MAX - *out_size, &size);
+        if (err == MERLE_TOO_BIG) return MERLE_NOT_FOUND;
+        if (err != MERLE_OK) return MERLE_INVALID;
+        *out_size += size;
+    }
+    return MERLE_OK;
+}
+
+merle_err merle_get_unique(merle_section *section, merle_collection *collection, const char *index,
+                           const merle_value *values, size_t value_count, merle_doc *out_doc) {
+    merle_err err;
+    mrl_root *root;
+    const mrl_schema_index *definition;
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size;
+    memset(out_doc, 0, sizeof *out_doc);
+    mrl_section *own = own_section(section, &err);
+    if (own == NULL) return err;
+    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    mrl_count(own->member, MRL_N_GETS_UNIQUE, 1);
+    err = mrl_encode_asked(root->schema, index, values, value_count, &definition, encoded, &size);
+    if (err != MERLE_OK) return err;
+    uint64_t hash = mrl_unique_hash(root->uniques[definition->number], encoded, size);
+    const mrl_version *v = mrl_root_find_unique(root, definition, encoded, size, hash, own->seq);
+    if (v == NULL) return MERLE_NOT_FOUND;
+    *out_doc = mrl_version_view(v);
+    return MERLE_OK;
+}
+
+merle_bytes merle_doc_key(merle_doc doc) {
+    const mrl_version *v = doc.internal;
+    return v == NULL ? merle_bytes_of(NULL, 0) : mrl_version_key(v);
+}
+
+/* ---- scan and count ---- */
+
+/* The next live version at S from slot on; *slot is moved behind it. Versions of the next slots are
+ * prefetched on the way. */
+static const mrl_version *next_version(const mrl_slots *slots, uint64_t seq, uint32_t end,
+                                       uint32_t *slot) {
+    while (*slot < end) {
+        if (*slot + BATCH < end) __builtin_prefetch(mrl_slots_load(slots, *slot + BATCH));
+        const mrl_version *v = mrl_version_at(mrl_slots_load(slots, *slot), seq);
+        ++*slot;
+        if (v != NULL) return v;
+    }
+    return NULL;
+}
+
+merle_err merle_scan_next(merle_section *section, merle_collection *collection, merle_scan *scan,
+                          merle_doc *out_docs, size_t doc_max, size_t *out_count) {
+    merle_err err;
+    mrl_root *root;
+    *out_count = 0;
+    mrl_section *own = own_section(section, &err);
+    if (own == NULL) return err;
+    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    mrl_count(own->member, MRL_N_SCANS, 1);
+    uint32_t end = mrl_slots_end(&root->slots);
+    uint32_t slot = scan->position > end ? end : (uint32_t)scan->position;
+    while (*out_count < doc_max) {
+        const mrl_version *v = next_version(&root->slots, own->seq, end, &slot);
+        if (v == NULL) break;
+        out_docs[(*out_count)++] = mrl_version_view(v);
+    }
+    scan->position = slot;
+    return *out_count == 0 && doc_max > 0 ? MERLE_NOT_FOUND : MERLE_OK;
+}
+
+merle_err merle_count(merle_section *section, merle_collection *collection, uint64_t *out_count) {
+    merle_err err;
+    mrl_root *root;
+    *out_count = 0;
+    mrl_section *own = own_section(section, &err);
+    if (own == NULL) return err;
+    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    if (mrl_root_count(root, own->seq, out_count) == MERLE_OK) return MERLE_OK;
+    uint32_t end = mrl_slots_end(&root->slots), slot = 0;
+    uint64_t count = 0;
+    while (next_version(&root->slots, own->seq, end, &slot) != NULL) count++;
+    *out_count = count;
+    return MERLE_OK;
+}
+
+uint64_t merle_count_estimate(merle_collection *collection) {
+    mrl_store *store = collection->store;
+    mrl_member *member = mrl_member_join(store->domain);
+    if (member == NULL || mrl_domain_is_forked(store->domain)) return 0;
+    /* The root may be replaced and freed meanwhile: look at it in a section. */
+    mrl_epoch_token token;
+    mrl_member_enter(member, &token);
+    mrl_root *root = mrl_collection_current(collection);
+    uint64_t count = root == NULL || root->is_dropped
+                         ? 0
+                         : atomic_load_explicit(&root->count, memory_order_relaxed);
+    mrl_member_leave(member, &token);
+    return count;
+}

@@ -1,0 +1,59 @@
+/* store/store.c - the store as a whole: beginning, end, threads that leave, reports.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/store.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/report.h"
+#include "store/commit.h"
+
+void mrl_store_init(mrl_store *store, const mrl_store_options *options) {
+    memset(store, 0, sizeof *store);
+    store->domain = options->domain;
+    store->log = options->log;
+    store->published = mrl_log_published(options->log);
+    store->clock = options->clock;
+    store->hash_seed = options->hash_seed;
+    store->retired_max = options->retired_max;
+    store->commit_size_max = options->commit_size_max;
+    store->db = options->db;
+    store->collection_next_id = 1;
+    mrl_lock_init(&store->catalog_lock);
+    mrl_lock_init(&store->dying_lock);
+    mrl_lock_init(&store->step_lock);
+}
+
+void mrl_store_fini(mrl_store *store, mrl_member *member) {
+    for (mrl_root *root = store->dying, *next; root != NULL; root = next) {
+        next = root->dying;
+        mrl_root_destroy(root, member);
+    }
+    merle_collection *collection = atomic_load_explicit(&store->collections, memory_order_acquire);
+    for (merle_collection *next; collection != NULL; collection = next) {
+        next = atomic_load_explicit(&collection->next, memory_order_acquire);
+        mrl_root_destroy(mrl_collection_current(collection), member);
+        mrl_free(member, MRL_FOR_TABLES, collection, sizeof *collection);
+    }
+}
+
+void mrl_store_leaving(void *context, mrl_member *member) {
+    (void)context;
+    while (member->commits != NULL) mrl_commit_close(member->commits);
+    mrl_commit_free_spare(member);
+}
+
+merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collection *collection,
+                         merle_bytes key, const char *format, ...) {
+    merle_report *report = member->report;
+    if (report == NULL) return err;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)mrl_report_fill_list(report, err, format, arguments);
+    va_end(arguments);
+    if (collection != NULL) mrl_report_collection(report, collection->name);
+    if (key.size != 0) mrl_report_key(report, key);
+    return err;
+}

@@ -1,0 +1,102 @@
+/* store/store.h - the documents of one database in memory: sections, commits, collections, reclamation.
+ *
+ * What    The parts that the rooms above and the files of this room share. The public functions on sections,
+ *         commits and collections stand in the files that do their work.
+ * Owns    collections, roots and versions; borrows domain and log from database/.
+ * Sees    see docs/architecture.md; store/commit.c is the only place that orders a write.
+ * Threads any, as each function says.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_STORE_H
+#define MRL_STORE_STORE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <merle/merle.h>
+
+#include "base/lock.h"
+#include "base/seam.h"
+#include "log/log.h"
+#include "memory/domain.h"
+#include "store/root.h"
+
+typedef struct mrl_store {
+    mrl_domain *domain;
+    mrl_log *log;
+    const _Atomic uint64_t *published;
+    const mrl_clock *clock;
+    uint64_t hash_seed;
+    uint64_t retired_max;
+    uint64_t commit_size_max;
+    merle_db *db;
+    /* Catalog: collections are added under the lock and never leave; readers walk without it. */
+    mrl_lock catalog_lock;
+    uint32_t collection_next_id;
+    _Atomic(merle_collection *) collections;
+    merle_collection *collections_last;
+    /* Reclamation. */
+    _Atomic uint64_t retired_bytes; /* versions in the shards' queues */
+    mrl_lock dying_lock;
+    mrl_root *dying; /* replaced roots, oldest first */
+    mrl_lock step_lock; /* one step at a time */
+    merle_collection *step_collection; /* where the last step stopped */
+    uint32_t step_shard;
+    _Atomic uint32_t commits_open;
+    _Atomic uint32_t cursors_open;
+} mrl_store;
+
+typedef struct mrl_store_options {
+    mrl_domain *domain;
+    mrl_log *log;
+    const mrl_clock *clock;
+    uint64_t hash_seed;
+    uint64_t retired_max;
+    uint64_t commit_size_max;
+    merle_db *db;
+} mrl_store_options;
+
+void mrl_store_init(mrl_store *store, const mrl_store_options *options);
+/* No section, commit or other thread is left. */
+void mrl_store_fini(mrl_store *store, mrl_member *member);
+/* In database/: the store of a database. */
+mrl_store *mrl_db_store(merle_db *db);
+
+/* ---- sections ---- */
+
+typedef struct mrl_section {
+    mrl_store *store;
+    mrl_member *member; /* NULL: not open */
+    uint64_t seq;       /* S */
+    mrl_epoch_token token;
+    uint64_t check; /* tells an open section from bytes that happen to lie there */
+} mrl_section;
+_Static_assert(sizeof(mrl_section) <= sizeof(merle_section), "merle_section is too small");
+
+void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_section);
+void mrl_section_close(mrl_section *section);
+
+/* ---- reclamation ---- store/reclaim.c; holding no lock ---- */
+
+/* Reclaims up to max entries of one shard; returns how many. */
+size_t mrl_reclaim_shard(mrl_store *store, mrl_member *member, merle_collection *collection,
+                         uint32_t shard, size_t max);
+/* One bounded piece over all; returns what it did: 0, nothing can be done now. */
+size_t mrl_reclaim_some(mrl_store *store, mrl_member *member, size_t max);
+/* Puts a replaced root into the list of those to tear down. */
+void mrl_reclaim_root(mrl_store *store, mrl_root *root);
+/* Nothing waits in any queue or list. */
+int mrl_reclaim_is_done(mrl_store *store, mrl_member *member);
+
+/* ---- reports ---- */
+
+/* Fills the report that the member's thread asked for, if it did, with its parts; returns err. */
+merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collection *collection,
+                         merle_bytes key, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* ---- ends what a leaving thread left open: for the domain's `leaving` ---- */
+void mrl_store_leaving(void *context, mrl_member *member);
+
+#endif

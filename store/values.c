@@ -1,0 +1,155 @@
+/* store/values.c - the unique values that a commit takes and gives up.
+ *
+ * A value is guarded by the lock of its shard in the index. Whoever takes it, gives it up, or has read it,
+ * holds that lock from before the check until the commit is published. So, with the lock held, whether the
+ * current version of another document has the value cannot change; it may be read without that document's
+ * own shard lock: a commit that changes the document at this moment keeps the value or holds our lock.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include "base/report.h"
+#include "store/commit.h"
+
+static uint64_t shard_bit(uint64_t hash) { return (uint64_t)1 << mrl_shard_of(hash); }
+
+static const mrl_version *live_base(const mrl_touch *touch) {
+    return touch->base != NULL && !mrl_version_is_tombstone(touch->base) ? touch->base : NULL;
+}
+
+/* Encodes and hashes the index's value of a version; 0: it has none. */
+static size_t hash_value(const mrl_root *root, const mrl_schema_index *index, const mrl_version *v,
+                         uint8_t *encoded, uint64_t *out_hash) {
+    size_t size = v == NULL ? 0 : mrl_version_encode(v, index, encoded);
+    *out_hash = size == 0 ? 0 : mrl_unique_hash(root->uniques[index->number], encoded, size);
+    return size;
+}
+
+static void compute_one(const mrl_root *root, const mrl_schema_index *index, const mrl_version *old,
+                        const mrl_version *new, mrl_value_change *change) {
+    uint8_t encoded_old[MERLE_VALUE_SIZE_MAX], encoded_new[MERLE_VALUE_SIZE_MAX];
+    memset(change, 0, sizeof *change);
+    if (old != NULL && new != NULL && mrl_version_same_fields(old, new, index)) return;
+    size_t old_size = hash_value(root, index, old, encoded_old, &change->old_hash);
+    size_t new_size = hash_value(root, index, new, encoded_new, &change->new_hash);
+    change->has_old = old_size != 0;
+    change->has_new = new_size != 0;
+    /* 5 and 5.0 are other bytes and the same value. */
+    change->changed = old_size != new_size || memcmp(encoded_old, encoded_new, old_size) != 0;
+}
+
+merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch) {
+    mrl_portion *part = touch->part;
+    const mrl_schema *schema = part->root->schema;
+    if (schema->index_count == 0 || touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
+    if (touch->values == NULL) {
+        size_t size = schema->index_count * sizeof *touch->values;
+        touch->values = mrl_arena_take(&commit->arena, commit->member, size);
+        if (touch->values == NULL) return MERLE_NO_MEMORY;
+        memset(touch->values, 0, size);
+    }
+    const mrl_version *old = live_base(touch), *new = mrl_touch_after(touch);
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        mrl_value_change *change = &touch->values[i];
+        compute_one(part->root, &schema->indexes[i], old, new, change);
+        if (!change->changed) continue;
+        if (change->has_old) part->value_shards[i] |= shard_bit(change->old_hash);
+        if (change->has_new) part->value_shards[i] |= shard_bit(change->new_hash);
+    }
+    return MERLE_OK;
+}
+
+/* ---- taking ---- */
+
+typedef struct taken_probe {
+    mrl_unique_probe unique;
+    const merle_commit *commit;
+    const mrl_touch *touch;
+    const mrl_schema_index *index;
+    const uint8_t *encoded;
+    size_t size;
+    merle_bytes other_key; /* of the document that has the value */
+} taken_probe;
+
+static const mrl_touch *touch_of_slot(const taken_probe *asked, uint32_t slot) {
+    for (const mrl_touch *touch = asked->commit->touches; touch != NULL; touch = touch->next)
+        if (touch->slot == slot && touch->part == asked->touch->part) return touch;
+    return NULL;
+}
+
+/* Whether another document will have the value after this commit. */
+static int is_taken_by(const mrl_unique_probe *probe, uint32_t slot) {
+    taken_probe *asked = (taken_probe *)(uintptr_t)probe;
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    if (slot == asked->touch->slot) return 0;
+    const mrl_touch *other = touch_of_slot(asked, slot);
+    const mrl_version *v = other != NULL ? mrl_touch_after(other)
+                                         : mrl_slots_load(&asked->touch->part->root->slots, slot);
+    if (v == NULL || mrl_version_is_tombstone(v)) return 0;
+    size_t size = mrl_version_encode(v, asked->index, encoded);
+    if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
+    asked->other_key = mrl_version_key(v);
+    return 1;
+}
+
+static merle_err refuse_value(merle_commit *commit, const mrl_touch *touch,
+                              const mrl_schema_index *index, merle_bytes other_key) {
+    merle_report *report = commit->member->report;
+    char other[96];
+    mrl_unique *unique = touch->part->root->uniques[index->number];
+    atomic_fetch_add_explicit(&unique->refused, 1, memory_order_relaxed);
+    if (report == NULL) return MERLE_EXISTS;
+    mrl_report_escape(other_key, other, sizeof other);
+    mrl_store_fail(commit->member, MERLE_EXISTS, touch->part->collection, touch->key,
+                   "the value of unique index %s is taken by the document %s", index->name, other);
+    mrl_report_index(report, index->name);
+    mrl_report_expected(report, "no other document with this value");
+    mrl_report_found(report, other);
+    mrl_report_operation(report, touch->last->operation);
+    return MERLE_EXISTS;
+}
+
+static merle_err take_one(merle_commit *commit, mrl_touch *touch, const mrl_schema_index *index,
+                          mrl_value_change *change) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    mrl_unique *unique = touch->part->root->uniques[index->number];
+    taken_probe probe = {.commit = commit, .touch = touch, .index = index, .encoded = encoded};
+    probe.size = mrl_version_encode(touch->version, index, encoded);
+    probe.unique.probe.hash = change->new_hash;
+    probe.unique.holds = is_taken_by;
+    if (mrl_unique_find(unique, &probe.unique) != MRL_UNIQUE_NONE)
+        return refuse_value(commit, touch, index, probe.other_key);
+    int added = 0;
+    merle_err err = mrl_unique_add(unique, commit->member, change->new_hash, touch->slot, &added);
+    if (err != MERLE_OK) {
+        mrl_store_fail(commit->member, err, touch->part->collection, touch->key,
+                       "no memory for unique index %s", index->name);
+        return err;
+    }
+    change->added = (uint8_t)added;
+    return MERLE_OK;
+}
+
+merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch) {
+    const mrl_schema *schema = touch->part->root->schema;
+    if (schema->index_count == 0 || touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        mrl_value_change *change = &touch->values[i];
+        if (!change->changed || !change->has_new) continue;
+        merle_err err = take_one(commit, touch, &schema->indexes[i], change);
+        if (err != MERLE_OK) return err;
+    }
+    return MERLE_OK;
+}
+
+void mrl_values_undo(merle_commit *commit, mrl_touch *touch) {
+    const mrl_schema *schema = touch->part->root->schema;
+    if (touch->values == NULL) return;
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        mrl_value_change *change = &touch->values[i];
+        if (!change->added) continue;
+        mrl_unique_drop(touch->part->root->uniques[i], commit->member, change->new_hash, touch->slot);
+        change->added = 0;
+    }
+}

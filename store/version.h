@@ -1,0 +1,98 @@
+/* store/version.h - one immutable state of a document.
+ *
+ * What    seq, the version before, the slot, the key, where the indexed fields lie, the msgpack bytes. A
+ *         tombstone has a key and no bytes: it says that there is no document.
+ * Owns    its own memory (domain, MRL_FOR_DOCUMENTS); freed by reclamation only, once reachable.
+ * Sees    seq is MRL_SEQ_NONE until its commit publishes: a reader then walks on to the version before.
+ *         `before` may be followed only while seq is above the reader's S, or down to a version that is
+ *         known to be in the shard's queue: what lies further back may be freed.
+ * Threads everything but seq is written before the version is reachable; seq once, under the publish lock.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_VERSION_H
+#define MRL_STORE_VERSION_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <merle/document.h>
+
+#include "memory/domain.h"
+#include "store/schema.h"
+
+#define MRL_SEQ_NONE UINT64_MAX
+#define MRL_SLOT_NONE UINT32_MAX
+
+enum { MRL_VERSION_TOMBSTONE = 1, MRL_VERSION_WIDE = 2 };
+
+typedef struct mrl_version {
+    _Atomic uint64_t seq;
+    struct mrl_version *before;
+    uint32_t slot;
+    uint32_t doc_size;
+    uint16_t key_size;
+    uint8_t path_count;
+    uint8_t flags;
+    uint8_t bytes[]; /* key, then path_count offsets (2 bytes each, 4 if WIDE), then the document */
+} mrl_version;
+
+static inline uint64_t mrl_version_seq(const mrl_version *v) {
+    /* Acquire: pairs with the release in publishing; who sees the seq sees the whole commit's versions. */
+    return atomic_load_explicit(&v->seq, memory_order_acquire);
+}
+static inline int mrl_version_is_tombstone(const mrl_version *v) {
+    return (v->flags & MRL_VERSION_TOMBSTONE) != 0;
+}
+static inline size_t mrl_version_offset_size(const mrl_version *v) {
+    return (v->flags & MRL_VERSION_WIDE) != 0 ? 4 : 2;
+}
+static inline const uint8_t *mrl_version_doc(const mrl_version *v) {
+    return v->bytes + v->key_size + v->path_count * mrl_version_offset_size(v);
+}
+static inline merle_bytes mrl_version_key(const mrl_version *v) {
+    return merle_bytes_of(v->bytes, v->key_size);
+}
+static inline size_t mrl_version_size(const mrl_version *v) {
+    return offsetof(mrl_version, bytes) + v->key_size + v->path_count * mrl_version_offset_size(v) +
+           v->doc_size;
+}
+/* Where the path's value begins in the document; 0: it has none. */
+static inline uint32_t mrl_version_offset(const mrl_version *v, uint32_t path) {
+    const uint8_t *at = v->bytes + v->key_size;
+    if ((v->flags & MRL_VERSION_WIDE) != 0) {
+        uint32_t wide;
+        memcpy(&wide, at + 4 * (size_t)path, 4);
+        return wide;
+    }
+    uint16_t narrow;
+    memcpy(&narrow, at + 2 * (size_t)path, 2);
+    return narrow;
+}
+static inline merle_doc mrl_version_view(const mrl_version *v) {
+    merle_doc doc = {mrl_version_doc(v), v->doc_size, mrl_version_seq(v), v};
+    return doc;
+}
+
+/* The version that a section at S sees, beginning at the current one; NULL: none, or a tombstone. */
+static inline const mrl_version *mrl_version_at(const mrl_version *v, uint64_t seq) {
+    while (v != NULL && mrl_version_seq(v) > seq) v = v->before;
+    return v != NULL && !mrl_version_is_tombstone(v) ? v : NULL;
+}
+
+/* A version with a copy of key and document (checked already), its indexed fields located. seq is NONE,
+ * slot NONE, before NULL. NULL: no memory. */
+mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
+                                merle_bytes doc);
+/* A tombstone; may use the reserve beyond the memory limit. */
+mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key);
+void mrl_version_free(mrl_member *member, mrl_version *version);
+
+/* The value of a unique index in this version, encoded into out (MERLE_VALUE_SIZE_MAX bytes). 0: the
+ * document lacks it (a field absent or nil). Writers have checked that it can be encoded. */
+size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out);
+/* Whether two versions certainly have the same bytes in all fields of the index. 0: perhaps not. */
+int mrl_version_same_fields(const mrl_version *a, const mrl_version *b, const mrl_schema_index *index);
+
+#endif
