@@ -67,8 +67,7 @@ typedef struct writer {
     uint32_t *picks;
     size_t pick_count;
     unsigned is_stopped; /* atomic; set by the reader when it is done */
-    unsigned is_running; /* atomic; set by the writer after its first update */
-    uint64_t done;
+    uint64_t done;       /* atomic; updates so far */
 } writer;
 
 static void *writer_main(void *context) {
@@ -77,12 +76,11 @@ static void *writer_main(void *context) {
     void *thread = system->thread_begin();
     bench_record record;
     uint64_t version = self->stage->version_next;
-    while (!__atomic_load_n(&self->is_stopped, __ATOMIC_RELAXED)) {
-        uint32_t i = self->picks[self->done % self->pick_count];
-        bench_record_make(&record, i, version + self->done, self->stage->count);
+    for (uint64_t k = 0; !__atomic_load_n(&self->is_stopped, __ATOMIC_RELAXED); k++) {
+        uint32_t i = self->picks[k % self->pick_count];
+        bench_record_make(&record, i, version + k, self->stage->count);
         system->update(thread, &record);
-        self->done++;
-        __atomic_store_n(&self->is_running, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&self->done, k + 1, __ATOMIC_RELAXED);
     }
     system->thread_end(thread);
     return NULL;
@@ -112,12 +110,13 @@ void bench_get_beside_writer(bench_stage *stage) {
     other.picks = bench_picks_make(get_count, stage->count, SEED_WRITER);
     bench_latency_init(&latency, get_count);
     if (pthread_create(&thread, NULL, writer_main, &other) != 0) bench_die("cannot start a thread");
-    while (!__atomic_load_n(&other.is_running, __ATOMIC_RELAXED)) {
+    while (__atomic_load_n(&other.done, __ATOMIC_RELAXED) == 0) {
     }
+    uint64_t written = __atomic_load_n(&other.done, __ATOMIC_RELAXED);
     uint64_t start_ns = bench_now_ns();
     gets_time(stage, picks, get_count, &latency);
     double seconds = (double)(bench_now_ns() - start_ns) / 1e9;
-    uint64_t written = other.done; /* a rate for the record: it need not be exact */
+    written = __atomic_load_n(&other.done, __ATOMIC_RELAXED) - written;
     __atomic_store_n(&other.is_stopped, 1, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
     stage->version_next += other.done;

@@ -1,4 +1,5 @@
-/* bench/phases.c - the plain phases: throughput over one load. SPDX-License-Identifier: Apache-2.0 */
+/* bench/phases.c - the plain phases: throughput over one load.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "bench/phases.h"
 
 #include <stdlib.h>

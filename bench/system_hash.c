@@ -3,7 +3,7 @@
  * What    two systems: ck_hs (pointers to documents as they are) and ck_hs_tag (the upper 16 bits
  *         of each pointer hold hash bits, compared before the pointer is followed). A lookup is one
  *         ck_epoch section; the documents lie one by one in the allocator's memory, key beside
- *         bytes. There are no versions, no unique values, no log: this is what the map itself costs.
+ *         bytes. There are no versions, no unique values, no log: this is what the map costs.
  * Owns    the table and every document in it.
  * Sees    get_many of ck_hs_tag goes in batches of 16: slot lines first, then the documents whose
  *         tag fits, then the lookups. The address of the slots follows from ck 0.7.1: the first

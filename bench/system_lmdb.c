@@ -279,8 +279,8 @@ static uint64_t lmdb_count(void *context) {
 
 const bench_system bench_lmdb = {
     .name = "lmdb",
-    .about = MDB_VERSION_STRING
-    " WRITEMAP|NOSYNC|NOMETASYNC|NOMEMINIT|NOTLS, three trees, files in memory",
+    .about =
+        MDB_VERSION_STRING ", WRITEMAP NOSYNC NOMETASYNC NOMEMINIT NOTLS, three trees in /dev/shm",
     .reader_max = 64,
     .writer_max = 64,
     .has_unique = 1,

@@ -145,7 +145,7 @@ static void plain_run(bench_stage *stage, const options *wanted) {
         if (phase->can(stage)) {
             phase->run(stage);
         } else {
-            bench_note("%s: %s with %u threads is not in it", stage->system->name, phase->name,
+            bench_note("%s: cannot do %s with %u threads", stage->system->name, phase->name,
                        stage->thread_count);
         }
     }
@@ -268,7 +268,7 @@ static void system_run(const options *wanted, const bench_system *system, unsign
         if (which != PASS_PLAIN && at != 0) continue;
         unsigned reader_min = which == PASS_GETWRITER ? 2 : which == PASS_PLAIN ? thread_count : 1;
         if (system->reader_max < reader_min || (which == PASS_TAIL && system->update == NULL)) {
-            bench_note("%s: this with %u threads is not in it", system->name, reader_min);
+            bench_note("%s: cannot do this with %u threads", system->name, reader_min);
             continue;
         }
         piece what = {.system = system, .which = which};

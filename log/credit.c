@@ -1,12 +1,13 @@
 /* log/credit.c - credit, the drain's progress, and waiting for it.
  *
- * credit = ring size - bytes of entries that are not written - bytes taken by commits on their way. All of
- * it is only used where a drain is attached; without one, nothing holds entries in the ring.
+ * credit = ring size - bytes of entries that are not written - bytes taken by commits on their way.
+ * All of it is only used where a drain is attached; without one, nothing holds entries in the ring.
  *
- * Waiting: whoever waits reads the count of the event `room`, looks whether he may go on, and waits for the
- * count to change. Everything that may let somebody go on signals it afterwards: written, durable, credit
- * given back, a failure, a place in the queue. Where the drain has no thread, publishing signals it too,
- * and so does whoever did the drain's work and goes away: somebody else must take his place.
+ * Waiting: whoever waits reads the count of the event `room`, looks whether he may go on, and waits
+ * for the count to change. Everything that may let somebody go on signals it afterwards: written,
+ * durable, credit given back, a failure, a place in the queue. Where the drain has no thread,
+ * publishing signals it too, and so does whoever did the drain's work and goes away: somebody else
+ * must take his place.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -30,10 +31,10 @@ void mrl_log_fail(mrl_log *log, merle_err err) {
 
 /* ---- the drain's work, done by one who waits ---- */
 
-/* Does the drain's work if it has no thread and nobody else does it just now, else waits for the event.
- * `seen` is the event's count from before the caller looked at his condition. A group that brought nothing
- * forward is followed by waiting, too: more work for the drain comes with a signal. *led becomes 1 where
- * the caller did the work: he must then signal when he goes away. */
+/* Does the drain's work if it has no thread and nobody else does it just now, else waits for the
+ * event. `seen` is the event's count from before the caller looked at his condition. A group that
+ * brought nothing forward is followed by waiting, too: more work for the drain comes with a signal.
+ * *led becomes 1 where the caller did the work: he must then signal when he goes away. */
 static void drain_or_wait(mrl_log *log, mrl_member *member, uint32_t seen, int *led) {
     if (!log->drain->has_thread && mrl_lock_try(&log->drain_lock)) {
         *led = 1;
@@ -68,8 +69,9 @@ void mrl_log_drain_attach(mrl_log *log, const mrl_drain *drain) {
 static int credit_try(mrl_log *log, uint64_t bytes) {
     uint64_t credit = atomic_load_explicit(&log->credit, memory_order_relaxed);
     while (credit >= bytes) {
-        /* Acquire: pairs with the release in credit_add. Credit that came from an entry that was written
-         * brings with it that it was written: the position that we shall use is known to be free. */
+        /* Acquire: pairs with the release in credit_add. Credit that came from an entry that was
+         * written brings with it that it was written: the position that we shall use is known to be
+         * free. */
         if (atomic_compare_exchange_weak_explicit(&log->credit, &credit, credit - bytes,
                                                   memory_order_acquire, memory_order_relaxed))
             return 1;
@@ -89,7 +91,8 @@ static int queue_is_empty(const mrl_log *log) {
     return atomic_load_explicit(&log->tickets_served, memory_order_relaxed) >= given;
 }
 
-/* Waits in the queue: the one whose turn it is takes when there is enough for him; nobody before. */
+/* Waits in the queue: the one whose turn it is takes when there is enough for him;
+ * nobody before. */
 static merle_err credit_wait(mrl_log *log, mrl_member *member, uint64_t bytes) {
     uint64_t ticket = atomic_fetch_add_explicit(&log->tickets_given, 1, memory_order_relaxed);
     int led = 0;
@@ -140,7 +143,9 @@ void mrl_credit_settle(mrl_log *log, uint64_t too_much) {
     if (log->drain->has_thread) mrl_event_signal(&log->work);
 }
 
-mrl_event *mrl_log_work(mrl_log *log) { return &log->work; }
+mrl_event *mrl_log_work(mrl_log *log) {
+    return &log->work;
+}
 
 /* ---- what the drain says ---- */
 

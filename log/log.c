@@ -1,14 +1,15 @@
 /* log/log.c - the ring: publishing, letting the oldest leave, reading.
  *
- * The ring is an array of pointers; seq & mask is an entry's position. Who looks for an entry may meet one
- * that is just leaving. That is safe, because leaving goes in this order:
- *   1. under the publish lock first_seq goes beyond the entry, then its position is set to NULL (or to the
- *      entry that comes after it there);
- *   2. after the lock was dropped the entry is retired, and freed only when every section that was open
- *      then is over.
- * A reader is in a section before it loads the position. If it gets the pointer, the entry was still linked
- * after the section began, so the section keeps it alive until its end, whatever happens to the ring
- * meanwhile. If it gets another one, the entry has left, and first_seq, raised before, says so.
+ * The ring is an array of pointers; seq & mask is an entry's position. Who looks for an entry may
+ * meet one that is just leaving. That is safe, because leaving goes in this order:
+ *   1. under the publish lock first_seq goes beyond the entry, then its position is set to NULL (or
+ *      to the entry that comes after it there);
+ *   2. after the lock was dropped the entry is retired, and freed only when every section that was
+ *      open then is over.
+ * A reader is in a section before it loads the position. If it gets the pointer, the entry was
+ * still linked after the section began, so the section keeps it alive until its end, whatever
+ * happens to the ring meanwhile. If it gets another one, the entry has left, and first_seq, raised
+ * before, says so.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -20,6 +21,8 @@
 #include "base/assert.h"
 #include "base/self.h"
 #include "log/log_private.h"
+
+enum { LEAVE_AHEAD = 4 }; /* entries; about as long as memory takes to answer */
 
 /* ---- setup ---- */
 
@@ -85,7 +88,8 @@ typedef struct leavers {
 /* The seq up to which entries may leave. */
 static uint64_t leave_limit(const mrl_log *log, uint64_t published) {
     if (log->drain == NULL) return published;
-    /* Acquire: pairs with the release in mrl_log_written. The drain's reading of these entries is over. */
+    /* Acquire: pairs with the release in mrl_log_written. The drain's reading of these entries is
+     * over. */
     return atomic_load_explicit(&log->written, memory_order_acquire);
 }
 
@@ -95,14 +99,18 @@ static void leave_one(mrl_log *log, uint64_t first, leavers *out_leavers) {
     uint64_t bytes = atomic_load_explicit(&log->ring_bytes, memory_order_relaxed);
     atomic_store_explicit(&log->ring_bytes, bytes - entry->credit, memory_order_relaxed);
     atomic_store_explicit(&log->first_seq, first + 1, memory_order_relaxed);
-    /* Release: pairs with the acquire in mrl_log_read. Who finds the position empty sees first_seq raised;
-     * without it he would be told that an entry is missing, but not from where on there are some. */
+    /* Release: pairs with the acquire in mrl_log_read. Who finds the position empty sees first_seq
+     * raised; without it he would be told that an entry is missing, but not from where on there are
+     * some. */
     atomic_store_explicit(position, NULL, memory_order_release);
     out_leavers->entries[out_leavers->count++] = entry;
+    /* An entry was written long ago: its memory is far away by now. Another one soon follows it. */
+    uint64_t soon = (first + LEAVE_AHEAD) & log->position_mask;
+    __builtin_prefetch(atomic_load_explicit(&log->positions[soon], memory_order_relaxed));
 }
 
-/* Under the publish lock: lets the oldest leave while the ring holds too many bytes, but never the entry
- * `keep`, nor what is not written yet, nor more than fit the list. */
+/* Under the publish lock: lets the oldest leave while the ring holds too many bytes, but never the
+ * entry `keep`, nor what is not written yet, nor more than fit the list. */
 static void leave_some(mrl_log *log, uint64_t keep, leavers *out_leavers) {
     uint64_t limit = leave_limit(log, keep);
     while (out_leavers->count < MRL_LEAVE_COUNT_MAX) {
@@ -121,8 +129,8 @@ static void leavers_retire(mrl_member *member, const leavers *list) {
     }
 }
 
-/* A large entry may push out very many small ones. Its publisher goes on with that here, a few at a time,
- * so that nobody waits long for the publish lock. */
+/* A large entry may push out very many small ones. Its publisher goes on with that here, a few at a
+ * time, so that nobody waits long for the publish lock. */
 static void leave_rest(mrl_log *log, mrl_member *member) {
     leavers list;
     do {
@@ -136,8 +144,8 @@ static void leave_rest(mrl_log *log, mrl_member *member) {
 
 uint64_t mrl_publish_begin(mrl_log *log) {
     mrl_point("log.publish_begin");
-    /* Read before the lock is taken: asking the clock takes longer than all that is done under the lock.
-     * It may be stale by then; the last time stands in for a time before it. */
+    /* Read before the lock is taken: asking the clock takes longer than all that is done under the
+     * lock. It may be stale by then; the last time stands in for a time before it. */
     int64_t now_ns = log->clock->wall_ns(log->clock->context);
     mrl_lock_take(&log->publish_lock);
     if (now_ns > log->last_time_ns) log->last_time_ns = now_ns;
@@ -157,8 +165,8 @@ static void entry_link(mrl_log *log, mrl_entry *entry, leavers *out_leavers) {
     mrl_position *position = &log->positions[entry->seq & log->position_mask];
     uint64_t first = atomic_load_explicit(&log->first_seq, memory_order_relaxed);
     if (entry->seq - first > log->position_mask) {
-        /* The one that stands there is the oldest. Each entry's credit is worth a position, so with a
-         * drain it was written. */
+        /* The one that stands there is the oldest. Each entry's credit is worth a position, so with
+         * a drain it was written. */
         MRL_DEBUG_ASSERT(first <= leave_limit(log, entry->seq - 1));
         leave_one(log, first, out_leavers);
     }
@@ -175,12 +183,14 @@ void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_
     MRL_DEBUG_ASSERT(entry->body_size <= entry->body_capacity);
     uint64_t seq = atomic_load_explicit(&log->published, memory_order_relaxed) + 1;
     entry_stamp(entry, seq, log->last_time_ns);
-    /* After the lock was dropped the entry may leave at any time, and be freed where no section is open. */
+    /* After the lock was dropped the entry may leave at any time, and be freed where no section is
+     * open. */
     uint64_t counted = entry->credit;
     entry_link(log, entry, &list);
     leave_some(log, seq, &list);
     mrl_point("log.publish_stamped");
-    /* Release: pairs with the acquire in mrl_log_published_at. Who sees seq sees what the commit wrote. */
+    /* Release: pairs with the acquire in mrl_log_published_at. Who sees seq sees what the commit
+     * wrote. */
     atomic_store_explicit(&log->published, seq, memory_order_release);
     mrl_point("log.publish_before_drop");
     mrl_lock_drop(&log->publish_lock);
@@ -195,7 +205,9 @@ void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_
 
 /* ---- reading ---- */
 
-const _Atomic uint64_t *mrl_log_published(const mrl_log *log) { return &log->published; }
+const _Atomic uint64_t *mrl_log_published(const mrl_log *log) {
+    return &log->published;
+}
 
 merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_entry,
                        uint64_t *out_first) {
@@ -205,8 +217,8 @@ merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_e
     const mrl_position *position = &log->positions[seq & log->position_mask];
     if (seq >= atomic_load_explicit(&log->first_seq, memory_order_relaxed)) {
         mrl_point("log.read_first");
-        /* Acquire: pairs with the release in entry_link (the entry is complete) and in leave_one (where it
-         * is not there any more, first_seq below says so). */
+        /* Acquire: pairs with the release in entry_link (the entry is complete) and in leave_one
+         * (where it is not there any more, first_seq below says so). */
         const mrl_entry *entry = atomic_load_explicit(position, memory_order_acquire);
         if (entry != NULL && entry->seq == seq) {
             *out_entry = entry;
@@ -220,8 +232,9 @@ merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_e
 
 /* ---- images and figures ---- */
 
-/* A follower raises these before it notes where it begins; a commit that did not see it yet may come
- * behind that place without images, and the follower must bear it. So no stronger order would help. */
+/* A follower raises these before it notes where it begins; a commit that did not see it yet may
+ * come behind that place without images, and the follower must bear it. So no stronger order would
+ * help. */
 void mrl_log_want_images(mrl_log *log, int after_delta, int before_delta) {
     atomic_fetch_add_explicit(&log->wants_after, after_delta, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->wants_before, before_delta, memory_order_relaxed);

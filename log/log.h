@@ -1,15 +1,18 @@
 /* log/log.h - the log: who is next, what the last commits were, and who may be how far behind.
  *
- * What    The one order of commits. A commit takes credit (bytes) before it locks anything, makes its entry
- *         outside all locks, and publishes it: gets the next seq, is stamped and put into the ring, and seen
- *         by sections that begin from then on. The ring keeps the latest entries within its size; the oldest
- *         leave, but none that a drain (a disk writer) still has to read.
- *         The ring holds pointers to the entries themselves, not copies: nothing is copied under the publish
- *         lock, and a reader in a section may read an entry as long as its section lasts.
+ * What    The one order of commits. A commit takes credit (bytes) before it locks anything, makes
+ *         its entry outside all locks, and publishes it: gets the next seq, is stamped and put into
+ *         the ring, and seen by sections that begin from then on. The ring keeps the latest entries
+ *         within its size; the oldest leave, but none that a drain (a disk writer) still has to
+ *         read.
+ *         The ring holds pointers to the entries themselves, not copies: nothing is copied
+ *         under the publish lock, and a reader in a section may read an entry as long as its
+ *         section lasts.
  * Owns    the entries in the ring (blocks of the domain): one that leaves is retired by epoch.
  * Sees    mrl_log_published(): everything up to it is complete for those who load it (acquire).
  * Threads credit, publish, read: any. Reading entries: read section.
- * Limits  ring bytes; an entry larger than the ring is taken where no drain is attached, alone in the ring.
+ * Limits  ring bytes; an entry larger than the ring is taken where no drain is attached, alone in
+ *         the ring.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -28,24 +31,27 @@
 
 typedef struct mrl_log mrl_log;
 
-/* What the after- and before-versions of one operation are, where a cursor wants whole documents. */
+/* What the after- and before-versions of one operation are, where a cursor wants whole
+ * documents. */
 typedef struct mrl_images {
-    merle_bytes after;  /* data NULL: not kept (then it is in the record, or was not asked for) */
+    merle_bytes after; /* data NULL: not kept (then it is in the record, or was not asked for) */
     merle_bytes before;
     uint64_t before_seq;
 } mrl_images;
 
 /* One commit in the ring: a block of the domain, made by mrl_entry_create, filled by the commit. */
 typedef struct mrl_entry {
-    uint64_t seq;          /* by publish */
-    int64_t time_ns;       /* by publish */
-    uint64_t credit;       /* bytes it counts for in the ring: mrl_entry_create sets it to mrl_entry_credit of
-                            * the capacity; a commit that keeps images adds their block's size */
+    uint64_t seq;    /* by publish */
+    int64_t time_ns; /* by publish */
+    uint64_t credit; /* bytes it counts for in the ring: mrl_entry_create sets it to
+                      * mrl_entry_credit of the capacity; a commit that keeps images adds their
+                      * block's size */
     uint32_t body_size;
     uint32_t body_capacity;
-    uint32_t body_crc;     /* set by the commit before publish */
+    uint32_t body_crc; /* set by the commit before publish */
     uint32_t operation_count;
-    mrl_images *images;    /* NULL or operation_count of them; a block of its own, retired with the entry */
+    mrl_images *images; /* NULL or operation_count of them; a block of its own, retired
+                         * with the entry */
     uint8_t header[MRL_FRAME_HEADER_SIZE]; /* stamped by publish; the body follows at once */
     uint8_t body[];
 } mrl_entry;
@@ -53,37 +59,42 @@ typedef struct mrl_entry {
 /* What a drain does: writes entries to a disk, syncs. Persist fills it; tests have a stand-in. */
 typedef struct mrl_drain {
     void *context;
-    /* Writes what is ready behind `written` and calls mrl_log_written; called by whoever waits where no
-     * thread does it; only one caller at a time. Errors end the database's writing. */
+    /* Writes what is ready behind `written` and calls mrl_log_written; called by whoever waits
+     * where no thread does it; only one caller at a time. Errors end the database's writing. */
     merle_err (*write_group)(void *context, mrl_member *member);
     int has_thread; /* 1: a thread does it; those who wait just wait */
 } mrl_drain;
 
-merle_err mrl_log_create(mrl_domain *domain, const mrl_clock *clock, uint64_t ring_size, mrl_log **out_log);
+merle_err mrl_log_create(mrl_domain *domain, const mrl_clock *clock, uint64_t ring_size,
+                         mrl_log **out_log);
 /* All members have left. */
 void mrl_log_destroy(mrl_log *log, mrl_member *member);
-/* Setup, and no commit has credit: from now on entries leave only when mrl_log_written says so; what was
- * published before counts as written. Holds drain until the next call. NULL: no drain any more. Forgets a
- * failure of the drain before. */
+/* Setup, and no commit has credit: from now on entries leave only when mrl_log_written says so;
+ * what was published before counts as written. Holds drain until the next call. NULL: no drain any
+ * more. Forgets a failure of the drain before. */
 void mrl_log_drain_attach(mrl_log *log, const mrl_drain *drain);
 
 /* ---- credit ---- holding no lock and nothing else of the log's */
 
-/* An entry counts for at least so much: so the ring's bytes are used up before its positions are. */
+/* An entry counts for at least so much: so the ring's bytes are used up before its positions
+ * are. */
 enum { MRL_ENTRY_CREDIT_MIN = 128 };
 
-/* What an entry for a body of at most body_capacity bytes counts for: what a commit without images takes. */
+/* What an entry for a body of at most body_capacity bytes counts for: what a commit without
+ * images takes. */
 static inline uint64_t mrl_entry_credit(size_t body_capacity) {
     uint64_t bytes = sizeof(mrl_entry) + (uint64_t)body_capacity;
     return bytes < MRL_ENTRY_CREDIT_MIN ? MRL_ENTRY_CREDIT_MIN : bytes;
 }
 
-/* All or nothing. Those who wait are served in the order in which they came, and nobody who comes later
- * overtakes them: a large commit is not starved by small ones. Without a drain it always succeeds.
- * Errors: MERLE_BUSY (not enough now, or others wait already, and wait is 0), MERLE_TOO_BIG (more than the
- * whole ring, with a drain), MERLE_READ_ONLY (the drain has failed before); where the drain fails while this
- * waits: its error. */
-MERLE_MUST_USE merle_err mrl_credit_take(mrl_log *log, mrl_member *member, uint64_t bytes, int wait);
+/* All or nothing. Those who wait are served in the order in which they came, and nobody who comes
+ * later overtakes them: a large commit is not starved by small ones. Without a drain it always
+ * succeeds.
+ * Errors: MERLE_BUSY (not enough now, or others wait already, and wait is 0),
+ * MERLE_TOO_BIG (more than the whole ring, with a drain), MERLE_READ_ONLY (the drain has failed
+ * before); where the drain fails while this waits: its error. */
+MERLE_MUST_USE merle_err mrl_credit_take(mrl_log *log, mrl_member *member, uint64_t bytes,
+                                         int wait);
 /* Credit of a commit that did not publish: the same number of bytes that it took. */
 void mrl_credit_give(mrl_log *log, uint64_t bytes);
 
@@ -94,12 +105,12 @@ mrl_entry *mrl_entry_create(mrl_member *member, size_t body_capacity);
 void mrl_entry_destroy(mrl_member *member, mrl_entry *entry);
 
 /* ---- publishing ---- */
-/* Takes the publish lock and gives the seq of this commit. From here to mrl_publish_end nothing may fail,
- * allocate or wait: the caller stamps its versions and page marks with the seq, no more. */
+/* Takes the publish lock and gives the seq of this commit. From here to mrl_publish_end nothing may
+ * fail, allocate or wait: the caller stamps its versions and page marks with the seq, no more. */
 uint64_t mrl_publish_begin(mrl_log *log);
-/* Stamps the entry with seq and time, puts it into the ring (the log owns it now), lets the oldest leave,
- * publishes seq, drops the lock. taken is the credit that was taken for it, at least entry->credit where a
- * drain is attached; what was too much goes back.
+/* Stamps the entry with seq and time, puts it into the ring (the log owns it now), lets the oldest
+ * leave, publishes seq, drops the lock. taken is the credit that was taken for it, at least
+ * entry->credit where a drain is attached; what was too much goes back.
  * Retires what left (after the lock). */
 void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_t taken);
 
@@ -116,27 +127,29 @@ uint64_t mrl_log_durable_seq(const mrl_log *log);
 void mrl_log_written(mrl_log *log, uint64_t seq);
 void mrl_log_durable(mrl_log *log, uint64_t seq);
 /* The drain cannot write any more: those who wait get err, whoever asks for credit from now on gets
- * MERLE_READ_ONLY. For drains with a thread; an error of write_group does the same. The first error stays. */
+ * MERLE_READ_ONLY. For drains with a thread; an error of write_group does the same. The first error
+ * stays. */
 void mrl_log_fail(mrl_log *log, merle_err err);
 /* MERLE_OK, or why the drain has failed. */
 merle_err mrl_log_failure(const mrl_log *log);
 /* Signalled after each publish where a drain has a thread: what that thread waits for. */
 mrl_event *mrl_log_work(mrl_log *log);
-/* Waits until durable >= seq; does the drain's work where it has no thread. Without a drain there is nothing
- * to wait for. Errors: that of the drain, if it has failed before it came so far. */
+/* Waits until durable >= seq; does the drain's work where it has no thread. Without a drain there
+ * is nothing to wait for. Errors: that of the drain, if it has failed before it came so far. */
 MERLE_MUST_USE merle_err mrl_log_wait_durable(mrl_log *log, mrl_member *member, uint64_t seq);
-/* The entry with this seq, valid while the caller's section lasts. Errors: MERLE_NOT_FOUND (not published yet),
- * MERLE_GAP (it has left; *out_first is the oldest that is there). */
+/* The entry with this seq, valid while the caller's section lasts. Errors: MERLE_NOT_FOUND (not
+ * published yet), MERLE_GAP (it has left; *out_first is the oldest that is there). */
 MERLE_MUST_USE merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_entry,
                                       uint64_t *out_first);
 
-/* How many followers want after- and before-images at the moment; commits ask before they make their entry. */
+/* How many followers want after- and before-images at the moment; commits ask before they make
+ * their entry. */
 void mrl_log_want_images(mrl_log *log, int after_delta, int before_delta);
 int mrl_log_wants_after(const mrl_log *log);
 int mrl_log_wants_before(const mrl_log *log);
 
-/* credit_waits: how often somebody had to wait for credit. ring_bytes may for a moment exceed ring_size,
- * while a large entry pushes out many small ones. */
+/* credit_waits: how often somebody had to wait for credit. ring_bytes may for a moment exceed
+ * ring_size, while a large entry pushes out many small ones. */
 typedef struct mrl_log_stats {
     uint64_t ring_bytes, ring_size, first_seq, published, written, durable, credit_waits;
 } mrl_log_stats;

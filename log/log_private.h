@@ -1,9 +1,9 @@
 /* log/log_private.h - what the files of this room share: the log itself.
  *
- * What    log.c has the ring, publishing and reading; credit.c has credit, the drain and waiting for it;
- *         entry.c makes entries.
- * Threads each field says who writes it. Fields that different threads write often lie a cache line apart,
- *         wherever the block begins: hence the padding.
+ * What    log.c has the ring, publishing and reading; credit.c has credit, the drain and waiting
+ *         for it; entry.c makes entries.
+ * Threads each field says who writes it. Fields that different threads write often lie a cache line
+ *         apart, wherever the block begins: hence the padding.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

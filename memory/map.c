@@ -34,7 +34,10 @@ enum {
     TOMBSTONES_FREE = 32,  /* a table is never copied because of fewer */
     HASH_SLOTS_A_LINE = 8, /* ck_hs probes cache line by cache line */
     PREFETCH_AHEAD = 16,
-    CK_MAP_HEADER_SIZE = 80 /* sizeof(struct ck_hs_map); only hints depend on it */
+    /* sizeof(struct ck_hs_map), and what ck adds to a table's size so that it can align the slots.
+     * Tables are measured by them; where the slots are is only a hint. */
+    CK_MAP_HEADER_SIZE = 80,
+    CK_MAP_SLACK_SIZE = 63
 };
 
 typedef struct mrl_map_piece piece;
@@ -46,11 +49,13 @@ struct mrl_map_piece {
     /* How many top bits of the hash all entries share. Only ever grows while the piece is
      * reachable. */
     _Atomic uint32_t depth;
+    /* Changed by the writer; others may look. */
+    _Atomic uint32_t entry_count;
+    /* Since the table was made: at least as many as there are tombstones. */
+    _Atomic uint32_t removed_count;
     /* The writer's. */
-    uint32_t entry_count;
-    uint32_t removed_count; /* since the table was made: at least as many as there are tombstones */
-    uint32_t split_at;      /* entries at which the next split is tried */
-    uint32_t shrink_below;  /* entries below which the table is too large */
+    uint32_t split_at;     /* entries at which the next split is tried */
+    uint32_t shrink_below; /* entries below which the table is too large */
 };
 
 typedef struct mrl_map_directory directory;
@@ -202,9 +207,10 @@ static struct ck_malloc table_memory = {
 static uint64_t table_size(const struct ck_hs_map *table) {
     return ((const table_header *)(const void *)table - 1)->size;
 }
-/* ck takes the length to be a power of two, a header of 80 bytes, and at most 63 for alignment. */
 static uint64_t table_slot_count(const struct ck_hs_map *table) {
-    return (table_size(table) - CK_MAP_HEADER_SIZE) / sizeof(void *) & ~(uint64_t)7;
+    uint64_t slots_size = table_size(table) - CK_MAP_HEADER_SIZE - CK_MAP_SLACK_SIZE;
+    MRL_ASSERT((slots_size & (slots_size - 1)) == 0);
+    return slots_size / sizeof(void *);
 }
 
 /* Every call into ck that may take or give memory stands between these two. */
@@ -227,6 +233,17 @@ static uint64_t piece_slot_count(const piece *p) {
     uint64_t hint = atomic_load_explicit(&p->slots_hint, memory_order_relaxed);
     return (uint64_t)1 << (hint & 63);
 }
+static uint32_t piece_entries(const piece *p) {
+    return atomic_load_explicit(&p->entry_count, memory_order_relaxed);
+}
+static uint32_t piece_removed(const piece *p) {
+    return atomic_load_explicit(&p->removed_count, memory_order_relaxed);
+}
+/* There is one writer: so this need not be one atomic step. */
+static void count_up(_Atomic uint32_t *count, int by) {
+    uint32_t before = atomic_load_explicit(count, memory_order_relaxed);
+    atomic_store_explicit(count, before + (uint32_t)by, memory_order_relaxed);
+}
 static uint32_t piece_depth(const piece *p) {
     return atomic_load_explicit(&p->depth, memory_order_relaxed);
 }
@@ -236,10 +253,10 @@ static uint32_t piece_depth(const piece *p) {
  * is not called too large before half of the entries have gone. */
 static void piece_note_table(piece *p) {
     uint64_t slot_count = table_slot_count(p->hs.map);
-    uint64_t slots = (as_entry(p->hs.map) + CK_MAP_HEADER_SIZE + 63) & ~(uint64_t)63;
-    uint64_t half = p->entry_count / 2;
+    uint64_t slots = (as_entry(p->hs.map) + CK_MAP_HEADER_SIZE + CK_MAP_SLACK_SIZE) & ~(uint64_t)63;
+    uint64_t half = piece_entries(p) / 2;
     atomic_store_explicit(&p->slots_hint, slots | log2_of(slot_count), memory_order_relaxed);
-    p->removed_count = 0;
+    atomic_store_explicit(&p->removed_count, 0, memory_order_relaxed);
     p->shrink_below = 0;
     if (slot_count > SLOTS_MIN)
         p->shrink_below = (uint32_t)(half < slot_count / 8 ? half : slot_count / 8);
@@ -303,7 +320,7 @@ static int piece_fill(piece *p, mrl_member *member, uint64_t entry) {
     done = ck_hs_put_unique(&p->hs, p->hs.hf(as_pointer(entry), 0), as_pointer(entry));
     p->hs.compare = compare;
     allocate_restore(before);
-    p->entry_count += done;
+    count_up(&p->entry_count, done);
     return done;
 }
 
@@ -376,8 +393,8 @@ static void directory_count_deepest(directory *d) {
         d->deepest_count += piece_depth(piece_at(d, i)) == d->depth;
 }
 
-/* Replaces the directory by one of the given depth, one more or one less. Returns 0 without memory.
- * */
+/* Replaces the directory by one of the given depth, one more or one less. Returns 0 without
+ * memory. */
 static int directory_resize(change *c, uint32_t depth) {
     directory *old = map_directory(c->map);
     directory *d = directory_create(c->member, depth);
@@ -485,7 +502,7 @@ static merle_err piece_halve(change *c, directory *d, piece *p, uint64_t hash, s
     if (s->halves[1] == NULL || sorting_run(s, p) != 0) goto fail;
     piece_note_table(s->halves[0]);
     piece_note_table(s->halves[1]);
-    c->copied_count += p->entry_count;
+    c->copied_count += piece_entries(p);
     directory_put(d, base, span, s->halves[0]);
     mrl_point("map: half of a split is shown");
     directory_put(d, base + span, span, s->halves[1]);
@@ -499,8 +516,8 @@ fail:
     return MERLE_NO_MEMORY;
 }
 
-/* One step towards room in the full piece for this hash. *out_more says that another may be needed.
- * */
+/* One step towards room in the full piece for this hash. *out_more says that another may be
+ * needed. */
 static merle_err piece_split_step(change *c, uint64_t hash, int *out_more) {
     directory *d = map_directory(c->map);
     piece *p = piece_of(d, hash);
@@ -511,7 +528,7 @@ static merle_err piece_split_step(change *c, uint64_t hash, int *out_more) {
         if (!directory_may_grow(c, d)) {
             /* These hashes cannot be told apart at a fair price. The piece grows past its limit,
              * and is looked at again when it has doubled. */
-            p->split_at = 2 * p->entry_count;
+            p->split_at = 2 * piece_entries(p);
             return MERLE_OK;
         }
         if (!directory_resize(c, depth + 1)) return MERLE_NO_MEMORY;
@@ -528,7 +545,7 @@ static merle_err map_make_room(change *c, uint64_t hash) {
     int more = 1;
     while (more) {
         piece *p = piece_of(map_directory(c->map), hash);
-        if (p->entry_count < p->split_at) break;
+        if (piece_entries(p) < p->split_at) break;
         merle_err err = piece_split_step(c, hash, &more);
         if (err != MERLE_OK) return err;
     }
@@ -544,7 +561,7 @@ static int piece_copy_entry(void *context, uint64_t entry) {
 
 /* A new piece of the given depth with the entries of one or two; NULL without memory. */
 static piece *piece_copy(change *c, uint32_t depth, const piece *first, const piece *second) {
-    uint64_t entry_count = (uint64_t)first->entry_count + (second ? second->entry_count : 0);
+    uint64_t entry_count = (uint64_t)piece_entries(first) + (second ? piece_entries(second) : 0);
     sorting s = {.member = c->member};
     s.halves[0] = piece_create(c->map->type, c->member, depth, entry_count);
     if (s.halves[0] == NULL) return NULL;
@@ -564,10 +581,11 @@ static int piece_merge(change *c, uint64_t hash) {
     size_t place = place_of(d, hash);
     piece *p = piece_at(d, place);
     uint32_t depth = piece_depth(p);
-    if (depth == 0 || p->entry_count >= MERGE_BELOW) return 0;
+    if (depth == 0 || piece_entries(p) >= MERGE_BELOW) return 0;
     size_t span = span_of(d, p);
     piece *buddy = piece_at(d, place ^ span);
-    if (piece_depth(buddy) != depth || p->entry_count + buddy->entry_count >= MERGE_BELOW) return 0;
+    if (piece_depth(buddy) != depth || piece_entries(p) + piece_entries(buddy) >= MERGE_BELOW)
+        return 0;
     piece *merged = piece_copy(c, depth - 1, p, buddy);
     if (merged == NULL) return 0;
     directory_put(d, place & ~(2 * span - 1), 2 * span, merged);
@@ -585,8 +603,8 @@ static void piece_rebuild(change *c, uint64_t hash) {
     directory *d = map_directory(c->map);
     piece *p = piece_of(d, hash);
     uint64_t quarter = piece_slot_count(p) / 4;
-    int is_worn = p->removed_count > (quarter > TOMBSTONES_FREE ? quarter : TOMBSTONES_FREE);
-    if (!is_worn && p->entry_count >= p->shrink_below) return;
+    int is_worn = piece_removed(p) > (quarter > TOMBSTONES_FREE ? quarter : TOMBSTONES_FREE);
+    if (!is_worn && piece_entries(p) >= p->shrink_below) return;
     piece *fresh = piece_copy(c, piece_depth(p), p, NULL);
     if (fresh == NULL) return;
     fresh->split_at = p->split_at;
@@ -710,11 +728,11 @@ static merle_err piece_add(change *c, piece *p, const mrl_probe *probe, uint64_t
     int done = piece_apply(p, table_hash(c->map->type->kind, probe->hash), probe, &a);
     allocate_restore(before);
     if (done && a.existing == 0) {
-        p->entry_count++;
+        count_up(&p->entry_count, 1);
         map_count_entries(c->map, 1);
     }
     if (p->hs.map != table) {
-        c->copied_count += p->entry_count;
+        c->copied_count += piece_entries(p);
         piece_note_table(p);
     }
     if (!done) return MERLE_NO_MEMORY;
@@ -754,7 +772,7 @@ merle_err mrl_map_add(mrl_map *map, mrl_member *member, const mrl_probe *probe, 
         err = map_start(&c, probe, entry);
     } else {
         piece *p = piece_of(d, probe->hash);
-        if (p->entry_count >= p->split_at) {
+        if (piece_entries(p) >= p->split_at) {
             *out_existing = mrl_map_find(map, probe);
             if (*out_existing != 0) return MERLE_OK;
             err = map_make_room(&c, probe->hash);
@@ -788,8 +806,8 @@ uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe
     if (entry == 0) return 0;
     void *removed = ck_hs_remove(&p->hs, h, as_pointer(key));
     MRL_ASSERT(as_entry(removed) == entry);
-    p->entry_count--;
-    p->removed_count++;
+    count_up(&p->entry_count, -1);
+    count_up(&p->removed_count, 1);
     map_count_entries(map, -1);
     change_begin(&c, map, member);
     if (atomic_load_explicit(&map->entry_count, memory_order_relaxed) == 0) {
@@ -823,7 +841,7 @@ size_t mrl_map_clear_some(mrl_map *map, mrl_member *member, size_t max) {
     while (d->cleared_count < places_of(d) && freed_count < max) {
         piece *p = piece_at(d, d->cleared_count);
         d->cleared_count = (uint32_t)place_after(d, d->cleared_count, p);
-        map_count_entries(map, -(int64_t)p->entry_count);
+        map_count_entries(map, -(int64_t)piece_entries(p));
         piece_free(member, p);
         freed_count++;
     }
@@ -845,11 +863,12 @@ void mrl_map_stat(const mrl_map *map, mrl_map_stats *out_stats) {
     out_stats->bytes = sizeof(directory) + (sizeof(piece *) << d->depth);
     for (size_t i = 0; i < places_of(d);) {
         const piece *p = piece_at(d, i);
-        uint64_t free_count = piece_slot_count(p) - p->entry_count;
+        uint64_t removed = piece_removed(p), slot_count = piece_slot_count(p);
         i = place_after(d, i, p);
         out_stats->pieces++;
-        out_stats->tombstones += p->removed_count < free_count ? p->removed_count : free_count;
-        out_stats->bytes += sizeof(piece) + sizeof(table_header) + table_size(p->hs.map);
+        out_stats->tombstones += removed < slot_count ? removed : slot_count;
+        out_stats->bytes += sizeof(piece) + sizeof(table_header) + CK_MAP_HEADER_SIZE +
+                            CK_MAP_SLACK_SIZE + slot_count * sizeof(void *);
     }
 }
 
@@ -913,7 +932,7 @@ static const char *piece_check(const mrl_map *map, const directory *d, size_t pl
         if (piece_at(d, place + i) != p) return "a piece is missing at one of its places";
     c.prefix = (uint32_t)(place >> (d->depth - depth));
     if (piece_each(p, checking_entry, &c) != 0) return c.broken;
-    if (c.entry_count != p->entry_count) return "a piece's count is not that of its entries";
+    if (c.entry_count != piece_entries(p)) return "a piece's count is not that of its entries";
     if (c.entry_count != ck_hs_count((ck_hs_t *)(uintptr_t)&p->hs))
         return "ck_hs counts otherwise than we do";
     return NULL;
@@ -928,7 +947,7 @@ const char *mrl_map_check(const mrl_map *map) {
     for (size_t i = 0; i < places_of(d) && broken == NULL;) {
         const piece *p = piece_at(d, i);
         broken = piece_check(map, d, i, p);
-        entry_count += p->entry_count;
+        entry_count += piece_entries(p);
         deepest_count += piece_depth(p) == d->depth;
         i = place_after(d, i, p);
     }

@@ -1,5 +1,4 @@
-/* memory/map.h - a hash map of 64-bit entries, for one writer and any number of readers, over
- * ck_hs.
+/* memory/map.h - a hash map of 64-bit entries, for one writer and many readers, over ck_hs.
  *
  * What    A directory of pieces; each piece is a ck_hs of at most MRL_PIECE_MAX entries. A full
  *         piece is split into two new ones, two thin neighbours are merged into a new one, a piece
@@ -15,8 +14,8 @@
  *         begins after the writer has published (release) sees it. A replaced piece stays as it
  *         was, frozen, for readers that had found it: see docs/architecture.md, "Splits and old
  *         lookups".
- * Threads find, prefetch, each: read section or writer. All others: the writer (whoever holds the
- *         lock of the shard that the map is in).
+ * Threads find, prefetch, each, stat: read section or writer. All others: the writer (whoever holds
+ *         the lock of the shard that the map is in).
  * Limits  hash bits: the low 32 choose the place; tables of up to 2^20 pieces a map.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -37,8 +36,8 @@ enum { MRL_PIECE_MAX = 1000 };
 typedef enum mrl_map_kind { MRL_MAP_POINTERS = 1, MRL_MAP_PAIRS = 2 } mrl_map_kind;
 
 /* What is looked for. Callers put it first in a struct of their own. `matches` is asked for entries
- *      whose tag is that of the hash; it may remember what it is shown and say 0 to see all of them
- *      (some of them more than once: a probe can come to the same line again). */
+ * whose tag is that of the hash; it may remember what it is shown and say 0 to see all of them
+ * (some of them more than once: a probe can come to the same line again, or start anew). */
 typedef struct mrl_probe mrl_probe;
 struct mrl_probe {
     uint64_t hash;
@@ -99,13 +98,14 @@ uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe
  * is there all along is given at least once; one that is replaced meanwhile may be given old, new,
  * both or not at all, since replacing can move it. As the writer: exactly once. */
 int mrl_map_each(const mrl_map *map, int (*fn)(void *context, uint64_t entry), void *context);
-/* Frees up to max pieces (of a map that nobody uses any more) and returns how many; 0: it is empty.
- * */
+/* Frees up to max pieces (of a map that nobody uses any more) and returns how many; 0: it is
+ * empty. */
 size_t mrl_map_clear_some(mrl_map *map, mrl_member *member, size_t max);
 
 typedef struct mrl_map_stats {
     uint64_t entries, pieces, tombstones, bytes, directory_size;
 } mrl_map_stats;
+/* Estimates, where the writer goes on meanwhile. Tombstones: at most so many. */
 void mrl_map_stat(const mrl_map *map, mrl_map_stats *out_stats);
 /* Writer. Returns NULL if all is well, else a sentence on what is broken (entry in the wrong piece,
  * twice there, counts that differ). */
@@ -115,8 +115,8 @@ const char *mrl_map_check(const mrl_map *map);
 
 enum { MRL_SHARD_COUNT = 64 };
 /* The shard of a hash, by its top ten bits. The shards' shares of the hash space grow evenly on a
- * log scale from 1 to 2: so their tables double at different times, and memory grows without steps.
- * */
+ * log scale from 1 to 2: so their tables double at different times, and memory grows without
+ * steps. */
 extern const uint8_t mrl_shard_table[1024];
 static inline uint32_t mrl_shard_of(uint64_t hash) {
     return mrl_shard_table[hash >> 54];

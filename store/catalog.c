@@ -31,7 +31,7 @@ static merle_err prepare(definition *d, mrl_store *store, mrl_member *member, ui
                          mrl_record_kind kind, merle_bytes payload) {
     uint8_t *slot_at;
     size_t bound = mrl_record_begin_size(0) + mrl_record_operation_size(0, payload.size);
-    *d = (definition){store, member, NULL, sizeof(mrl_entry) + bound};
+    *d = (definition){store, member, NULL, mrl_entry_credit(bound)};
     merle_err err = mrl_credit_take(store->log, member, d->credit, 1);
     if (err != MERLE_OK) return err;
     d->entry = mrl_entry_create(member, bound);
@@ -329,6 +329,11 @@ merle_err merle_collection_next_id(merle_collection *collection, uint64_t *out_i
     if (collection == NULL) return MERLE_INVALID;
     merle_err err = join(collection->store->db, &store, &member);
     if (err != MERLE_OK) return err;
+    mrl_epoch_token token;
+    mrl_member_enter(member, &token);
+    int alive = is_alive(collection);
+    mrl_member_leave(member, &token);
+    if (!alive) return MERLE_GONE;
     uint64_t id = atomic_fetch_add_explicit(&collection->id_next, 1, memory_order_relaxed);
     if (id >= atomic_load_explicit(&collection->id_end, memory_order_acquire) &&
         (err = extend_ids(collection, store, member, id)) != MERLE_OK)

@@ -11,7 +11,7 @@
  *                to the version before. Nothing can fail from here on.
  *  6  publish    under the publish lock: seq, stamped into versions, page runs and record; published
  *  7  retire     what was superseded goes into its shard's queue, with a ticket taken after publishing
- *  8  unlock, reclaim a bounded piece
+ *  8  unlock; wait for the disk if that was asked for; reclaim a bounded piece
  *
  * Why the swing may come before the seq: a section sees a version only if its seq is at most S. While seq is
  * NONE nobody does; it is stamped before seq is published, and a section whose S reaches it has loaded
@@ -104,7 +104,8 @@ static merle_err prepare_entry(merle_commit *commit, size_t bound) {
     if (bound > commit->store->commit_size_max)
         return mrl_store_fail(commit->member, MERLE_TOO_BIG, NULL, merle_bytes_of(NULL, 0),
                               "the commit's record of %zu bytes is above commit_size_max", bound);
-    uint64_t credit = sizeof(mrl_entry) + bound;
+    mrl_images_plan(commit);
+    uint64_t credit = mrl_entry_credit(bound) + commit->images_max;
     err = mrl_credit_take(commit->store->log, commit->member, credit, (int)commit->patience);
     if (err != MERLE_OK) return err;
     commit->credit = credit;
@@ -199,12 +200,15 @@ static mrl_shard *shard_of(const mrl_touch *touch) {
 /* A touch retires at most what it supersedes and its own tombstone, or, failing, its exposed version. */
 static merle_err reserve_queues(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next) {
-        uint32_t counts[MRL_SHARD_COUNT] = {0};
+        uint32_t counts[MRL_SHARD_COUNT];
+        for (uint64_t bits = part->key_shards; bits != 0; bits &= bits - 1)
+            counts[__builtin_ctzll(bits)] = 0;
         for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
             if (touch->part == part) counts[mrl_shard_of(touch->hash)] += 2;
-        for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) {
-            if (counts[i] == 0) continue;
-            merle_err err = mrl_queue_reserve(&part->root->shards[i].queue, commit->member, counts[i]);
+        for (uint64_t bits = part->key_shards; bits != 0; bits &= bits - 1) {
+            uint32_t shard = (uint32_t)__builtin_ctzll(bits);
+            merle_err err = mrl_queue_reserve(&part->root->shards[shard].queue, commit->member,
+                                              counts[shard]);
             if (err != MERLE_OK) return err;
         }
     }
@@ -292,51 +296,6 @@ static void fail_touches(merle_commit *commit) {
         touch->is_exposed = touch->has_slot = 0;
         touch->is_composed = 0;
     }
-}
-
-/* ---- images: whole documents for those who follow the log ---- */
-
-static size_t images_size(const merle_commit *commit, int after, int before) {
-    size_t size = commit->effective_count * sizeof(mrl_images);
-    for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
-        if (touch->outcome == MRL_OUTCOME_NONE) continue;
-        if (after && touch->outcome == MRL_OUTCOME_PATCH) size += touch->version->doc_size;
-        if (before && touch->base != NULL) size += touch->base->doc_size;
-    }
-    return size;
-}
-
-static merle_bytes copy_image(uint8_t **at, const mrl_version *v) {
-    memcpy(*at, mrl_version_doc(v), v->doc_size);
-    merle_bytes image = merle_bytes_of(*at, v->doc_size);
-    *at += v->doc_size;
-    return image;
-}
-
-static merle_err make_images(merle_commit *commit) {
-    int after = mrl_log_wants_after(commit->store->log);
-    int before = mrl_log_wants_before(commit->store->log);
-    if (!after && !before) return MERLE_OK;
-    size_t size = images_size(commit, after, before);
-    mrl_images *images = mrl_block_alloc(commit->member, MRL_FOR_LOG, size);
-    if (images == NULL)
-        return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
-                              "no memory for the documents that a cursor asks for");
-    uint8_t *at = (uint8_t *)(images + commit->effective_count);
-    mrl_images *image = images;
-    for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
-        if (touch->outcome == MRL_OUTCOME_NONE) continue;
-        memset(image, 0, sizeof *image);
-        if (after && touch->outcome == MRL_OUTCOME_PATCH)
-            image->after = copy_image(&at, touch->version);
-        if (before && touch->base != NULL && !mrl_version_is_tombstone(touch->base)) {
-            image->before = copy_image(&at, touch->base);
-            image->before_seq = mrl_version_seq(touch->base);
-        }
-        image++;
-    }
-    commit->entry->images = images;
-    return MERLE_OK;
 }
 
 /* ---- the record ---- */
@@ -437,23 +396,34 @@ static void retire_superseded(merle_commit *commit) {
 
 /* ---- the whole ---- */
 
+/* Shows a one-call form what its commit found and leaves. */
+static merle_err show_result(merle_commit *commit) {
+    const mrl_touch *touch = commit->touches;
+    if (commit->accept == NULL || touch == NULL) return MERLE_OK;
+    const mrl_version *before =
+        touch->base != NULL && !mrl_version_is_tombstone(touch->base) ? touch->base : NULL;
+    return commit->accept(commit->accept_context, before, mrl_touch_after(touch));
+}
+
 /* Everything under the locks. MERLE_AGAIN: start over, nothing is left. */
 static merle_err write_locked(merle_commit *commit, uint64_t *out_seq) {
     merle_err err = settle_touches(commit);
     if (err != MERLE_OK) return err;
     /* The record has outgrown what credit was taken for: start over with more, holding nothing. */
-    if (commit->entry != NULL && record_bound(commit) > commit->entry->body_capacity)
+    if (commit->entry != NULL &&
+        (record_bound(commit) > commit->entry->body_capacity || !mrl_images_fit(commit)))
         return MERLE_AGAIN;
     mrl_point("commit.settled");
     lock_values(commit);
     mrl_point("commit.values_locked");
     if ((err = mrl_reads_check(commit)) != MERLE_OK) goto done;
+    if ((err = show_result(commit)) != MERLE_OK) goto done;
     if (commit->effective_count == 0) {
         *out_seq = commit->section.seq;
         goto done;
     }
     if ((err = reserve_touches(commit)) != MERLE_OK) goto fail;
-    if ((err = make_images(commit)) != MERLE_OK) goto fail;
+    if ((err = mrl_images_make(commit)) != MERLE_OK) goto fail;
     mrl_point("commit.reserved");
     write_record(commit);
     swing(commit);
@@ -538,6 +508,13 @@ static size_t find_due(const merle_commit *commit, merle_collection **out_collec
     return count;
 }
 
+static merle_err wait_durable(mrl_store *store, mrl_member *member, uint64_t seq) {
+    if (mrl_log_wait_durable(store->log, member, seq) == MERLE_OK) return MERLE_OK;
+    return mrl_store_fail(member, MERLE_NOT_DURABLE, NULL, merle_bytes_of(NULL, 0),
+                          "commit %llu was applied, but could not be made durable",
+                          (unsigned long long)seq);
+}
+
 merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
     merle_collection *collections[RECLAIM_PARTS];
     uint64_t shards[RECLAIM_PARTS], seq = 0;
@@ -554,10 +531,14 @@ merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
         err = i < RESTARTS_MAX ? MERLE_OK : MERLE_CONFLICT;
     }
     count_end(commit, err);
+    commit->accept = NULL;
     size_t count = find_due(commit, collections, shards, RECLAIM_PARTS);
     size_t budget = 2 * (size_t)commit->touch_count + RECLAIM_FROM;
+    int waits = commit->wants_durable && err == MERLE_OK && commit->effective_count != 0;
     mrl_commit_close(commit);
+    /* With its section ended and nothing locked: a slow disk holds up nobody else. */
+    if (waits) err = wait_durable(store, member, seq);
     reclaim_after(store, member, collections, shards, count, budget);
-    if (err == MERLE_OK && out_seq != NULL) *out_seq = seq;
+    if ((err == MERLE_OK || err == MERLE_NOT_DURABLE) && out_seq != NULL) *out_seq = seq;
     return err;
 }

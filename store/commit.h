@@ -98,6 +98,8 @@ typedef struct mrl_read {
     const mrl_version *seen;       /* the live version, or NULL */
 } mrl_read;
 
+typedef merle_err mrl_accept_fn(void *context, const mrl_version *before, const mrl_version *after);
+
 struct merle_commit {
     mrl_section section; /* first: merle_commit_section gives it out */
     mrl_store *store;
@@ -117,14 +119,22 @@ struct merle_commit {
     uint32_t patience;
     uint32_t origin_size;
     uint32_t only_removes;
+    uint32_t wants_durable; /* ends when the commit is on stable storage */
     uint8_t origin[MERLE_ORIGIN_SIZE_MAX];
     merle_buffer work[2]; /* documents being composed */
-    merle_buffer effects;
+    merle_buffer effect;  /* of the patch being composed */
+    merle_buffer effects; /* of all that are composed, one behind the other */
     merle_builder *builder; /* for merge functions; made when first needed */
     /* While it ends: */
     mrl_entry *entry;
     uint64_t credit;
     uint32_t effective_count; /* operations in the record */
+    uint8_t wants_after, wants_before; /* images, as it was when credit was taken */
+    size_t images_max;
+    /* Shown what the first touch found and left (NULL: none), under the locks that order the commit, while it
+     * may still fail: an error of it is the commit's. NULL: nobody looks. See store/one.c. */
+    mrl_accept_fn *accept;
+    void *accept_context;
 };
 
 /* ---- store/operation.c ---- */
@@ -139,6 +149,9 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection, mr
 mrl_touch *mrl_commit_find_touch(const merle_commit *commit, const mrl_portion *part, uint64_t hash,
                                  merle_bytes key);
 merle_err mrl_commit_copy(merle_commit *commit, merle_bytes bytes, merle_bytes *out_copy);
+
+/* The commit ends only when what it wrote is on stable storage. */
+void mrl_commit_want_durable(merle_commit *commit);
 
 /* ---- store/compose.c ---- */
 /* Applies the touch's actions to base: sets outcome, version, effect. Errors: of the actions. */
@@ -156,6 +169,13 @@ merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch);
 merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch);
 /* Takes the hints away that mrl_values_take newly added. */
 void mrl_values_undo(merle_commit *commit, mrl_touch *touch);
+
+/* ---- store/images.c: whole documents beside the record, where somebody follows ---- */
+/* Bounds their size, with nothing locked. */
+void mrl_images_plan(merle_commit *commit);
+/* Whether what they need now, with everything settled, is within that bound. */
+int mrl_images_fit(const merle_commit *commit);
+merle_err mrl_images_make(merle_commit *commit);
 
 /* ---- store/commit_read.c ---- */
 /* MERLE_CONFLICT if anything read has changed. All shards locked, nothing swung yet. */

@@ -50,7 +50,9 @@ static merle_err apply_patch(merle_commit *commit, mrl_touch *touch, const mrl_a
     /* Only a patch alone is logged as its effect; with other writes it becomes a put of the whole. */
     int keep_effect = s->writes + s->patches == 0 && action->next == NULL;
     merle_err err = mrl_patch_apply(s->doc.data, s->doc.size, action->ops, action->op_count, out,
-                                    keep_effect ? &commit->effects : NULL, commit->member->report);
+                                    keep_effect ? &commit->effect : NULL, commit->member->report);
+    if (err == MERLE_OK && keep_effect)
+        err = mrl_buffer_append(&commit->effects, commit->effect.data, commit->effect.size);
     if (err != MERLE_OK) return complete(commit, touch, action, err);
     s->doc = merle_bytes_of(out->data, out->size);
     s->work ^= 1;

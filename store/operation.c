@@ -64,6 +64,7 @@ merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **o
     commit->patience = MERLE_REFUSE;
     commit->origin_size = 0;
     commit->only_removes = 1;
+    commit->wants_durable = 0;
     commit->entry = NULL;
     commit->credit = 0;
     mrl_section_open(store, member, &commit->section);
@@ -84,6 +85,7 @@ static void commit_destroy(merle_commit *commit, mrl_member *member) {
     mrl_arena_fini(&commit->arena, member);
     merle_buffer_free(&commit->work[0]);
     merle_buffer_free(&commit->work[1]);
+    merle_buffer_free(&commit->effect);
     merle_buffer_free(&commit->effects);
     merle_builder_destroy(commit->builder);
     mrl_free(member, MRL_FOR_OTHER, commit, sizeof *commit);
@@ -152,6 +154,8 @@ void merle_commit_patience(merle_commit *commit, merle_patience patience) {
     merle_err err;
     if ((commit = mrl_commit_own(commit, &err)) != NULL) commit->patience = (uint32_t)patience;
 }
+
+void mrl_commit_want_durable(merle_commit *commit) { commit->wants_durable = 1; }
 
 merle_section *merle_commit_section(merle_commit *commit) {
     return (merle_section *)(void *)&commit->section;

@@ -19,6 +19,9 @@
 #include "base/self.h"
 #include "store/store.h"
 
+/* Entries handled while a shard's lock is held once: writers wait for it. */
+enum { HOLD_MAX = 32 };
+
 /* ---- one entry ---- */
 
 /* Whether a version newer than v has a hint with this tag; stops at the first. */
@@ -116,6 +119,7 @@ static int reclaim_one(mrl_store *store, mrl_member *member, mrl_root *root, mrl
 size_t mrl_reclaim_shard(mrl_store *store, mrl_member *member, merle_collection *collection,
                          uint32_t number, size_t max) {
     size_t done = 0;
+    if (max > HOLD_MAX) max = HOLD_MAX;
     mrl_epoch_token token;
     /* In the epoch: the root may be replaced, but is not torn down while we are here; and whoever
      * replaces it holds all its locks. */

@@ -45,6 +45,8 @@ typedef struct mrl_store {
     uint32_t step_shard;
     _Atomic uint32_t commits_open;
     _Atomic uint32_t cursors_open;
+    mrl_lock cursors_lock;
+    merle_changes *cursors; /* open ones, of all threads */
 } mrl_store;
 
 typedef struct mrl_store_options {
@@ -95,6 +97,11 @@ int mrl_reclaim_is_done(mrl_store *store, mrl_member *member);
 merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collection *collection,
                          merle_bytes key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* ---- cursors: store/changes.c ---- */
+
+/* Ends the sections of the cursors of a thread that ends: they wait to be closed, by any thread. */
+void mrl_changes_leaving(mrl_store *store, mrl_member *member);
 
 /* ---- ends what a leaving thread left open: for the domain's `leaving` ---- */
 void mrl_store_leaving(void *context, mrl_member *member);

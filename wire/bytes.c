@@ -108,8 +108,9 @@ int mrl_mp_get_bin(mrl_mp_cursor *cursor, merle_bytes *out_bytes) {
     return 1;
 }
 
-/* Steps over the head of one value and its flat contents (a string's bytes, a number); what a map or an
- * array has inside follows and is told by *out_inside. Returns 0 where the bytes end too early. */
+/* Steps over the head of one value and its flat contents (a string's bytes, a number); what a map
+ * or an array has inside follows and is told by *out_inside. Returns 0 where the bytes end too
+ * early. */
 static int skip_head(mrl_mp_cursor *cursor, uint64_t *out_inside) {
     if (cursor->at == cursor->end) return 0;
     uint8_t first = *cursor->at;
@@ -157,8 +158,8 @@ static int skip_head(mrl_mp_cursor *cursor, uint64_t *out_inside) {
 
 int mrl_mp_skip(mrl_mp_cursor *cursor) {
     mrl_mp_cursor next = *cursor;
-    /* Values that are still to come. It never exceeds the bytes that are left, so it cannot overflow and
-     * a small body that claims a huge array is refused at once. */
+    /* Values that are still to come. It never exceeds the bytes that are left, so it cannot
+     * overflow and a small body that claims a huge array is refused at once. */
     uint64_t wanted = 1;
     while (wanted > 0) {
         uint64_t inside;

@@ -1,7 +1,8 @@
 /* wire/bytes.h - writing and reading msgpack by hand: the few forms that records use.
  *
- * What    Inline stores and loads of single msgpack values. Writers take the shortest form unless they
- *         say otherwise; readers take every form that the msgpack specification has for the type.
+ * What    Inline stores and loads of single msgpack values. Writers take the shortest form unless
+ *         they say otherwise; readers take every form that the msgpack specification has for the
+ *         type.
  * Owns    nothing. A cursor borrows the bytes as long as it is used.
  * Threads any; no state.
  * Limits  writers trust the caller's room; readers check every length against what is there.
@@ -170,7 +171,7 @@ static inline uint8_t *mrl_mp_put_bin(uint8_t *at, merle_bytes bytes) {
     return at + bytes.size;
 }
 
-/* ---- reading msgpack: each moves the cursor behind the value, or returns 0 and moves nothing ---- */
+/* ---- reading msgpack ---- each moves the cursor behind the value, or returns 0 and leaves it */
 
 typedef struct mrl_mp_cursor {
     const uint8_t *at;

@@ -1,6 +1,7 @@
 /* wire/record.c - writes and reads log records.
  *
- * Writing is part of every commit, so it stores bytes directly; reading trusts nothing that it is given.
+ * Writing is part of every commit, so it stores bytes directly; reading trusts nothing that it is
+ * given.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -13,13 +14,13 @@
 #include "wire/bytes.h"
 
 enum {
-    HEADER_CHECKED_SIZE = 28,  /* the header without its own checksum */
-    U32_SIZE_MAX = 5,          /* a msgpack integer of 32 bits */
-    I64_SIZE = 9,              /* a msgpack integer of 64 bits */
-    LENGTH_SIZE_MAX = 5,       /* the head of any msgpack array, or of a binary */
-    OPERATION_PART_COUNT = 6,  /* elements of an operation's array */
-    BODY_PART_COUNT = 3,       /* elements of a body's array */
-    OPERATION_SIZE_MIN = 7     /* the smallest operation there can be: seven bytes of one value each */
+    HEADER_CHECKED_SIZE = 28, /* the header without its own checksum */
+    U32_SIZE_MAX = 5,         /* a msgpack integer of 32 bits */
+    I64_SIZE = 9,             /* a msgpack integer of 64 bits */
+    LENGTH_SIZE_MAX = 5,      /* the head of any msgpack array, or of a binary */
+    OPERATION_PART_COUNT = 6, /* elements of an operation's array */
+    BODY_PART_COUNT = 3,      /* elements of a body's array */
+    OPERATION_SIZE_MIN = 7 /* the smallest operation there can be: seven bytes of one value each */
 };
 
 /* ---- frames ---- */
@@ -56,7 +57,8 @@ size_t mrl_record_begin_size(size_t app_size) {
 
 size_t mrl_record_operation_size(size_t key_size, size_t payload_size) {
     size_t payload_or_nil = payload_size > 0 ? payload_size : 1;
-    size_t numbers_size = 2 * (size_t)U32_SIZE_MAX + 1 + I64_SIZE; /* collection, slot; kind; expiry */
+    size_t numbers_size =
+        2 * (size_t)U32_SIZE_MAX + 1 + I64_SIZE; /* collection, slot; kind; expiry */
     return 1 + numbers_size + LENGTH_SIZE_MAX + key_size + payload_or_nil;
 }
 
@@ -73,7 +75,8 @@ uint8_t *mrl_record_operation(uint8_t *at, uint32_t collection_id, uint32_t slot
                               uint8_t **out_slot_at) {
     at = mrl_mp_put_array(at, OPERATION_PART_COUNT);
     at = mrl_mp_put_u32(at, collection_id);
-    /* Always the five-byte form: a fresh document gets its slot only when the record is already made. */
+    /* Always the five-byte form: a fresh document gets its slot only when the record is already
+     * made. */
     *at++ = MRL_MP_UINT32;
     *out_slot_at = at;
     at = mrl_put_big32(at, slot);
@@ -90,7 +93,9 @@ uint8_t *mrl_record_operation(uint8_t *at, uint32_t collection_id, uint32_t slot
     return mrl_put_big64(at, (uint64_t)expires_ns);
 }
 
-void mrl_record_slot_set(uint8_t *slot_at, uint32_t slot) { mrl_put_big32(slot_at, slot); }
+void mrl_record_slot_set(uint8_t *slot_at, uint32_t slot) {
+    mrl_put_big32(slot_at, slot);
+}
 
 /* ---- reading bodies ---- */
 
@@ -135,25 +140,27 @@ static int is_unsigned(merle_bytes value) {
     return mrl_mp_get_u64(&cursor, &number);
 }
 
-/* Whether key and payload are of the sort that this kind of operation has. An empty payload is nil. */
+/* Whether key and payload are of the sort that this kind of operation has. An empty payload
+ * is nil. */
 static int operation_is_sound(const mrl_record_operation_view *operation) {
-    uint8_t first = operation->payload.size > 0 ? *(const uint8_t *)operation->payload.data : MRL_MP_NIL;
+    uint8_t first =
+        operation->payload.size > 0 ? *(const uint8_t *)operation->payload.data : MRL_MP_NIL;
     size_t key_size = operation->key.size;
     int has_key = key_size > 0 && key_size <= MERLE_KEY_SIZE_MAX;
     switch (operation->kind) {
-        case MRL_RECORD_PUT:
-            return has_key && is_map(first);
-        case MRL_RECORD_PATCH:
-            return has_key && is_array(first);
-        case MRL_RECORD_REMOVE:
-            return has_key && first == MRL_MP_NIL;
-        case MRL_RECORD_DEFINE:
-            return key_size == 0 && is_map(first);
-        case MRL_RECORD_TRUNCATE:
-        case MRL_RECORD_DROP:
-            return key_size == 0 && first == MRL_MP_NIL;
-        case MRL_RECORD_SEQUENCE:
-            return key_size == 0 && operation->payload.size > 0 && is_unsigned(operation->payload);
+    case MRL_RECORD_PUT:
+        return has_key && is_map(first);
+    case MRL_RECORD_PATCH:
+        return has_key && is_array(first);
+    case MRL_RECORD_REMOVE:
+        return has_key && first == MRL_MP_NIL;
+    case MRL_RECORD_DEFINE:
+        return key_size == 0 && is_map(first);
+    case MRL_RECORD_TRUNCATE:
+    case MRL_RECORD_DROP:
+        return key_size == 0 && first == MRL_MP_NIL;
+    case MRL_RECORD_SEQUENCE:
+        return key_size == 0 && operation->payload.size > 0 && is_unsigned(operation->payload);
     }
     return 0;
 }
@@ -167,7 +174,8 @@ static int get_payload(mrl_mp_cursor *cursor, merle_bytes *out_payload) {
     return 1;
 }
 
-merle_err mrl_record_read_next(mrl_record_reader *reader, mrl_record_operation_view *out_operation) {
+merle_err mrl_record_read_next(mrl_record_reader *reader,
+                               mrl_record_operation_view *out_operation) {
     mrl_mp_cursor cursor = {reader->at, reader->end};
     mrl_record_operation_view operation;
     uint32_t part_count = 0, kind = 0;

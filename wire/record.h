@@ -1,16 +1,19 @@
-/* wire/record.h - the coding of log records: one commit is one record. docs/format.md is the reference.
+/* wire/record.h - the coding of log records: one commit is one record. docs/format.md is the
+ * reference.
  *
  * What    A frame header of 32 bytes (little-endian) and a msgpack body:
- *             u32 length of the body | u32 CRC-32C of the body | u64 seq | i64 time_ns | u32 flags |
- *             u32 CRC-32C of the 28 bytes before, begun with a seed (0 in memory, the file's id on disk)
+ *             u32 length of the body | u32 CRC-32C of the body | u64 seq | i64 time_ns |
+ *             u32 flags | u32 CRC-32C of the 28 bytes before, begun with a seed (0 in memory, the
+ *             file's id on disk)
  *             body: [origin, app bytes or nil, [operation, ...]]
  *             operation: [collection id, slot, key, kind, payload, expires_ns or nil]
  *         The slot is always written as uint 32 (5 bytes), so that it can be set later in place.
- *         payload: PUT the document; PATCH the effect; REMOVE nil; DEFINE a map; TRUNCATE, DROP nil;
- *         SEQUENCE the number up to which ids are set aside. key is nil for the last four.
+ *         payload: PUT the document; PATCH the effect; REMOVE nil; DEFINE a map; TRUNCATE, DROP
+ *         nil; SEQUENCE the number below which ids are set aside. key is nil for the last four.
  * Owns    nothing. A reader borrows the body as long as it is used.
  * Threads any; no state.
- * Limits  readers take foreign bytes: every length is checked against what is there, nothing is allocated.
+ * Limits  readers take foreign bytes: every length is checked against what is there, nothing is
+ *         allocated.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -43,7 +46,8 @@ typedef struct mrl_frame {
 } mrl_frame;
 
 /* Writes the header; computes its own checksum from seed. */
-void mrl_frame_write(uint8_t out_header[MRL_FRAME_HEADER_SIZE], const mrl_frame *frame, uint32_t seed);
+void mrl_frame_write(uint8_t out_header[MRL_FRAME_HEADER_SIZE], const mrl_frame *frame,
+                     uint32_t seed);
 /* Errors: MERLE_CORRUPT (the header's checksum). Does not look at the body. */
 MERLE_MUST_USE merle_err mrl_frame_read(const uint8_t header[MRL_FRAME_HEADER_SIZE], uint32_t seed,
                                         mrl_frame *out_frame);
@@ -54,7 +58,8 @@ MERLE_MUST_USE merle_err mrl_frame_read(const uint8_t header[MRL_FRAME_HEADER_SI
 size_t mrl_record_begin_size(size_t app_size);
 size_t mrl_record_operation_size(size_t key_size, size_t payload_size);
 
-/* Each writes at `at` and returns the first byte behind. payload is msgpack already; size 0 stands for nil. */
+/* Each writes at `at` and returns the first byte behind. payload is msgpack already; size 0 stands
+ * for nil. */
 uint8_t *mrl_record_begin(uint8_t *at, uint32_t origin, merle_bytes app, uint32_t operation_count);
 /* *out_slot_at points at the slot's 4 bytes (big-endian), for mrl_record_slot_set. */
 uint8_t *mrl_record_operation(uint8_t *at, uint32_t collection_id, uint32_t slot, merle_bytes key,
@@ -85,6 +90,7 @@ typedef struct mrl_record_operation_view {
 /* Errors: MERLE_CORRUPT. */
 MERLE_MUST_USE merle_err mrl_record_read_begin(merle_bytes body, mrl_record_reader *out_reader);
 /* Errors: MERLE_CORRUPT; MERLE_NOT_FOUND behind the last (and then all bytes were used). */
-MERLE_MUST_USE merle_err mrl_record_read_next(mrl_record_reader *reader, mrl_record_operation_view *out_operation);
+MERLE_MUST_USE merle_err mrl_record_read_next(mrl_record_reader *reader,
+                                              mrl_record_operation_view *out_operation);
 
 #endif

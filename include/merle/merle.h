@@ -419,6 +419,26 @@ MERLE_API merle_err merle_sections(merle_db *db, merle_section_info *out_section
 MERLE_API MERLE_MUST_USE merle_err merle_check(merle_db *db, merle_report *report);
 
 #ifdef __cplusplus
+} /* extern "C" */
+
+/* The calls that take a list of operations or values, as C++ has them. */
+template <typename... Ops>
+inline merle_err merle_patch(merle_commit *commit, merle_collection *collection, merle_bytes key, Ops... ops) {
+    const merle_op list[] = {ops...};
+    return merle_patch_ops(commit, collection, key, list, sizeof...(ops));
+}
+template <typename... Ops>
+inline merle_err merle_one_patch(merle_collection *collection, merle_bytes key, merle_buffer *out_doc,
+                                 uint64_t *out_seq, Ops... ops) {
+    const merle_op list[] = {ops...};
+    return merle_one_patch_ops(collection, key, list, sizeof...(ops), out_doc, out_seq);
+}
+template <typename... Values>
+inline merle_err merle_get_by(merle_section *section, merle_collection *collection, const char *index,
+                              merle_doc *out_doc, Values... values) {
+    const merle_value list[] = {values...};
+    return merle_get_unique(section, collection, index, list, sizeof...(values), out_doc);
 }
 #endif
+
 #endif

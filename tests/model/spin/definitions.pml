@@ -29,6 +29,7 @@
  * MUTANT NO_RECHECK           NOPS=1 NTRUNC=1 NW=1 NR=1 : the writer does not look again at the root after locking
  * MUTANT TRUNCATE_LOCKS_ONE   NOPS=1 NTRUNC=1 NW=1 NR=1 : truncate does not lock all key shards of the old root
  * MUTANT TRUNCATE_SKIPS_UNIQUE NOPS=2 NTRUNC=1 NW=2 NR=0 ABSENCE : truncate locks the key shards only, not the unique ones
+ * MUTANT RECHECK_BEFORE_UNIQUE NOPS=2 NTRUNC=1 NW=2 NR=0 ABSENCE : the writer looks at the root between its key and its unique locks
  * MUTANT NEW_ROOT_UNLOCKED    NOPS=1 NTRUNC=1 NW=1 NR=1 : the new root's shards are free before its seq is published
  * MUTANT NO_GRACE_FOR_ROOT    NOPS=1 NTRUNC=1 NW=1 NR=1 : the old root is freed without grace
  * MUTANT WRITER_WITHOUT_SECTION NOPS=1 NTRUNC=1 NW=1 NR=0 : the writer holds no section while it uses a root
@@ -130,16 +131,23 @@ again:
         r = root;
 #endif
         if :: !absent -> lock_key(r, k) :: else fi;
+#ifndef RECHECK_BEFORE_UNIQUE
         if :: absent || k == 1 -> lock_unique(r) :: else fi; /* both have to do with the value */
+#endif
 #ifndef NO_RECHECK
         if
         :: root != r ->
+#ifndef RECHECK_BEFORE_UNIQUE
             if :: absent || k == 1 -> R[r].unique_locked = 0 :: else fi;
+#endif
             if :: !absent -> R[r].locked[k] = 0 :: else fi;
             atomic { r = 0; d_step { leave(bit_of(id)) } };
             goto again
         :: else
         fi;
+#endif
+#ifdef RECHECK_BEFORE_UNIQUE
+        if :: absent || k == 1 -> lock_unique(r) :: else fi;
 #endif
         if
         :: absent ->

@@ -1,12 +1,14 @@
 /* tests/unit/log/log_test.c - the log ring: order, leaving, reading, credit, and a stand-in drain.
  *
- * Aim     Commits get seqs without gaps; what is read is the whole entry or a gap with the right beginning,
- *         never wrong bytes; nothing leaves before a drain has written it; those who wait for credit are
- *         served in turn, and told when the drain fails; no byte of memory stays behind.
- * Method  Every body carries its own sum (body_crc) and who made it; readers check both beside the header.
- *         The drain is a stand-in that writes nowhere, with and without a thread, stuck, or failing.
- *         Threads meet by counters, never by time.
- * Blind   Which interleavings occur is the scheduler's choice; the simulator's tests go through them.
+ * Aim     Commits get seqs without gaps; what is read is the whole entry or a gap with the right
+ *         beginning, never wrong bytes; nothing leaves before a drain has written it; those who
+ *         wait for credit are served in turn, and told when the drain fails; no byte of memory
+ *         stays behind.
+ * Method  Every body carries its own sum (body_crc) and who made it; readers check both beside the
+ *         header. The drain is a stand-in that writes nowhere, with and without a thread, stuck, or
+ *         failing. Threads meet by counters, never by time.
+ * Blind   Which interleavings occur is the scheduler's choice; the simulator's tests go through
+ *         them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -211,7 +213,8 @@ static void ring_full_of_positions_lets_the_oldest_leave(void **state) {
     for (uint64_t i = 1; i <= 200; i++) commit_of(&s, i, sizeof(mark));
     assert_true(stat_of(&s).first_seq == 137);
     assert_int_equal(read_in_section(&s, 136, &first), MERLE_GAP);
-    for (uint64_t i = 137; i <= 200; i++) assert_int_equal(read_in_section(&s, i, &first), MERLE_OK);
+    for (uint64_t i = 137; i <= 200; i++)
+        assert_int_equal(read_in_section(&s, i, &first), MERLE_OK);
     stand_fini(&s);
 }
 
@@ -296,7 +299,8 @@ static void reader_overtaken_between_his_steps_gets_a_gap(void **state) {
         uint64_t seq, first;
         int count;
         size_t size;
-    } cases[] = {{1, 2, 1, 16}, {1, 11, 10, 16}, {1, 65, 64, 16}, {60, 201, 200, 16}, {5, 10, 1, 1000}};
+    } cases[] = {
+        {1, 2, 1, 16}, {1, 11, 10, 16}, {1, 65, 64, 16}, {60, 201, 200, 16}, {5, 10, 1, 1000}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         stand s;
         mrl_self self;
@@ -403,14 +407,14 @@ static void log_without_memory_is_refused(void **state) {
 typedef struct drain_stand {
     stand *s;
     mrl_drain drain;
-    uint64_t group_max;          /* seqs a group writes at most; 0: stuck, nothing gets written */
-    merle_err fails_with;        /* MERLE_OK: does not fail */
-    uint64_t fails_from;         /* the group that reaches this seq fails */
-    _Atomic uint32_t inside;     /* callers in write_group at the moment */
+    uint64_t group_max;      /* seqs a group writes at most; 0: stuck, nothing gets written */
+    merle_err fails_with;    /* MERLE_OK: does not fail */
+    uint64_t fails_from;     /* the group that reaches this seq fails */
+    _Atomic uint32_t inside; /* callers in write_group at the moment */
     _Atomic uint32_t inside_max;
     _Atomic uint32_t calls;
-    _Atomic uint32_t wrong;      /* entries that were not as they ought to be */
-    _Atomic int stop;            /* for the drain's thread */
+    _Atomic uint32_t wrong; /* entries that were not as they ought to be */
+    _Atomic int stop;       /* for the drain's thread */
 } drain_stand;
 
 /* "Writes" what is ready: reads each entry as a disk writer would. */
@@ -585,7 +589,8 @@ static void drain_failing_is_told_and_ends_writing(void **state) {
     for (uint64_t i = 1; i <= 9; i++) commit_of(&s, i, 500);
     assert_int_equal(mrl_log_wait_durable(s.log, s.member, 3), MERLE_OK);
     assert_int_equal(mrl_credit_take(s.log, s.member, 2 * mrl_entry_credit(500), 0), MERLE_OK);
-    assert_int_equal(mrl_credit_take(s.log, s.member, 4 * mrl_entry_credit(500), 1), MERLE_NO_SPACE);
+    assert_int_equal(mrl_credit_take(s.log, s.member, 4 * mrl_entry_credit(500), 1),
+                     MERLE_NO_SPACE);
     assert_int_equal(mrl_log_failure(s.log), MERLE_NO_SPACE);
     assert_int_equal(mrl_credit_take(s.log, s.member, 1, 1), MERLE_READ_ONLY);
     assert_int_equal(mrl_credit_take(s.log, s.member, 1, 0), MERLE_READ_ONLY);
@@ -606,11 +611,11 @@ typedef struct worker {
     stand *s;
     pthread_t thread;
     uint64_t id;
-    uint64_t count;     /* commits to make */
-    size_t size_max;    /* of a body */
-    int durable;        /* wait for each commit */
+    uint64_t count;  /* commits to make */
+    size_t size_max; /* of a body */
+    int durable;     /* wait for each commit */
     uint64_t done;
-    merle_err err;      /* the first that was not MERLE_OK */
+    merle_err err; /* the first that was not MERLE_OK */
     uint64_t wrong, gaps, seen;
     const _Atomic int *publishers_done;
 } worker;

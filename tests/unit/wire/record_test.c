@@ -1,11 +1,12 @@
 /* tests/unit/wire/record_test.c - the coding of log records.
  *
- * Aim     What docs/format.md says is what is written and read: frames, bodies, each kind of operation;
- *         foreign bytes are refused with MERLE_CORRUPT and never read beyond their end.
- * Method  One record is compared with bytes written down by hand. Random records are read back by our own
- *         reader and by msgpack-c, which knows nothing of merle. Damaged bytes lie in blocks of exactly
- *         their size, so that the address sanitizer sees a read beyond them.
- * Blind   It does not see damage that a checksum has to find; that is the frame's matter, and log files'.
+ * Aim     What docs/format.md says is what is written and read: frames, bodies, each kind of
+ *         operation; foreign bytes are refused with MERLE_CORRUPT and never read beyond their end.
+ * Method  One record is compared with bytes written down by hand. Random records are read back by
+ *         our own reader and by msgpack-c, which knows nothing of merle. Damaged bytes lie in
+ *         blocks of exactly their size, so that the address sanitizer sees a read beyond them.
+ * Blind   It does not see damage that a checksum has to find; that is the frame's matter, and log
+ *         files'.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -33,11 +34,17 @@ static uint64_t random_u64(void) {
     return mrl_mix_u64(random_state);
 }
 
-static uint64_t random_below(uint64_t limit) { return random_u64() % limit; }
+static uint64_t random_below(uint64_t limit) {
+    return random_u64() % limit;
+}
 
-static void seed_begin(void) { random_state = seed; }
+static void seed_begin(void) {
+    random_state = seed;
+}
 
-static merle_bytes none(void) { return merle_bytes_of(NULL, 0); }
+static merle_bytes none(void) {
+    return merle_bytes_of(NULL, 0);
+}
 
 /* A copy in a block of exactly its size; free it. */
 static uint8_t *exact_copy(const void *data, size_t size) {
@@ -129,7 +136,7 @@ static const uint8_t EXAMPLE[] = {
     0xc4, 0x03, 'p',  '1',  '7',              /* key */
     0x01, 0x81, 0xa4, 'g',  'o',  'l',  'd',  /* PUT {"gold": 3} */
     0x03, 0xd3, 0x00, 0x00, 0x00, 0x00, 0x3b, /* expires at 1,000,000,000 ns */
-    0x9a, 0xca, 0x00,                         /* */
+    0x9a, 0xca, 0x00,                         /* (the rest of the time) */
     0x96, 0xcd, 0x01, 0x2c, 0xce, 0xff, 0xff, /* collection 300, slot 4294967295 */
     0xff, 0xff, 0xc4, 0x01, 'x',  0x03, 0xc0, /* key, REMOVE, nil */
     0xc0                                      /* never expires */
@@ -197,7 +204,9 @@ typedef struct sample {
     int64_t expires_ns;
 } sample;
 
-static uint32_t random_u32_of_any_size(void) { return (uint32_t)(random_u64() >> (32 + random_below(32))); }
+static uint32_t random_u32_of_any_size(void) {
+    return (uint32_t)(random_u64() >> (32 + random_below(32)));
+}
 
 /* A map or an array around a binary of random bytes; payloads are not looked into here. */
 static size_t random_container(uint8_t *out, uint8_t head) {
@@ -238,10 +247,9 @@ static size_t samples_write(uint8_t *begin, const sample *samples, uint32_t coun
         const sample *s = &samples[i];
         uint8_t *before = at;
         uint32_t first_slot = random_below(2) ? s->slot : (uint32_t)random_u64();
-        at = mrl_record_operation(at, s->collection_id, first_slot,
-                                  merle_bytes_of(s->key, s->key_size), s->kind,
-                                  merle_bytes_of(s->payload, s->payload_size), s->expires_ns,
-                                  &slot_at);
+        at = mrl_record_operation(
+            at, s->collection_id, first_slot, merle_bytes_of(s->key, s->key_size), s->kind,
+            merle_bytes_of(s->payload, s->payload_size), s->expires_ns, &slot_at);
         mrl_record_slot_set(slot_at, s->slot);
         assert_true((size_t)(at - before) <=
                     mrl_record_operation_size(s->key_size, s->payload_size));
@@ -267,7 +275,8 @@ static void check_with_own_reader(const uint8_t *body, size_t size, const sample
         assert_int_equal(view.key.size, s->key_size);
         if (s->key_size > 0) assert_memory_equal(view.key.data, s->key, s->key_size);
         assert_int_equal(view.payload.size, s->payload_size);
-        if (s->payload_size > 0) assert_memory_equal(view.payload.data, s->payload, s->payload_size);
+        if (s->payload_size > 0)
+            assert_memory_equal(view.payload.data, s->payload, s->payload_size);
         assert_true(view.expires_ns == s->expires_ns);
     }
     assert_int_equal(mrl_record_read_next(&reader, &view), MERLE_NOT_FOUND);
@@ -321,7 +330,8 @@ static void record_random_is_read_the_same_by_two_readers(void **state) {
     assert_true(samples != NULL && body != NULL);
     for (int i = 0; i < CASE_COUNT; i++) {
         uint8_t app_bytes[MERLE_ORIGIN_SIZE_MAX];
-        uint32_t count = (uint32_t)(random_below(8) ? random_below(4) : random_below(OPERATION_COUNT_MAX));
+        uint32_t count =
+            (uint32_t)(random_below(8) ? random_below(4) : random_below(OPERATION_COUNT_MAX));
         uint32_t origin = random_u32_of_any_size();
         merle_bytes app = {app_bytes, random_below(sizeof app_bytes + 1)};
         for (size_t k = 0; k < sizeof app_bytes; k++) app_bytes[k] = (uint8_t)random_u64();
@@ -362,7 +372,8 @@ static void body_damaged_at_random_is_read_within_its_bytes(void **state) {
         memcpy(body, EXAMPLE, sizeof body);
         for (uint64_t k = random_below(3) + 1; k > 0; k--)
             body[random_below(sizeof body)] = (uint8_t)random_u64();
-        merle_err err = read_all_of_exact_copy(body, random_below(4) ? sizeof body : random_below(sizeof body));
+        merle_err err =
+            read_all_of_exact_copy(body, random_below(4) ? sizeof body : random_below(sizeof body));
         assert_true(err == MERLE_NOT_FOUND || err == MERLE_CORRUPT);
         corrupt += err == MERLE_CORRUPT;
     }
@@ -422,10 +433,10 @@ static void operation_with_integers_of_any_width_is_read(void **state) {
     (void)state;
     mrl_record_reader reader;
     mrl_record_operation_view view;
-    static const uint8_t body[] = {0x93, 0xcc, 0x01, 0xc0, 0xdc, 0x00, 0x01, 0xdd, 0x00, 0x00, 0x00, 0x06,
-                                   0xcf, 0,    0,    0,    0,    0,    0,    0,    9,    0xd1, 0x01, 0x00,
-                                   0xc0, 0xd3, 0,    0,    0,    0,    0,    0,    0,    5,    0xc0, 0xd0,
-                                   0xfe};
+    static const uint8_t body[] = {0x93, 0xcc, 0x01, 0xc0, 0xdc, 0x00, 0x01, 0xdd, 0x00, 0x00,
+                                   0x00, 0x06, 0xcf, 0,    0,    0,    0,    0,    0,    0,
+                                   9,    0xd1, 0x01, 0x00, 0xc0, 0xd3, 0,    0,    0,    0,
+                                   0,    0,    0,    5,    0xc0, 0xd0, 0xfe};
     assert_int_equal(mrl_record_read_begin(merle_bytes_of(body, sizeof body), &reader), MERLE_OK);
     assert_int_equal(reader.origin, 1);
     assert_int_equal(mrl_record_read_next(&reader, &view), MERLE_OK);
@@ -440,10 +451,12 @@ static void body_that_claims_more_than_it_has_is_corrupt(void **state) {
     (void)state;
     static const uint8_t operations[] = {0x93, 0x00, 0xc0, 0xdd, 0xff, 0xff, 0xff, 0xff};
     assert_int_equal(read_all_of_exact_copy(operations, sizeof operations), MERLE_CORRUPT);
-    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x01\xdf\xff\xff\xff\xff\xc0"), MERLE_CORRUPT);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x01\xdf\xff\xff\xff\xff\xc0"),
+                     MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x01\x81\xa1z\xdb\xff\xff\xff\xff\xc0"),
                      MERLE_CORRUPT);
-    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc6\xff\xff\xff\xffk\x01\x80\xc0"), MERLE_CORRUPT);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc6\xff\xff\xff\xffk\x01\x80\xc0"),
+                     MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x01\x81\xa1z\xc1\xc0"), MERLE_CORRUPT);
 }
 
@@ -472,7 +485,8 @@ static void payload_of_every_msgpack_form_is_stepped_over(void **state) {
 static void payload_of_great_depth_is_stepped_over(void **state) {
     (void)state;
     enum { DEPTH = 1000000 };
-    static const uint8_t begin[] = {0x93, 0x00, 0xc0, 0x91, 0x96, 0x01, 0x02, 0xc4, 0x01, 'k', 0x02};
+    static const uint8_t begin[] = {0x93, 0x00, 0xc0, 0x91, 0x96, 0x01,
+                                    0x02, 0xc4, 0x01, 'k',  0x02};
     size_t size = sizeof begin + DEPTH + 2;
     uint8_t *body = (uint8_t *)malloc(size);
     uint32_t count;

@@ -1,0 +1,273 @@
+/* store/changes.c - cursors: reading the log in order.
+ *
+ * What a call hands out points into entries of the log, so a section stays open from a call that gave
+ * changes to the next one (or the close). A call that gives nothing leaves no section open: a cursor that
+ * nobody calls holds old versions only if its last changes were never taken leave of.
+ * A commit that did not fit is gone on with in the same section: its entry may have left the ring meanwhile,
+ * and that section is what keeps it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include "store/store.h"
+
+struct merle_changes {
+    mrl_store *store;
+    mrl_member *member; /* the owner; NULL: its thread is gone */
+    merle_changes *next; /* in the store's list */
+    int is_filtered;
+    uint32_t collection_id;
+    int wants_after, wants_before;
+    uint64_t position;
+    uint64_t gap_first, gap_last;
+    int is_open; /* the section */
+    mrl_section section;
+    /* The commit that is being given; NULL: none. */
+    const mrl_entry *entry;
+    mrl_record_reader reader;
+};
+
+/* ---- opening and closing ---- */
+
+static void list_add(merle_changes *changes) {
+    mrl_store *store = changes->store;
+    mrl_lock_take(&store->cursors_lock);
+    changes->next = store->cursors;
+    store->cursors = changes;
+    mrl_lock_drop(&store->cursors_lock);
+    atomic_fetch_add_explicit(&store->cursors_open, 1, memory_order_relaxed);
+}
+
+static void list_remove(merle_changes *changes) {
+    mrl_store *store = changes->store;
+    mrl_lock_take(&store->cursors_lock);
+    merle_changes **at = &store->cursors;
+    while (*at != changes) at = &(*at)->next;
+    *at = changes->next;
+    mrl_lock_drop(&store->cursors_lock);
+    atomic_fetch_sub_explicit(&store->cursors_open, 1, memory_order_release);
+}
+
+static merle_err complete(const mrl_store *store, const merle_changes_options *given,
+                          merle_changes_options *out) {
+    memset(out, 0, sizeof *out);
+    size_t size = given == NULL ? 0 : given->size == 0 ? sizeof *given : given->size;
+    /* A program built against an older header has a shorter struct: the rest stays zero. */
+    if (size > sizeof *out) return MERLE_INVALID;
+    if (size > 0) memcpy(out, given, size);
+    if (out->collection != NULL && out->collection->store != store) return MERLE_INVALID;
+    return MERLE_OK;
+}
+
+merle_err merle_changes_open(merle_db *db, const merle_changes_options *options,
+                             merle_changes **out_changes) {
+    merle_changes_options asked;
+    *out_changes = NULL;
+    if (db == NULL) return MERLE_INVALID;
+    mrl_store *store = mrl_db_store(db);
+    if (mrl_domain_is_forked(store->domain)) return MERLE_FORKED;
+    mrl_member *member = mrl_member_join(store->domain);
+    if (member == NULL) return MERLE_NO_MEMORY;
+    merle_err err = complete(store, options, &asked);
+    if (err != MERLE_OK) return err;
+    uint64_t published = mrl_log_published_at(store->published);
+    if (asked.after_seq > published && asked.after_seq != UINT64_MAX)
+        return mrl_store_fail(member, MERLE_INVALID, NULL, merle_bytes_of(NULL, 0),
+                              "after_seq %llu is beyond the last commit, %llu",
+                              (unsigned long long)asked.after_seq, (unsigned long long)published);
+    merle_changes *changes = mrl_alloc(member, MRL_FOR_OTHER, sizeof *changes);
+    if (changes == NULL) return MERLE_NO_MEMORY;
+    memset(changes, 0, sizeof *changes);
+    changes->store = store;
+    changes->member = member;
+    changes->is_filtered = asked.collection != NULL;
+    if (changes->is_filtered) changes->collection_id = asked.collection->id;
+    changes->wants_after = asked.want_after != 0;
+    changes->wants_before = asked.want_before != 0;
+    /* Before the position is noted: the commits behind it, but for those under way, have the images. */
+    mrl_log_want_images(store->log, changes->wants_after, changes->wants_before);
+    changes->position = asked.after_seq == UINT64_MAX ? mrl_log_published_at(store->published)
+                                                      : asked.after_seq;
+    list_add(changes);
+    *out_changes = changes;
+    return MERLE_OK;
+}
+
+static void section_close(merle_changes *changes) {
+    if (changes->is_open) mrl_section_close(&changes->section);
+    changes->is_open = 0;
+    changes->entry = NULL;
+}
+
+void merle_changes_close(merle_changes *changes) {
+    if (changes == NULL || mrl_domain_is_forked(changes->store->domain)) return;
+    mrl_store *store = changes->store;
+    mrl_member *member = mrl_member_join(store->domain);
+    /* In a thread that is not the owner's it does nothing; merle_close then says that it is open. */
+    if (member == NULL || (changes->member != NULL && changes->member != member)) return;
+    section_close(changes);
+    mrl_log_want_images(store->log, -changes->wants_after, -changes->wants_before);
+    list_remove(changes);
+    mrl_free(member, MRL_FOR_OTHER, changes, sizeof *changes);
+}
+
+void mrl_changes_leaving(mrl_store *store, mrl_member *member) {
+    mrl_lock_take(&store->cursors_lock);
+    for (merle_changes *changes = store->cursors; changes != NULL; changes = changes->next) {
+        if (changes->member != member) continue;
+        if (changes->is_open) mrl_count(member, MRL_N_ABANDONED, 1);
+        section_close(changes);
+        changes->member = NULL;
+    }
+    mrl_lock_drop(&store->cursors_lock);
+}
+
+/* ---- giving ---- */
+
+static int is_wanted(const merle_changes *changes, const mrl_record_operation_view *operation) {
+    return !changes->is_filtered || operation->collection_id == changes->collection_id;
+}
+
+static merle_doc doc_of(merle_bytes bytes, uint64_t seq) {
+    merle_doc doc = {bytes.data, bytes.size, bytes.data == NULL ? 0 : seq, NULL};
+    return doc;
+}
+
+static void fill(const merle_changes *changes, uint32_t position,
+                 const mrl_record_operation_view *operation, merle_change *out) {
+    const mrl_entry *entry = changes->entry;
+    const mrl_images *image = entry->images == NULL ? NULL : &entry->images[position];
+    memset(out, 0, sizeof *out);
+    out->seq = entry->seq;
+    out->time_ns = entry->time_ns;
+    /* The numbers are the same on both sides: see the assertions below. */
+    out->kind = (merle_change_kind)operation->kind;
+    out->origin = (merle_origin)changes->reader.origin;
+    out->origin_bytes = changes->reader.app;
+    out->collection_id = operation->collection_id;
+    out->slot = operation->slot;
+    out->position = position;
+    out->count = entry->operation_count;
+    out->key = operation->key;
+    out->expires_ns = operation->expires_ns;
+    if (operation->kind == MRL_RECORD_PUT)
+        out->after = doc_of(operation->payload, entry->seq);
+    else
+        out->effect = operation->payload;
+    if (image == NULL) return;
+    if (changes->wants_after && operation->kind == MRL_RECORD_PATCH)
+        out->after = doc_of(image->after, entry->seq);
+    if (changes->wants_before) out->before = doc_of(image->before, image->before_seq);
+}
+
+_Static_assert((int)MERLE_CHANGE_PUT == (int)MRL_RECORD_PUT, "kinds are handed through");
+_Static_assert((int)MERLE_CHANGE_PATCH == (int)MRL_RECORD_PATCH, "kinds are handed through");
+_Static_assert((int)MERLE_CHANGE_REMOVE == (int)MRL_RECORD_REMOVE, "kinds are handed through");
+_Static_assert((int)MERLE_CHANGE_DEFINE == (int)MRL_RECORD_DEFINE, "kinds are handed through");
+_Static_assert((int)MERLE_CHANGE_TRUNCATE == (int)MRL_RECORD_TRUNCATE, "kinds are handed through");
+_Static_assert((int)MERLE_CHANGE_DROP == (int)MRL_RECORD_DROP, "kinds are handed through");
+_Static_assert((int)MERLE_CHANGE_SEQUENCE == (int)MRL_RECORD_SEQUENCE, "kinds are handed through");
+
+/* How many operations of what is left of the commit this cursor gives. */
+static merle_err count_wanted(const merle_changes *changes, size_t *out_count) {
+    mrl_record_reader reader = changes->reader;
+    mrl_record_operation_view operation;
+    merle_err err;
+    *out_count = 0;
+    while ((err = mrl_record_read_next(&reader, &operation)) == MERLE_OK)
+        *out_count += (size_t)is_wanted(changes, &operation);
+    return err == MERLE_NOT_FOUND ? MERLE_OK : err;
+}
+
+static void end_commit(merle_changes *changes) {
+    changes->position = changes->entry->seq;
+    changes->entry = NULL;
+}
+
+/* Gives what is left of the commit, as far as there is room; when it is whole, moves behind it. */
+static merle_err give_commit(merle_changes *changes, merle_change *out_changes, size_t change_max,
+                             size_t *count) {
+    mrl_record_operation_view operation;
+    while (*count < change_max) {
+        uint32_t position = changes->reader.operation_next;
+        merle_err err = mrl_record_read_next(&changes->reader, &operation);
+        if (err == MERLE_NOT_FOUND) {
+            end_commit(changes);
+            return MERLE_OK;
+        }
+        if (err != MERLE_OK) return err;
+        if (is_wanted(changes, &operation))
+            fill(changes, position, &operation, &out_changes[(*count)++]);
+    }
+    /* Full. If nothing that this cursor wants is left of the commit, it was given whole. */
+    size_t left = 0;
+    merle_err err = count_wanted(changes, &left);
+    if (err == MERLE_OK && left == 0) end_commit(changes);
+    return err;
+}
+
+/* Begins with the next commit. MERLE_NOT_FOUND: there is none. */
+static merle_err begin_commit(merle_changes *changes) {
+    const mrl_entry *entry;
+    uint64_t first;
+    merle_err err = mrl_log_read(changes->store->log, changes->position + 1, &entry, &first);
+    if (err == MERLE_GAP) {
+        changes->gap_first = changes->position + 1;
+        changes->gap_last = first - 1;
+    }
+    if (err != MERLE_OK) return err;
+    err = mrl_record_read_begin(merle_bytes_of(entry->body, entry->body_size), &changes->reader);
+    if (err == MERLE_OK) changes->entry = entry;
+    return err;
+}
+
+/* Commits as long as they fit whole; the first one in any case. */
+static merle_err give(merle_changes *changes, merle_change *out_changes, size_t change_max,
+                      size_t *count) {
+    merle_err err = MERLE_OK;
+    while (*count < change_max) {
+        if (changes->entry == NULL) {
+            if ((err = begin_commit(changes)) != MERLE_OK) break;
+            size_t wanted = 0;
+            if (*count > 0) err = count_wanted(changes, &wanted);
+            if (err != MERLE_OK) break;
+            if (*count > 0 && wanted > change_max - *count) {
+                changes->entry = NULL; /* begun anew by the next call */
+                break;
+            }
+        }
+        if ((err = give_commit(changes, out_changes, change_max, count)) != MERLE_OK) break;
+        if (changes->entry != NULL) break; /* it is larger than change_max */
+    }
+    return err == MERLE_NOT_FOUND ? MERLE_OK : err;
+}
+
+merle_err merle_changes_next(merle_changes *changes, merle_change *out_changes, size_t change_max,
+                             size_t *out_count) {
+    *out_count = 0;
+    if (changes == NULL || out_changes == NULL || change_max == 0) return MERLE_INVALID;
+    if (mrl_domain_is_forked(changes->store->domain)) return MERLE_FORKED;
+    mrl_member *member = mrl_member_join(changes->store->domain);
+    if (member == NULL) return MERLE_NO_MEMORY;
+    if (member != changes->member) return MERLE_WRONG_THREAD;
+    if (changes->entry == NULL) {
+        section_close(changes);
+        mrl_section_open(changes->store, member, &changes->section);
+        changes->is_open = 1;
+    }
+    merle_err err = give(changes, out_changes, change_max, out_count);
+    /* What was given comes first; what stopped it is met, and told, by the next call. */
+    if (*out_count > 0) return MERLE_OK;
+    section_close(changes);
+    if (err == MERLE_GAP) changes->position = changes->gap_last;
+    return err;
+}
+
+void merle_changes_gap(const merle_changes *changes, uint64_t *out_first_seq,
+                       uint64_t *out_last_seq) {
+    *out_first_seq = changes->gap_first;
+    *out_last_seq = changes->gap_last;
+}
+
+uint64_t merle_changes_position(const merle_changes *changes) { return changes->position; }
