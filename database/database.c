@@ -100,8 +100,8 @@ merle_err mrl_db_open(const char *path, const merle_options *given,
     if (environment != NULL) db->environment = *environment;
     db->clock = db->environment.clock != NULL ? db->environment.clock : &mrl_clock_system;
     db->memory_max = options.memory_max;
-    db->log_fn = options.log;
-    db->log_context = options.log_context;
+    db->notices.fn = options.log;
+    db->notices.context = options.log_context;
     identify(db);
     if ((err = wire(db, &options)) != MERLE_OK) {
         mrl_member *member = db->domain == NULL ? NULL : mrl_member_join(db->domain);

@@ -11,6 +11,7 @@
 #include <merle/merle.h>
 
 #include "base/seam.h"
+#include "database/notices.h"
 #include "store/store.h"
 
 struct merle_db {
@@ -23,8 +24,7 @@ struct merle_db {
     uint64_t term;
     uint64_t memory_max;
     struct mrl_background *background; /* NULL: no thread */
-    merle_log_fn *log_fn;
-    void *log_context;
+    mrl_notices notices;
 };
 
 /* As merle_open; environment may be NULL. It is copied; what it points to is held until the close. */

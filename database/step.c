@@ -10,6 +10,7 @@ enum { PIECE_MAX = 128 };
 
 size_t mrl_step_piece(merle_db *db, mrl_member *member, uint64_t now_ns) {
     mrl_sections_look(db, now_ns);
+    mrl_notices_look(db);
     return mrl_reclaim_some(&db->store, member, PIECE_MAX);
 }
 

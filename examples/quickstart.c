@@ -1,11 +1,10 @@
-/* examples/quickstart.c - the lines that README.md shows, as a program; tests/check compares them.
+/* examples/quickstart.c - the lines of README.md as a program; tests/check/readme_test.sh compares them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <merle/merle.h>
 #include <stdio.h>
 
-/* [readme */
 int main(void) {
     merle_db *db;
     merle_collection *players;
@@ -35,4 +34,3 @@ int main(void) {
     merle_buffer_free(&doc);
     return merle_close(db) == MERLE_OK ? 0 : 1;
 }
-/* readme] */

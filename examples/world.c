@@ -147,7 +147,7 @@ static merle_err tick_player(const deed *d, merle_commit *commit, int i, int64_t
     merle_bytes asked = player_key(&key, i);
     merle_err err = merle_commit_get(commit, d->world->players, asked, &doc);
     if (err != MERLE_OK) return err;
-    int64_t dug = 1 + (int64_t)(d->number * (uint32_t)(i + 2) % (uint32_t)(2 + i % 5));
+    int64_t dug = 1 + (int64_t)(d->number * 11 % (uint32_t)(i + 2));
     int64_t toll = merle_doc_int(doc, "gold", 0) > RICH ? TOLL : 0;
     *bank_delta += toll - dug;
     uint32_t across = d->number / (uint32_t)(1 + i % 3) + (uint32_t)i * 9;

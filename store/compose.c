@@ -142,6 +142,7 @@ static void drop_version(merle_commit *commit, mrl_touch *touch) {
 /* Makes the version of the composed document. */
 static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_version *live, state *s) {
     const mrl_schema *schema = touch->part->root->schema;
+    uint32_t offsets[MRL_PATH_COUNT_MAX];
     merle_err err;
     touch->outcome = MRL_OUTCOME_NONE;
     if (s->patches + s->writes == 0) return MERLE_OK;
@@ -160,9 +161,9 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
     } else {
         if (s->doc.size > MERLE_DOCUMENT_SIZE_MAX)
             return refuse(commit, touch, touch->last, MERLE_TOO_BIG, "the document is above 16 MiB");
-        err = mrl_schema_check_doc(schema, s->doc, commit->member->report);
+        err = mrl_schema_check_doc(schema, s->doc, offsets, commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, touch->last, err);
-        touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc);
+        touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc, offsets);
         touch->owns_version = 1;
         if (touch->version == NULL)
             return refuse(commit, touch, touch->last, MERLE_NO_MEMORY, "no memory for the document");
@@ -202,6 +203,7 @@ const mrl_version *mrl_touch_after(const mrl_touch *touch) {
 
 merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch) {
     const mrl_schema *schema = touch->part->root->schema;
+    uint32_t offsets[MRL_PATH_COUNT_MAX];
     drop_version(commit, touch);
     touch->is_composed = 0;
     touch->values = NULL;
@@ -209,9 +211,9 @@ merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch) {
         if (action->version == NULL) continue;
         merle_bytes doc =
             merle_bytes_of(mrl_version_doc(action->version), action->version->doc_size);
-        merle_err err = mrl_schema_check_doc(schema, doc, commit->member->report);
+        merle_err err = mrl_schema_check_doc(schema, doc, offsets, commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, action, err);
-        mrl_version *again = mrl_version_create(commit->member, schema, touch->key, doc);
+        mrl_version *again = mrl_version_create(commit->member, schema, touch->key, doc, offsets);
         if (again == NULL)
             return refuse(commit, touch, action, MERLE_NO_MEMORY, "no memory for the document");
         mrl_version_free(commit->member, action->version);

@@ -314,18 +314,19 @@ static merle_err add_action(const wanted *w, const mrl_action *model) {
 static merle_err put(merle_commit *commit, merle_collection *collection, merle_bytes key,
                      merle_bytes doc, mrl_action_kind need) {
     wanted w;
+    uint32_t offsets[MRL_PATH_COUNT_MAX];
     merle_err err = want(&w, commit, collection, key);
     if (err != MERLE_OK) return err;
     merle_report *report = commit->member->report;
     if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
-        (err = mrl_schema_check_doc(w.part->root->schema, doc, report)) != MERLE_OK) {
+        (err = mrl_schema_check_doc(w.part->root->schema, doc, offsets, report)) != MERLE_OK) {
         mrl_report_collection(report, collection->name);
         mrl_report_key(report, key);
         mrl_report_operation(report, commit->operation_count);
         return err;
     }
     mrl_action action = {.kind = MRL_ACTION_PUT};
-    action.version = mrl_version_create(commit->member, w.part->root->schema, key, doc);
+    action.version = mrl_version_create(commit->member, w.part->root->schema, key, doc, offsets);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
     if (need != MRL_ACTION_PUT) {
         mrl_action condition = {.kind = need};

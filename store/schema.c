@@ -13,8 +13,6 @@
 #include "document/encode.h"
 #include "document/scan.h"
 
-enum { PATH_COUNT_MAX = 255 }; /* a version counts its paths in one byte */
-
 static merle_err invalid(merle_report *report, const char *what, const char *name) {
     mrl_report_fill(report, MERLE_INVALID, "schema: %s: \"%s\"", what, name == NULL ? "" : name);
     return MERLE_INVALID;
@@ -35,7 +33,7 @@ static merle_err add_path(mrl_schema *schema, mrl_path *path, uint32_t *out_numb
             *out_number = i;
             return MERLE_OK;
         }
-    if (schema->path_count == PATH_COUNT_MAX) {
+    if (schema->path_count == MRL_PATH_COUNT_MAX) {
         mrl_path_destroy(path);
         return MERLE_TOO_BIG;
     }
@@ -60,7 +58,7 @@ static merle_err compile_parts(mrl_schema *schema, mrl_schema_index *out, const 
     out->part_count = (uint32_t)count;
     if (err != MERLE_OK)
         mrl_report_fill(report, err, "schema: more than %d different fields in indexes",
-                        PATH_COUNT_MAX);
+                        MRL_PATH_COUNT_MAX);
     return err;
 }
 
@@ -286,41 +284,70 @@ static merle_err refuse_value(const mrl_schema *schema, const mrl_schema_index *
     return err;
 }
 
-/* The encoded size of a part; 0 and MERLE_OK: it is missing. */
-static merle_err measure_part(const uint8_t *doc, size_t size, uint32_t offset, size_t *out_size) {
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    *out_size = 0;
-    if (offset == 0 || doc[offset] == 0xc0) return MERLE_OK;
-    return mrl_encode_at(doc + offset, doc + size, 0, encoded, sizeof encoded, out_size);
+/* How much an encoding of the value at `at` can take, without making it; SIZE_MAX: it has none. */
+static size_t bound_part(const uint8_t *at) {
+    switch (mrl_scan_type(at)) {
+    case MERLE_TYPE_ARRAY:
+    case MERLE_TYPE_MAP:
+    case MERLE_TYPE_EXT:
+        return SIZE_MAX;
+    case MERLE_TYPE_STR:
+    case MERLE_TYPE_BIN:
+        /* Every byte may need an escape, and the end is marked. */
+        return 2 * (size_t)(mrl_scan_skip(at) - at) + MRL_ENCODE_SCALAR_SIZE_MAX;
+    default:
+        return MRL_ENCODE_SCALAR_SIZE_MAX;
+    }
 }
 
-static merle_err check_index(const mrl_schema *schema, const mrl_schema_index *index,
-                             const uint32_t *offsets, merle_bytes doc, merle_report *report) {
-    size_t total = 0;
+/* The exact way, for what the bounds leave open. */
+static merle_err measure_index(const mrl_schema *schema, const mrl_schema_index *index,
+                               const uint32_t *offsets, merle_bytes doc, merle_report *report) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    const uint8_t *bytes = doc.data;
+    size_t used = 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
         size_t size = 0;
-        uint32_t offset = offsets[index->parts[i].path];
-        merle_err err = measure_part(doc.data, doc.size, offset, &size);
-        total += size;
-        if (err == MERLE_OK && total > MERLE_VALUE_SIZE_MAX) err = MERLE_TOO_BIG;
+        const uint8_t *at = bytes + offsets[index->parts[i].path];
+        merle_err err = mrl_encode_at(at, bytes + doc.size, 0, encoded, sizeof encoded - used, &size);
         if (err != MERLE_OK)
-            return refuse_value(schema, index, i, err, mrl_scan_type((const uint8_t *)doc.data + offset),
-                                report);
+            return refuse_value(schema, index, i, err, mrl_scan_type(at), report);
+        used += size;
     }
     return MERLE_OK;
 }
 
-merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, merle_report *report) {
-    uint32_t offsets[PATH_COUNT_MAX];
+static merle_err check_index(const mrl_schema *schema, const mrl_schema_index *index,
+                             const uint32_t *offsets, merle_bytes doc, merle_report *report) {
+    const uint8_t *bytes = doc.data;
+    size_t bound = 0;
+    int is_missing = 0;
+    for (uint32_t i = 0; i < index->part_count; i++) {
+        uint32_t offset = offsets[index->parts[i].path];
+        if (offset == 0 || bytes[offset] == 0xc0) {
+            is_missing = 1;
+            continue;
+        }
+        size_t part = bound_part(bytes + offset);
+        if (part == SIZE_MAX)
+            return refuse_value(schema, index, i, MERLE_TYPE, mrl_scan_type(bytes + offset), report);
+        bound += part;
+    }
+    if (is_missing || bound <= MERLE_VALUE_SIZE_MAX) return MERLE_OK;
+    return measure_index(schema, index, offsets, doc, report);
+}
+
+merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
+                               merle_report *report) {
     if (schema->rule_count > 0) {
         merle_err err =
             mrl_rules_check(schema->rules, schema->rule_count, doc.data, doc.size, report);
         if (err != MERLE_OK) return err;
     }
     if (schema->index_count == 0) return MERLE_OK;
-    mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, offsets);
+    mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        merle_err err = check_index(schema, &schema->indexes[i], offsets, doc, report);
+        merle_err err = check_index(schema, &schema->indexes[i], out_offsets, doc, report);
         if (err != MERLE_OK) return err;
     }
     return MERLE_OK;

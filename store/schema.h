@@ -17,6 +17,8 @@
 #include "document/path.h"
 #include "document/rules.h"
 
+enum { MRL_PATH_COUNT_MAX = 255 }; /* of one schema: a version counts its paths in one byte */
+
 typedef struct mrl_schema_part {
     uint32_t path; /* number in the schema's paths */
     uint32_t descending;
@@ -38,7 +40,7 @@ typedef struct mrl_schema {
     uint32_t path_count;
     uint32_t index_count;
     uint32_t rule_count;
-    mrl_path *paths[MERLE_INDEX_COUNT_MAX * MERLE_INDEX_PART_COUNT_MAX];
+    mrl_path *paths[MRL_PATH_COUNT_MAX];
     mrl_schema_index indexes[MERLE_INDEX_COUNT_MAX];
     mrl_rule rules[MERLE_RULE_COUNT_MAX];
     merle_buffer definition; /* msgpack, see docs/format.md */
@@ -55,8 +57,10 @@ void mrl_schema_release(mrl_schema *schema);
 merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked, merle_report *report);
 /* NULL if there is none of that name. */
 const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name);
-/* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already. */
-merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, merle_report *report);
+/* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already. out_offsets
+ * (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it. */
+merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
+                               merle_report *report);
 /* The schema as JSON. */
 MERLE_MUST_USE merle_err mrl_schema_describe(const mrl_schema *schema, merle_buffer *out_json);
 

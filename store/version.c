@@ -8,7 +8,6 @@
 #include "document/encode.h"
 #include "document/scan.h"
 
-enum { PATH_COUNT_MAX = MERLE_INDEX_COUNT_MAX * MERLE_INDEX_PART_COUNT_MAX };
 static void version_init(mrl_version *v, merle_bytes key) {
     atomic_init(&v->seq, MRL_SEQ_NONE);
     v->before = NULL;
@@ -18,8 +17,7 @@ static void version_init(mrl_version *v, merle_bytes key) {
 }
 
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
-                                merle_bytes doc) {
-    uint32_t offsets[PATH_COUNT_MAX];
+                                merle_bytes doc, const uint32_t *offsets) {
     size_t path_count = schema->path_count;
     size_t offset_size = doc.size > UINT16_MAX ? 4 : 2;
     size_t size =
@@ -31,8 +29,6 @@ mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, me
     v->path_count = (uint8_t)path_count;
     v->flags = offset_size == 4 ? MRL_VERSION_WIDE : 0;
     uint8_t *at = v->bytes + key.size;
-    if (path_count > 0)
-        mrl_paths_locate(schema->paths, path_count, doc.data, doc.size, offsets);
     for (size_t i = 0; i < path_count; i++, at += offset_size) {
         uint16_t narrow = (uint16_t)offsets[i];
         if (offset_size == 4)

@@ -81,10 +81,10 @@ static inline const mrl_version *mrl_version_at(const mrl_version *v, uint64_t s
     return v != NULL && !mrl_version_is_tombstone(v) ? v : NULL;
 }
 
-/* A version with a copy of key and document (checked already), its indexed fields located. seq is NONE,
- * slot NONE, before NULL. NULL: no memory. */
+/* A version with a copy of key and document, which mrl_schema_check_doc has checked and located the fields
+ * of. seq is NONE, slot NONE, before NULL. NULL: no memory. */
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
-                                merle_bytes doc);
+                                merle_bytes doc, const uint32_t *offsets);
 /* A tombstone; may use the reserve beyond the memory limit. */
 mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key);
 void mrl_version_free(mrl_member *member, mrl_version *version);

@@ -345,15 +345,19 @@ typedef struct merle_changes_options {
     uint32_t want_before;         /* 1: and what was there before */
 } merle_changes_options;
 
-/* Opens a cursor over the log. Commits made before the first cursor with want_after (or
- * want_before) was opened do not have these documents. Errors: MERLE_NO_MEMORY. Threads: any; the
- * cursor: owner only. */
+/* Opens a cursor over the log; options may be NULL. Commits made before the first cursor with
+ * want_after (or want_before) was opened do not have these documents. Errors: MERLE_NO_MEMORY,
+ * MERLE_INVALID (after_seq is beyond the last commit), MERLE_FORKED. Threads: any; the cursor: owner
+ * only, but any thread may close one whose thread has ended. */
 MERLE_API MERLE_MUST_USE merle_err merle_changes_open(merle_db *db,
                                                       const merle_changes_options *options,
                                                       merle_changes **out_changes);
-/* Gives the next changes, whole commits where they fit into change_max, in order. *out_count 0:
- * nothing new. Errors: MERLE_GAP: what follows was overwritten before it was read;
- * merle_changes_gap tells which, and the next call goes on behind it. */
+/* Gives the next changes, whole commits where they fit into change_max, in order; a larger commit
+ * comes in several calls. *out_count 0: nothing new. What a call gave is kept until the next one, and
+ * old versions with it, as an open section keeps them: call until *out_count is 0, or close, before
+ * leaving a cursor alone. Errors: MERLE_GAP: what follows was overwritten before it was read;
+ * merle_changes_gap tells which, and the next call goes on behind it. MERLE_CORRUPT, MERLE_INVALID,
+ * MERLE_WRONG_THREAD, MERLE_FORKED. */
 MERLE_API MERLE_MUST_USE merle_err merle_changes_next(merle_changes *changes,
                                                       merle_change *out_changes, size_t change_max,
                                                       size_t *out_count);
@@ -388,7 +392,8 @@ typedef struct merle_stats_db {
 } merle_stats_db;
 typedef struct merle_stats_collection {
     size_t size;
-    uint64_t documents, slots, bytes, key_entries, key_tables, puts, patches, removes;
+    uint64_t documents, slots, bytes; /* bytes: of its tables; documents lie beside them */
+    uint64_t key_entries, key_tables, puts, patches, removes;
     uint64_t page_count;
 } merle_stats_collection;
 typedef struct merle_stats_index {
@@ -404,7 +409,8 @@ MERLE_API merle_err merle_collection_stats(merle_collection *collection,
                                            merle_stats_collection *out_stats);
 MERLE_API merle_err merle_index_stats(merle_collection *collection, const char *index,
                                       merle_stats_index *out_stats);
-/* The open sections, oldest first, at most section_max. */
+/* The open sections, oldest first, at most section_max: one line for each thread that has any, of
+ * its oldest one. */
 typedef struct merle_section_info {
     uint64_t thread; /* kernel id */
     uint64_t seq;

@@ -132,7 +132,7 @@ static plain_value random_list(mrl_random *random) {
     plain_value list = none();
     list.type = MERLE_TYPE_ARRAY;
     list.size = (uint32_t)mrl_random_below(random, 5);
-    for (uint32_t i = 0; i < list.size; i++) list.list[i] = (int64_t)mrl_random_below(random, 6);
+    for (uint32_t i = 0; i < list.size; i++) list.list[i] = (int8_t)mrl_random_below(random, 6);
     return list;
 }
 
@@ -227,7 +227,8 @@ static int parse_list(const merle_value *value, plain_value *out) {
     if (merle_walk_begin(value, &walk) != MERLE_OK) return -1;
     while (merle_walk_next(&walk, &key, &element)) {
         if (element.type != MERLE_TYPE_INT || out->size == PLAIN_LIST_MAX) return -1;
-        out->list[out->size++] = element.number.i;
+        if (element.number.i != (int8_t)element.number.i) return -1;
+        out->list[out->size++] = (int8_t)element.number.i;
     }
     return 0;
 }
@@ -429,7 +430,7 @@ static merle_err patch_list(const plain_patch *patch, plain_value *there) {
     if (patch->kind == MERLE_OP_SET_REMOVE)
         list_remove(there, given->i);
     else if (patch->kind == MERLE_OP_APPEND || !list_has(there, given->i))
-        there->list[there->size++] = given->i;
+        there->list[there->size++] = (int8_t)given->i;
     return MERLE_OK;
 }
 
@@ -583,6 +584,7 @@ void plain_apply(const plain_state *state, const plain_op *ops, uint32_t op_coun
         else if (is_first(ops, i))
             apply_key(state, ops, op_count, i, result);
     }
+    result->key_errors = result->errors;
     if (result->errors != 0) return;
     for (uint32_t i = 0; i < result->change_count; i++)
         if (result->changes[i].doc != NULL && is_taken(state, result, &result->changes[i]))

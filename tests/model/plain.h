@@ -37,7 +37,7 @@ typedef struct plain_value {
     int64_t i;
     double f;
     char text[PLAIN_TEXT_MAX];
-    int64_t list[PLAIN_LIST_MAX];
+    int8_t list[PLAIN_LIST_MAX];
 } plain_value;
 
 typedef enum plain_field {
@@ -141,7 +141,8 @@ typedef struct plain_change {
 
 enum { PLAIN_CHANGE_MAX = 32 };
 typedef struct plain_result {
-    uint32_t errors; /* a bit for each merle_err that would be right; 0: it succeeds */
+    uint32_t errors;     /* a bit for each merle_err that would be right; 0: it succeeds */
+    uint32_t key_errors; /* of these, what each key by itself would give */
     uint32_t change_count;
     plain_change changes[PLAIN_CHANGE_MAX];
 } plain_result;

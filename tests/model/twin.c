@@ -702,6 +702,8 @@ void twin_worker_run(void *context) {
         /* The cursor belongs to the worker that reads it. */
         merle_changes_options options = {sizeof options, 0, NULL, 1, 1};
         merle_err err = merle_changes_open(w->run->db, &options, &w->run->cursor);
+        /* Commits under way at this moment may or may not have seen that images are wanted. */
+        w->run->cursor_images_seq = published(w->run) + SIM_WORKER_MAX;
         if (err != MERLE_OK && !may_refuse(w->run, err))
             twin_fail(w->run, "merle_changes_open: %s", merle_err_name(err));
     }

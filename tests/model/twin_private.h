@@ -84,6 +84,7 @@ struct twin {
     int64_t last_time_ns;
     uint32_t change_count, changes_verified;
     uint64_t cursor_seq; /* verified up to here */
+    uint64_t cursor_images_seq; /* commits behind it have their images */
     uint32_t cursor_position;
     int has_failed;
     uint64_t state_last;

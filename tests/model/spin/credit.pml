@@ -26,6 +26,8 @@
  * MUTANT WAITER_DOES_NOT_DRAIN DRAIN=STEP NW=2 NOPS=4 : nobody drains where no thread does
  * MUTANT REFUSED_KEEPS_CREDIT  DRAIN=NONE NW=2 NOPS=4 : a refused commit does not give its credit back
  * MUTANT LEAVES_UNDRAINED      DRAIN=THREAD NW=2 NOPS=4 : room is made by letting entries leave that are not drained
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 #define NONE 0
 #define STEP 1

@@ -36,6 +36,8 @@
  * MUTANT READER_TAKES_NEWEST  NOPS=1 NTRUNC=1 NW=1 NR=1 : a section reads the newest root instead of the one at its S
  * MUTANT ROOT_SEQ_UNSET       NOPS=1 NTRUNC=1 NW=1 NR=1 : the root is swung while its unset seq reads as 0
  * MUTANT ROOT_RETIRED_EARLY   NOPS=1 NTRUNC=1 NW=1 NR=1 : the old root is retired before the new one is published
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef NOPS
 #define NOPS 2

@@ -37,6 +37,8 @@
  * MUTANT NESTED_OBSERVES_AGAIN NT=1 NSEC=2 NUP=2 NADV=1 NEST=2 : an inner begin stores the epoch as observed again
  * MUTANT NESTED_ONE_S         NT=1 NSEC=2 NUP=1 NADV=1 NEST=2 : an inner begin overwrites the S of the outer
  * MUTANT BUCKET_TO_NEWEST     NT=1 NSEC=3 NUP=2 NADV=1 NEST=3 BUCKETS : any end goes on to the newest open one's epoch
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef NT
 #define NT 2

@@ -18,10 +18,10 @@
  * BASE   one_shard           NOPS=2 NR=1 NW=2
  * BASE   two_shards          NOPS=2 NR=1 NW=2 NSH=2
  * BASE   slot_free_early     NOPS=3 NR=1 SLOT_LISTED_AT_CLEARING
- * LONG   four_commits        NOPS=4 NR=1
- * LONG   two_readers         NOPS=3 NR=2
- * LONG   failing_two_writers NOPS=3 NR=1 NW=2 NFAIL=1
- * LONG   three_two_shards    NOPS=3 NR=1 NW=2 NSH=2
+ * LONG   two_readers         NOPS=2 NR=2
+ * LONG   failing_two_writers NOPS=2 NR=1 NW=2 NFAIL=2
+ * LONG   failing_two_shards  NOPS=2 NR=1 NW=2 NSH=2 NFAIL=1
+ * LONG   failing_three       NOPS=3 NR=1 NFAIL=1
  * MUTANT PUBLISH_BEFORE_STAMP     NOPS=2 NR=1 : published = seq is stored before the version's seq is stamped
  * MUTANT SEQ_UNSET_IS_ZERO        NOPS=2 NR=1 : pointers are swung to a version whose unset seq reads as 0
  * MUTANT RETIRE_BEFORE_PUBLISH    NOPS=2 NR=1 : the superseded version is queued before the seq is published
@@ -41,6 +41,8 @@
  * MUTANT TOMBSTONE_UNCHECKED      NOPS=3 NR=1 : its entry does not ask whether it is still current
  * MUTANT TOMBSTONE_FREED_BY_FIRST NOPS=3 NR=1 : its first entry frees it when a re-insertion superseded it
  * MUTANT S_BEFORE_SECTION         NOPS=2 NR=1 : S is noted before the section is open
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef NOPS
 #define NOPS 3

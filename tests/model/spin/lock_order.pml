@@ -16,6 +16,8 @@
  * MUTANT SHARDS_AS_THEY_COME     : a commit locks key shards in the order of its operations
  * MUTANT TRUNCATE_BACKWARDS      : truncate locks the key shards from the last to the first
  * MUTANT PUBLISH_BEFORE_UNIQUE   : a commit takes the publish lock before it has its unique shards
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 bit key_a, key_b, key_2, unique_1, unique_2, publish;
 #define take(lock) atomic { lock == 0 -> lock = 1 }

@@ -19,6 +19,8 @@
  * MUTANT READ_UNLOCKED_EARLY  NT=2 : shards that were only read are unlocked before publishing
  * MUTANT NO_CHECK             NT=2 : the shards are locked, the read set is not checked
  * MUTANT ABSENT_NOT_CHECKED   NT=2 : a key that was found absent is not checked
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef NT
 #define NT 2

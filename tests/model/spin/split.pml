@@ -18,8 +18,8 @@
  * BASE   reinsertion        NOPS=3 NRES=1 NR=1 NLOOK=1
  * BASE   two_writers        NOPS=2 NRES=1 NR=1 NLOOK=1 NW=2
  * LONG   three_resizes      NOPS=3 NRES=3 NR=1 NLOOK=2
- * LONG   two_readers        NOPS=3 NRES=2 NR=2 NLOOK=1
- * LONG   failing_long       NOPS=4 NFAIL=2 NRES=2 NR=1 NLOOK=2
+ * LONG   failing_three      NOPS=3 NFAIL=2 NRES=2 NR=1 NLOOK=1
+ * LONG   two_readers        NOPS=2 NRES=2 NR=2 NLOOK=1
  * MUTANT FREE_PIECE_AT_ONCE     NOPS=1 NRES=1 NR=1 NLOOK=1 : the old piece is freed without grace
  * MUTANT FREE_DIRECTORY_AT_ONCE NOPS=1 NRES=1 NR=1 NLOOK=1 : the old directory is freed without grace
  * MUTANT RETIRE_BEFORE_SWITCH   NOPS=1 NRES=1 NR=1 NLOOK=1 : the old piece is retired before the directory is switched
@@ -31,6 +31,8 @@
  * MUTANT UNDO_FREES_AT_ONCE     NOPS=2 NFAIL=1 NRES=1 NR=1 NLOOK=1 : the version behind an undone key entry is freed without grace
  * MUTANT TOMBSTONE_IN_ONE_EVENT NOPS=2 NRES=1 NR=1 NLOOK=1 : a tombstone is freed with its key entry, a frozen piece still has it
  * MUTANT S_AFTER_DIRECTORY      NOPS=2 NRES=1 NR=1 NLOOK=1 : S is noted after the piece was found
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef NOPS
 #define NOPS 2

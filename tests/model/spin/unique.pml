@@ -25,6 +25,8 @@
  * MUTANT REFUSES_UNTOUCHED_ONLY NOPS=2 NW=1 NR=0 : only an owner that the commit does not change refuses it
  * MUTANT WRITER_OUTSIDE_SECTION NOPS=3 NW=2 NR=0 : the writer follows the slots of the entries without a section
  * MUTANT READER_TESTS_CURRENT   NOPS=1 NW=1 NR=1 : a section tests the current version instead of the one at its S
+ *
+ * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef NOPS
 #define NOPS 2
