@@ -1,7 +1,7 @@
 /* bench/system_sqlite.c - SQLite as a peer: one database in memory, statements prepared once.
  *
- * What    one table, WITHOUT ROWID: key, name UNIQUE, email UNIQUE, and score, guild, lang, bio,
- *         gold as plain columns. A change is a statement, which is a transaction of its own; tick
+ * What    one table: key PRIMARY KEY, name UNIQUE, email UNIQUE, and score, guild, lang, bio, gold
+ *         as plain columns. A change is a statement, which is a transaction of its own; tick
  *         is 1,000 statements between BEGIN and COMMIT.
  * Owns    the connection and its statements.
  * Sees    journal_mode OFF, synchronous OFF, locking_mode EXCLUSIVE, no mutexes.
@@ -56,8 +56,8 @@ static void check(int result, int wanted, const char *what) {
 static void sqlite_open(uint32_t count, bench_background background) {
     static const char setup[] =
         "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;"
-        "CREATE TABLE players(key TEXT PRIMARY KEY, name TEXT UNIQUE, email TEXT UNIQUE,"
-        " score INTEGER, guild TEXT, lang TEXT, bio TEXT, gold INTEGER) WITHOUT ROWID;";
+        "CREATE TABLE players(key TEXT PRIMARY KEY NOT NULL, name TEXT UNIQUE, email TEXT UNIQUE,"
+        " score INTEGER, guild TEXT, lang TEXT, bio TEXT, gold INTEGER);";
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     (void)count, (void)background;
     check(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0), SQLITE_OK, "config");
@@ -203,7 +203,7 @@ static uint64_t sqlite_count(void *context) {
 
 const bench_system bench_sqlite = {
     .name = "sqlite",
-    .about = SQLITE_VERSION " :memory:, journal off, prepared statements, WITHOUT ROWID",
+    .about = SQLITE_VERSION " :memory:, journal off, prepared statements",
     .reader_max = 1,
     .writer_max = 1,
     .has_unique = 1,

@@ -21,7 +21,7 @@ merle_err mrl_assembly_open(mrl_assembly *assembly, uint32_t is_map) {
     if (assembly->depth == MRL_FRAME_MAX) return MERLE_TOO_BIG;
     merle_err err = room_make(assembly, 1);
     if (err != MERLE_OK) return err;
-    mrl_frame *frame = &assembly->frames[assembly->depth++];
+    mrl_assembly_frame *frame = &assembly->frames[assembly->depth++];
     frame->head = (uint32_t)assembly->out->size++;
     frame->is_map = is_map;
     frame->count = 0;
@@ -40,7 +40,7 @@ merle_err mrl_assembly_put(mrl_assembly *assembly, const mrl_piece *piece) {
 merle_err mrl_assembly_close(mrl_assembly *assembly) {
     merle_buffer *out = assembly->out;
     MRL_ASSERT(assembly->depth > 0);
-    const mrl_frame *frame = mrl_assembly_top(assembly);
+    const mrl_assembly_frame *frame = mrl_assembly_top(assembly);
     uint32_t count = (uint32_t)frame->count;
     if (frame->is_map) {
         const uint8_t *second;

@@ -17,16 +17,16 @@
 
 #define MRL_FRAME_MAX (MERLE_DEPTH_MAX + 2)
 
-typedef struct mrl_frame {
+typedef struct mrl_assembly_frame {
     uint32_t head; /* where its head stands */
     uint32_t is_map;
     uint64_t count; /* elements or pairs so far; whoever puts them counts them */
-} mrl_frame;
+} mrl_assembly_frame;
 
 typedef struct mrl_assembly {
     merle_buffer *out;
     uint32_t depth; /* open frames */
-    mrl_frame frames[MRL_FRAME_MAX];
+    mrl_assembly_frame frames[MRL_FRAME_MAX];
 } mrl_assembly;
 
 /* Empties the buffer and holds it until the last frame is closed. */
@@ -43,7 +43,7 @@ MERLE_MUST_USE merle_err mrl_assembly_put(mrl_assembly *assembly, const mrl_piec
 MERLE_MUST_USE merle_err mrl_assembly_close(mrl_assembly *assembly);
 
 /* The innermost open frame. */
-static inline mrl_frame *mrl_assembly_top(mrl_assembly *assembly) {
+static inline mrl_assembly_frame *mrl_assembly_top(mrl_assembly *assembly) {
     return &assembly->frames[assembly->depth - 1];
 }
 

@@ -44,7 +44,7 @@ void merle_build_begin(merle_builder *builder) {
 static int begin_value(merle_builder *builder, const char *name) {
     mrl_piece piece;
     if (builder->err != MERLE_OK) return 0;
-    mrl_frame *frame = mrl_assembly_top(&builder->assembly);
+    mrl_assembly_frame *frame = mrl_assembly_top(&builder->assembly);
     frame->count++;
     if ((name != NULL) != (frame->is_map != 0)) {
         note(builder, MERLE_INVALID);
@@ -168,7 +168,7 @@ void merle_build_copy(merle_builder *builder, merle_doc doc, const char *const *
     const uint8_t *at;
     uint32_t count;
     if (builder->err != MERLE_OK || doc.data == NULL) return;
-    mrl_frame *frame = mrl_assembly_top(&builder->assembly);
+    mrl_assembly_frame *frame = mrl_assembly_top(&builder->assembly);
     /* Elsewhere the pairs could come to stand too deep. */
     if (builder->assembly.depth != 1) {
         note(builder, MERLE_INVALID);

@@ -380,7 +380,7 @@ static merle_err open_container(reader *r, uint32_t is_map) {
 }
 
 static merle_err close_container(reader *r) {
-    mrl_frame frame = *mrl_assembly_top(&r->assembly);
+    mrl_assembly_frame frame = *mrl_assembly_top(&r->assembly);
     merle_err err = mrl_assembly_close(&r->assembly);
     if (err == MERLE_INVALID) return refuse(r, "an object has one name twice");
     if (err != MERLE_OK) return refuse_as(r, err, "the document gets too big, or no memory is left");

@@ -32,7 +32,8 @@ static merle_err prepare(definition *d, mrl_store *store, mrl_member *member, ui
     uint8_t *slot_at;
     size_t bound = mrl_record_begin_size(0) + mrl_record_operation_size(0, payload.size);
     *d = (definition){store, member, NULL, mrl_entry_credit(bound)};
-    merle_err err = mrl_credit_take(store->log, member, d->credit, 1);
+    /* Never waits: the catalog is locked. MERLE_BUSY is for await_credit. */
+    merle_err err = mrl_credit_take(store->log, member, d->credit, 0);
     if (err != MERLE_OK) return err;
     d->entry = mrl_entry_create(member, bound);
     if (d->entry == NULL) {
@@ -48,11 +49,24 @@ static merle_err prepare(definition *d, mrl_store *store, mrl_member *member, ui
     return MERLE_OK;
 }
 
-static uint64_t publish(definition *d, mrl_root *root) {
+/* With nothing locked: waits until there is some credit again, for another try. */
+static merle_err await_credit(mrl_store *store, mrl_member *member) {
+    uint64_t credit = mrl_entry_credit(0);
+    merle_err err = mrl_credit_take(store->log, member, credit, 1);
+    if (err == MERLE_OK) mrl_credit_give(store->log, credit);
+    return err;
+}
+
+/* root NULL: only the record. A root is swung under the publish lock, unlike documents: whoever finds the
+ * new one, locks its free shards and commits into it, gets a seq after ours, so that the log tells the
+ * definition before what rests on it. */
+static uint64_t publish(definition *d, merle_collection *collection, mrl_root *root) {
     uint64_t seq = mrl_publish_begin(d->store->log);
     if (root != NULL) {
         atomic_store_explicit(&root->count_seq, seq, memory_order_relaxed);
         atomic_store_explicit(&root->seq, seq, memory_order_release);
+        atomic_store_explicit(&collection->root, root, memory_order_release);
+        mrl_point("definition.swung");
     }
     mrl_publish_end(d->store->log, d->member, d->entry, d->credit);
     return seq;
@@ -123,9 +137,8 @@ static merle_err make(mrl_store *store, mrl_member *member, const char *name,
     merle_bytes payload = merle_bytes_of(schema->definition.data, schema->definition.size);
     if ((err = prepare(&d, store, member, id, MRL_RECORD_DEFINE, payload)) != MERLE_OK) goto fail;
     store->collection_next_id++;
-    atomic_store_explicit(&collection->root, root, memory_order_release);
     link_collection(store, collection);
-    (void)publish(&d, root);
+    (void)publish(&d, collection, root);
     mrl_schema_release(schema);
     *out_collection = collection;
     return MERLE_OK;
@@ -169,14 +182,18 @@ merle_err merle_collection_open(merle_db *db, const char *name, const merle_sche
     if (name == NULL || name[0] == 0 || strlen(name) > MERLE_NAME_SIZE_MAX)
         return mrl_store_fail(member, MERLE_INVALID, NULL, merle_bytes_of(NULL, 0),
                               "a collection's name has 1 to 63 bytes");
-    mrl_lock_take(&store->catalog_lock);
-    merle_collection *collection = find_alive(store, name);
-    if (collection == NULL)
-        err = make(store, member, name, schema, &collection);
-    else
-        err = compare(collection, member, schema);
-    mrl_lock_drop(&store->catalog_lock);
-    if (err == MERLE_OK) *out_collection = collection;
+    while (err == MERLE_OK) {
+        mrl_lock_take(&store->catalog_lock);
+        merle_collection *collection = find_alive(store, name);
+        if (collection == NULL)
+            err = make(store, member, name, schema, &collection);
+        else
+            err = compare(collection, member, schema);
+        mrl_lock_drop(&store->catalog_lock);
+        if (err == MERLE_OK) *out_collection = collection;
+        if (err != MERLE_BUSY) break;
+        err = await_credit(store, member);
+    }
     return err;
 }
 
@@ -257,35 +274,43 @@ static merle_err replace_root(mrl_store *store, mrl_member *member, merle_collec
     root->is_dropped = kind == MRL_RECORD_DROP;
     lock_root(old);
     mrl_point("definition.locked");
-    /* As with documents: swung while its seq is NONE, so that sections walk on to the old root. */
-    atomic_store_explicit(&collection->root, root, memory_order_release);
-    mrl_point("definition.swung");
-    *out_seq = publish(&d, root);
+    *out_seq = publish(&d, collection, root);
     mrl_point("definition.published");
     unlock_root(old);
     mrl_reclaim_root(store, old);
     return MERLE_OK;
 }
 
+/* One try; the catalog lock is held. */
+static merle_err redefine_locked(mrl_store *store, mrl_member *member, merle_collection *collection,
+                                 mrl_record_kind kind, uint64_t *out_seq) {
+    mrl_schema *schema = NULL;
+    merle_err err = MERLE_OK;
+    if (!is_alive(collection)) return MERLE_GONE;
+    if (kind == MRL_RECORD_DROP)
+        err = mrl_schema_create(collection->name, collection->id, NULL, &schema, member->report);
+    else
+        schema = mrl_schema_hold(mrl_collection_current(collection)->schema);
+    if (err != MERLE_OK) return err;
+    err = replace_root(store, member, collection, schema, kind, out_seq);
+    mrl_schema_release(schema);
+    return err;
+}
+
 static merle_err redefine(merle_collection *collection, mrl_record_kind kind, uint64_t *out_seq) {
     mrl_store *store;
     mrl_member *member;
     uint64_t seq = 0;
-    if (collection == NULL) return MERLE_INVALID;
     if (out_seq != NULL) *out_seq = 0;
+    if (collection == NULL) return MERLE_INVALID;
     merle_err err = join(collection->store->db, &store, &member);
-    if (err != MERLE_OK) return err;
-    mrl_lock_take(&store->catalog_lock);
-    mrl_schema *schema = NULL;
-    if (!is_alive(collection))
-        err = MERLE_GONE;
-    else if (kind == MRL_RECORD_DROP)
-        err = mrl_schema_create(collection->name, collection->id, NULL, &schema, member->report);
-    else
-        schema = mrl_schema_hold(mrl_collection_current(collection)->schema);
-    if (err == MERLE_OK) err = replace_root(store, member, collection, schema, kind, &seq);
-    if (schema != NULL) mrl_schema_release(schema);
-    mrl_lock_drop(&store->catalog_lock);
+    while (err == MERLE_OK) {
+        mrl_lock_take(&store->catalog_lock);
+        err = redefine_locked(store, member, collection, kind, &seq);
+        mrl_lock_drop(&store->catalog_lock);
+        if (err != MERLE_BUSY) break;
+        err = await_credit(store, member);
+    }
     if (err == MERLE_OK && out_seq != NULL) *out_seq = seq;
     return err;
 }
@@ -300,26 +325,32 @@ merle_err merle_collection_drop(merle_collection *collection, uint64_t *out_seq)
 
 /* ---- ids ---- */
 
-/* Sets ids up to beyond `id` aside in the log. */
+/* Sets ids up to beyond `id` aside in the log; the ids lock is held. */
+static merle_err extend_locked(merle_collection *collection, mrl_store *store, mrl_member *member,
+                               uint64_t id) {
+    definition d;
+    uint8_t payload[9] = {0xcf};
+    uint64_t end = atomic_load_explicit(&collection->id_end, memory_order_relaxed);
+    if (end > id) return MERLE_OK;
+    end = id + ID_BLOCK;
+    for (int i = 0; i < 8; i++) payload[1 + i] = (uint8_t)(end >> (56 - 8 * i));
+    merle_err err = prepare(&d, store, member, collection->id, MRL_RECORD_SEQUENCE,
+                            merle_bytes_of(payload, sizeof payload));
+    if (err != MERLE_OK) return err;
+    (void)publish(&d, collection, NULL);
+    atomic_store_explicit(&collection->id_end, end, memory_order_release);
+    return MERLE_OK;
+}
+
 static merle_err extend_ids(merle_collection *collection, mrl_store *store, mrl_member *member,
                             uint64_t id) {
-    definition d;
-    merle_err err = MERLE_OK;
-    mrl_lock_take(&collection->ids_lock);
-    uint64_t end = atomic_load_explicit(&collection->id_end, memory_order_relaxed);
-    if (end <= id) {
-        uint8_t payload[9] = {0xcf};
-        end = id + ID_BLOCK;
-        for (int i = 0; i < 8; i++) payload[1 + i] = (uint8_t)(end >> (56 - 8 * i));
-        err = prepare(&d, store, member, collection->id, MRL_RECORD_SEQUENCE,
-                      merle_bytes_of(payload, sizeof payload));
-        if (err == MERLE_OK) {
-            (void)publish(&d, NULL);
-            atomic_store_explicit(&collection->id_end, end, memory_order_release);
-        }
+    for (;;) {
+        mrl_lock_take(&collection->ids_lock);
+        merle_err err = extend_locked(collection, store, member, id);
+        mrl_lock_drop(&collection->ids_lock);
+        if (err != MERLE_BUSY) return err;
+        if ((err = await_credit(store, member)) != MERLE_OK) return err;
     }
-    mrl_lock_drop(&collection->ids_lock);
-    return err;
 }
 
 merle_err merle_collection_next_id(merle_collection *collection, uint64_t *out_id) {

@@ -266,8 +266,10 @@ static merle_err reserve_touches(merle_commit *commit) {
 static uint64_t retire(mrl_shard *shard, mrl_member *member, mrl_version *v, mrl_queued kind,
                        uint32_t ticket) {
     mrl_queue_push(&shard->queue, v, kind, ticket);
+    /* A tombstone is current still: it counts when it is superseded, or goes into limbo. */
+    if (kind == MRL_QUEUED_TOMBSTONE) return 0;
     mrl_count(member, MRL_N_RETIRED, 1);
-    return kind == MRL_QUEUED_TOMBSTONE ? 0 : mrl_version_size(v);
+    return mrl_version_size(v);
 }
 
 static void forget_version(mrl_touch *touch) {
@@ -416,6 +418,11 @@ static merle_err write_locked(merle_commit *commit, uint64_t *out_seq) {
     mrl_point("commit.settled");
     lock_values(commit);
     mrl_point("commit.values_locked");
+    /* Again: a collection of which only unique values were read has had no key shard locked. */
+    if (!roots_are_current(commit)) {
+        err = MERLE_AGAIN;
+        goto done;
+    }
     if ((err = mrl_reads_check(commit)) != MERLE_OK) goto done;
     if ((err = show_result(commit)) != MERLE_OK) goto done;
     if (commit->effective_count == 0) {
@@ -466,16 +473,24 @@ static merle_err check_room(merle_commit *commit) {
     (void)mrl_reclaim_some(store, commit->member, 256);
     if (atomic_load_explicit(&store->retired_bytes, memory_order_relaxed) <= store->retired_max)
         return MERLE_OK;
+    mrl_oldest_section oldest;
+    (void)mrl_store_oldest_section(store, &oldest);
     return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
-                          "old versions that open sections keep have reached retired_max; "
-                          "merle_sections tells which section");
+                          "old versions kept for open sections have reached retired_max; the oldest "
+                          "section is of thread %llu, at least %.3f s old, at seq %llu",
+                          (unsigned long long)oldest.thread, (double)oldest.age_ns / 1e9,
+                          (unsigned long long)oldest.seq);
 }
 
 /* What the commit's shards have to reclaim, a bounded piece of it; the section has ended, no lock is held. */
 static void reclaim_after(mrl_store *store, mrl_member *member, merle_collection *const *collections,
                           const uint64_t *shards, size_t count, size_t budget) {
-    if (atomic_load_explicit(&member->counts[MRL_N_COMMITS], memory_order_relaxed) % ADVANCE_EVERY == 0)
+    uint64_t commits = atomic_load_explicit(&member->counts[MRL_N_COMMITS], memory_order_relaxed);
+    if (commits % ADVANCE_EVERY == 0) {
         mrl_epoch_advance(member);
+        /* Twice what this thread's commits have pushed out of the ring: it keeps up by itself. */
+        (void)mrl_domain_drain(member, 2 * ADVANCE_EVERY);
+    }
     for (size_t i = 0; i < count; i++)
         for (uint64_t bits = shards[i]; bits != 0 && budget > 0; bits &= bits - 1) {
             size_t done = mrl_reclaim_shard(store, member, collections[i],

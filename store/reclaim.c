@@ -78,6 +78,7 @@ static int reclaim_tombstone(mrl_store *store, mrl_member *member, mrl_root *roo
     if (mrl_queue_reserve(&shard->queue, member, 1) != MERLE_OK) return 0;
     drop_key(root, member, tombstone);
     mrl_queue_push(&shard->queue, tombstone, MRL_QUEUED_LIMBO, mrl_ticket_take(store->domain));
+    mrl_count(member, MRL_N_RETIRED, 1);
     atomic_fetch_add_explicit(&store->retired_bytes, mrl_version_size(tombstone),
                               memory_order_relaxed);
     return 1;

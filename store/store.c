@@ -57,3 +57,26 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
     if (key.size != 0) mrl_report_key(report, key);
     return err;
 }
+
+/* ---- the oldest section, for those who are refused because of it ---- */
+
+static void look_for_oldest(void *context, mrl_member *member) {
+    mrl_oldest_section *oldest = context;
+    uint64_t seq = atomic_load_explicit(&member->section_oldest_seq, memory_order_relaxed);
+    if (atomic_load_explicit(&member->sections_open, memory_order_relaxed) == 0 || seq >= oldest->seq)
+        return;
+    oldest->seq = seq;
+    oldest->thread = member->thread;
+    oldest->seen_at_ns = member->seen_at_ns;
+}
+
+int mrl_store_oldest_section(mrl_store *store, mrl_oldest_section *out_oldest) {
+    *out_oldest = (mrl_oldest_section){.seq = UINT64_MAX};
+    mrl_member_each(store->domain, look_for_oldest, out_oldest);
+    if (out_oldest->seq == UINT64_MAX) return 0;
+    uint64_t now_ns = store->clock->monotonic_ns(store->clock->context);
+    out_oldest->age_ns = out_oldest->seen_at_ns == 0 || out_oldest->seen_at_ns > now_ns
+                             ? 0
+                             : now_ns - out_oldest->seen_at_ns;
+    return 1;
+}

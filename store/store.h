@@ -103,6 +103,15 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
 /* Ends the sections of the cursors of a thread that ends: they wait to be closed, by any thread. */
 void mrl_changes_leaving(mrl_store *store, mrl_member *member);
 
+typedef struct mrl_oldest_section {
+    uint64_t seq;
+    uint64_t thread; /* kernel id */
+    uint64_t seen_at_ns;
+    uint64_t age_ns; /* at least; 0: no step has looked at it yet */
+} mrl_oldest_section;
+/* 0: no section is open. */
+int mrl_store_oldest_section(mrl_store *store, mrl_oldest_section *out_oldest);
+
 /* ---- ends what a leaving thread left open: for the domain's `leaving` ---- */
 void mrl_store_leaving(void *context, mrl_member *member);
 

@@ -182,8 +182,8 @@ MERLE_API merle_err merle_get_unique(merle_section *section, merle_collection *c
 /* The key of a document that merle gave; valid as long as the document. {NULL, 0} for the caller's
  * own. */
 MERLE_API merle_bytes merle_doc_key(merle_doc doc);
-/* How many documents there are, exactly, at the section's instant: costs a walk over the changes
- * that came since. */
+/* How many documents there are, exactly, at the section's instant: a few loads if none was added or removed
+ * since it began, else a walk over all slots. */
 MERLE_API merle_err merle_count(merle_section *section, merle_collection *collection,
                                 uint64_t *out_count);
 /* How many there are about now, at the cost of a few loads. */

@@ -22,6 +22,7 @@
  * LONG   failing_two_writers NOPS=2 NR=1 NW=2 NFAIL=2
  * LONG   failing_two_shards  NOPS=2 NR=1 NW=2 NSH=2 NFAIL=1
  * LONG   failing_three       NOPS=3 NR=1 NFAIL=1
+ * LONG   failing_three_both  NOPS=3 NR=1 NW=2 NFAIL=1
  * MUTANT PUBLISH_BEFORE_STAMP     NOPS=2 NR=1 : published = seq is stored before the version's seq is stamped
  * MUTANT SEQ_UNSET_IS_ZERO        NOPS=2 NR=1 : pointers are swung to a version whose unset seq reads as 0
  * MUTANT RETIRE_BEFORE_PUBLISH    NOPS=2 NR=1 : the superseded version is queued before the seq is published

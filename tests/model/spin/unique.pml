@@ -16,7 +16,6 @@
  * BASE   read_sets          NOPS=2 NW=2 NR=0 READS
  * BASE   three_commits      NOPS=3 NW=1 NR=1
  * LONG   three_read_sets    NOPS=3 NW=2 NR=0 READS
- * LONG   three_two_writers  NOPS=3 NW=2 NR=1
  * MUTANT ONE_ENTRY_A_VALUE      NOPS=1 NW=1 NR=1 : taking the value over replaces the entry of the old owner
  * MUTANT CHECK_AT_S             NOPS=2 NW=2 NR=0 : the writer asks the versions at its S, not the current ones
  * MUTANT UNLOCK_BEFORE_PUBLISH  NOPS=2 NW=2 NR=0 READS : the value's shard is unlocked before the commit publishes
