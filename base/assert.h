@@ -14,9 +14,8 @@
 __attribute__((noreturn, cold)) void mrl_assert_fail(const char *promise, const char *file,
                                                      int line);
 
-#define MRL_ASSERT(promise)                                                 \
-    (__builtin_expect(!!(promise), 1) ? (void)0                             \
-                                      : mrl_assert_fail(#promise, __FILE__, __LINE__))
+#define MRL_ASSERT(promise) \
+    (__builtin_expect(!!(promise), 1) ? (void)0 : mrl_assert_fail(#promise, __FILE__, __LINE__))
 
 #ifdef NDEBUG
 #define MRL_DEBUG_ASSERT(promise) ((void)sizeof(!!(promise)))

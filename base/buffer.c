@@ -8,12 +8,25 @@
 /* Most documents fit into the first piece, so that a fresh buffer rarely grows twice. */
 #define CAPACITY_MIN ((size_t)256)
 
+_Thread_local const mrl_refusal *mrl_refusal_of_thread;
+
+static int is_refused(size_t size) {
+    const mrl_refusal *refusal = mrl_refusal_of_thread;
+    return refusal != NULL && refusal->refuses(refusal->context, size);
+}
+
+void *mrl_allocate(size_t size) {
+    if (is_refused(size)) return NULL;
+    return malloc(size);
+}
+
 merle_err mrl_buffer_grow(merle_buffer *buffer, size_t room) {
     MRL_ASSERT(buffer->size <= buffer->capacity);
     if (room > MRL_BUFFER_SIZE_MAX - buffer->size) return MERLE_NO_MEMORY;
     size_t needed = buffer->size + room;
     size_t capacity = buffer->capacity < CAPACITY_MIN ? CAPACITY_MIN : buffer->capacity;
     while (capacity < needed) capacity *= 2;
+    if (is_refused(capacity)) return MERLE_NO_MEMORY;
     uint8_t *data = realloc(buffer->data, capacity);
     if (data == NULL) return MERLE_NO_MEMORY;
     buffer->data = data;

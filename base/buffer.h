@@ -14,7 +14,15 @@
 
 #include <merle/base.h>
 
+#include "base/seam.h"
+
 #define MRL_BUFFER_SIZE_MAX ((size_t)1 << 30)
+
+/* Tests only: asked before this thread's buffers grow and before mrl_allocate; NULL: nobody is. */
+extern _Thread_local const mrl_refusal *mrl_refusal_of_thread;
+
+/* malloc, behind that question. The memory goes back with free. */
+void *mrl_allocate(size_t size);
 
 /* Makes the buffer's capacity at least size + room, and at least doubles it if it has to grow.
  * Use mrl_buffer_reserve instead, which tests for room inline. Errors: MERLE_NO_MEMORY. */

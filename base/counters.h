@@ -17,6 +17,9 @@ typedef enum mrl_counter {
     MRL_N_SCANS,
     MRL_N_RETIRED,
     MRL_N_FREED,
+    MRL_N_RETIRED_BYTES,
+    MRL_N_FREED_BYTES,
+    MRL_N_COMMITS_OPEN, /* goes up and down: the sum over all threads is what is open */
     MRL_N_SPLITS,
     MRL_N_MERGES,
     MRL_N_REBUILDS,

@@ -45,11 +45,17 @@ static const error_words *words_of(merle_err err) {
     return &words[err];
 }
 
-const char *merle_err_name(merle_err err) { return words_of(err)->name; }
+const char *merle_err_name(merle_err err) {
+    return words_of(err)->name;
+}
 
-const char *merle_err_text(merle_err err) { return words_of(err)->text; }
+const char *merle_err_text(merle_err err) {
+    return words_of(err)->text;
+}
 
-const char *merle_version(void) { return MERLE_VERSION_STRING; }
+const char *merle_version(void) {
+    return MERLE_VERSION_STRING;
+}
 
 merle_bytes merle_str(const char *text) {
     return merle_bytes_of(text, text == NULL ? 0 : strlen(text));

@@ -110,15 +110,15 @@ void mrl_report_prefix(merle_report *report, const char *format, ...) {
 void mrl_report_escape(merle_bytes bytes, char *out, size_t out_max) {
     static const char digits[] = "0123456789abcdef";
     const uint8_t *data = bytes.data;
-    size_t at = 0;
+    size_t at = 0, cut_at = 0;
     MRL_ASSERT(out_max >= 8);
     for (size_t i = 0; i < bytes.size; i++) {
         int plain = data[i] >= 0x20 && data[i] < 0x7f && data[i] != '\\';
         size_t needed = plain ? 1 : 4;
-        /* While more bytes follow, the three dots and the terminator must still fit behind this. */
-        size_t kept = i + 1 < bytes.size ? 4 : 1;
-        if (at + needed + kept > out_max) {
-            memcpy(out + at, "...", 4);
+        /* The last place at which the three dots and the terminator would still fit. */
+        if (at + 4 <= out_max) cut_at = at;
+        if (at + needed + 1 > out_max) {
+            memcpy(out + cut_at, "...", 4);
             return;
         }
         if (plain) {

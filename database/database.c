@@ -133,7 +133,7 @@ merle_err merle_close(merle_db *db) {
     int had_background = db->background != NULL;
     mrl_background_stop(db);
     mrl_member_each(db->domain, add_open, &open);
-    open += atomic_load_explicit(&db->store.commits_open, memory_order_acquire);
+    open += mrl_domain_count(db->domain, MRL_N_COMMITS_OPEN);
     open += atomic_load_explicit(&db->store.cursors_open, memory_order_acquire);
     if (open != 0) {
         merle_err err = had_background ? mrl_background_start(db) : MERLE_OK;

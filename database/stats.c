@@ -159,7 +159,7 @@ static void fill_sections(merle_db *db, merle_stats_db *stats) {
     stats->section_oldest_age_ns = s.oldest.age_ns;
     stats->section_oldest_seq = s.oldest.seq;
     stats->section_oldest_thread = s.oldest.thread;
-    stats->commits_open = atomic_load_explicit(&db->store.commits_open, memory_order_relaxed);
+    stats->commits_open = mrl_domain_count(db->domain, MRL_N_COMMITS_OPEN);
     stats->cursors_open = atomic_load_explicit(&db->store.cursors_open, memory_order_relaxed);
 }
 
@@ -171,7 +171,7 @@ static void fill_bytes(merle_db *db, merle_stats_db *stats) {
     stats->bytes_log = mrl_domain_bytes(db->domain, MRL_FOR_LOG);
     stats->bytes_other = mrl_domain_bytes(db->domain, MRL_FOR_OTHER);
     stats->bytes_retired =
-        atomic_load_explicit(&db->store.retired_bytes, memory_order_relaxed) +
+        mrl_store_retired_bytes(&db->store) +
         mrl_domain_bytes_waiting(db->domain);
     stats->bytes_max = db->memory_max;
     mrl_log_stat(db->log, &log);

@@ -14,7 +14,7 @@ struct merle_builder {
 };
 
 merle_err merle_builder_create(merle_builder **out_builder) {
-    merle_builder *builder = malloc(sizeof(*builder));
+    merle_builder *builder = mrl_allocate(sizeof(*builder));
     *out_builder = builder;
     if (builder == NULL) return MERLE_NO_MEMORY;
     memset(&builder->buffer, 0, sizeof(builder->buffer));
@@ -142,7 +142,9 @@ void merle_build_array(merle_builder *builder, const char *name) {
     open_container(builder, name, 0);
 }
 
-void merle_build_map(merle_builder *builder, const char *name) { open_container(builder, name, 1); }
+void merle_build_map(merle_builder *builder, const char *name) {
+    open_container(builder, name, 1);
+}
 
 void merle_build_close(merle_builder *builder) {
     if (builder->err != MERLE_OK) return;

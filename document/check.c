@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/buffer.h"
 #include "base/report.h"
 #include "document/encode.h"
 #include "document/scan.h"
@@ -178,7 +179,8 @@ static inline uint64_t load_part(const uint8_t *data, size_t size) {
         memcpy(&last, data + size - 4, 4);
         return ((uint64_t)first << 32) | last;
     }
-    if (size > 0) part = ((uint64_t)data[0] << 16) | ((uint64_t)data[size / 2] << 8) | data[size - 1];
+    if (size > 0)
+        part = ((uint64_t)data[0] << 16) | ((uint64_t)data[size / 2] << 8) | data[size - 1];
     return part;
 }
 
@@ -205,7 +207,8 @@ static const uint8_t *find_pairwise(const uint8_t *pairs, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t print = key_print(at);
         for (uint32_t j = 0; j < i; j++) {
-            if (__builtin_expect(prints[j] == print, 0) && compare_keys(keys[j], at) == 0) return at;
+            if (__builtin_expect(prints[j] == print, 0) && compare_keys(keys[j], at) == 0)
+                return at;
         }
         prints[i] = print;
         keys[i] = at;
@@ -277,7 +280,7 @@ merle_err mrl_check_keys(const uint8_t *pairs, uint32_t count, const uint8_t **o
         *out_second = find_on_stack(pairs, count);
         return MERLE_OK;
     }
-    key_entry *entries = malloc(count * sizeof(*entries));
+    key_entry *entries = mrl_allocate(count * sizeof(*entries));
     if (entries == NULL) return MERLE_NO_MEMORY;
     *out_second = find_sorted(pairs, count, entries);
     free(entries);
@@ -345,8 +348,9 @@ merle_err mrl_check_document(const uint8_t *data, size_t size, merle_report *rep
     const uint8_t *behind = pairs == NULL ? NULL : check_pairs(&c, pairs, values);
     if (behind == NULL) return fault_report(&c, data, report);
     if (behind != c.end) {
-        mrl_report_fill(report, MERLE_BAD_DOCUMENT, "The document ends at byte %zu, %zu bytes follow.",
-                        (size_t)(behind - data), (size_t)(c.end - behind));
+        mrl_report_fill(report, MERLE_BAD_DOCUMENT,
+                        "The document ends at byte %zu, %zu bytes follow.", (size_t)(behind - data),
+                        (size_t)(c.end - behind));
         mrl_report_offset(report, (uint64_t)(behind - data));
         return MERLE_BAD_DOCUMENT;
     }

@@ -77,8 +77,7 @@ static void locate_key(const uint8_t *doc, const uint8_t *at, const mrl_step *st
     }
 }
 
-static void locate_index(const uint8_t *doc, const uint8_t *at, mrl_step *step,
-                         mrl_place *place) {
+static void locate_index(const uint8_t *doc, const uint8_t *at, mrl_step *step, mrl_place *place) {
     int64_t index = step->index < 0 ? step->index + place->count : step->index;
     /* An index before the first element is as absent as one far behind the last. */
     place->index = index < 0 || index > UINT32_MAX ? UINT32_MAX : (uint32_t)index;

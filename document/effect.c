@@ -31,10 +31,12 @@ static merle_err read_array(replayer *r, uint32_t *out_count) {
     const uint8_t *first;
     if (left == 0) return refuse(r, "it ends too early");
     uint8_t head = *r->at;
+    /* The head is known to be an array's before its size is read: a map's has other widths. */
+    if ((head & 0xf0) != 0x90 && head != 0xdc && head != 0xdd)
+        return refuse(r, "an array is missing");
     size_t head_size = head == 0xdc ? 3 : head == 0xdd ? 5 : 1;
     if (left < head_size) return refuse(r, "it ends too early");
-    if (mrl_scan_container(r->at, &first, out_count) != MERLE_TYPE_ARRAY)
-        return refuse(r, "an array is missing");
+    mrl_scan_container(r->at, &first, out_count);
     r->at = first;
     return MERLE_OK;
 }
@@ -51,7 +53,8 @@ static merle_err read_step(replayer *r, mrl_step *out_step) {
     if (value.type == MERLE_TYPE_STR) {
         out_step->key = value.bytes.data;
         out_step->key_size = (uint32_t)value.bytes.size;
-    } else if (value.type == MERLE_TYPE_INT && value.number.i >= 0 && value.number.i <= UINT32_MAX) {
+    } else if (value.type == MERLE_TYPE_INT && value.number.i >= 0 &&
+               value.number.i <= UINT32_MAX) {
         out_step->index = value.number.i;
     } else {
         return refuse(r, "a step of a path is neither a string nor an index");
@@ -75,8 +78,7 @@ static merle_err replay_set(replayer *r) {
     mrl_piece piece;
     uint32_t value;
     size_t size;
-    merle_err err =
-        mrl_check_value(r->at, (size_t)(r->end - r->at), r->step_count, &size, NULL);
+    merle_err err = mrl_check_value(r->at, (size_t)(r->end - r->at), r->step_count, &size, NULL);
     if (err != MERLE_OK) return refuse(r, "the value of a set is wrong or stands too deep");
     mrl_piece_raw(&piece, r->at, size);
     mrl_edit_locate(r->doc->data, r->steps, r->step_count, &place);

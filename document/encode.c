@@ -143,7 +143,9 @@ static merle_err encode_scalar(const merle_value *value, uint8_t *out, size_t *o
         out[0] = value->number.i != 0 ? TAG_TRUE : TAG_FALSE;
         *out_size = 1;
         return MERLE_OK;
-    case MERLE_TYPE_INT: *out_size = encode_signed(value->number.i, out); return MERLE_OK;
+    case MERLE_TYPE_INT:
+        *out_size = encode_signed(value->number.i, out);
+        return MERLE_OK;
     case MERLE_TYPE_UINT:
         *out_size = encode_floored(floor_unsigned(value->number.u), out);
         return MERLE_OK;
@@ -155,7 +157,8 @@ static merle_err encode_scalar(const merle_value *value, uint8_t *out, size_t *o
         if (value->count > MRL_NANOSECONDS_MAX) return MERLE_INVALID;
         *out_size = encode_time(value->number.i, value->count, out);
         return MERLE_OK;
-    default: return MERLE_TYPE;
+    default:
+        return MERLE_TYPE;
     }
 }
 

@@ -48,7 +48,8 @@ __attribute__((cold)) static merle_err refuse(reader *r, const char *reason) {
 static merle_err put(reader *r, const mrl_piece *piece) {
     merle_err err = mrl_assembly_put(&r->assembly, piece);
     if (err == MERLE_OK) return err;
-    return refuse_as(r, err, err == MERLE_TOO_BIG ? "the document gets too big" : "no memory is left");
+    return refuse_as(r, err,
+                     err == MERLE_TOO_BIG ? "the document gets too big" : "no memory is left");
 }
 
 static void skip_blanks(reader *r) {
@@ -376,15 +377,18 @@ static merle_err read_value(reader *r);
 static merle_err open_container(reader *r, uint32_t is_map) {
     merle_err err = mrl_assembly_open(&r->assembly, is_map);
     if (err == MERLE_OK) return err;
-    return refuse_as(r, err, err == MERLE_TOO_BIG ? "it gets too deep or too big" : "no memory is left");
+    return refuse_as(r, err,
+                     err == MERLE_TOO_BIG ? "it gets too deep or too big" : "no memory is left");
 }
 
 static merle_err close_container(reader *r) {
     mrl_assembly_frame frame = *mrl_assembly_top(&r->assembly);
     merle_err err = mrl_assembly_close(&r->assembly);
     if (err == MERLE_INVALID) return refuse(r, "an object has one name twice");
-    if (err != MERLE_OK) return refuse_as(r, err, "the document gets too big, or no memory is left");
-    if (frame.is_map && frame.count == 1 && r->assembly.depth > 0) return turn_single(r, frame.head);
+    if (err != MERLE_OK)
+        return refuse_as(r, err, "the document gets too big, or no memory is left");
+    if (frame.is_map && frame.count == 1 && r->assembly.depth > 0)
+        return turn_single(r, frame.head);
     return MERLE_OK;
 }
 
@@ -417,13 +421,26 @@ static merle_err read_value(reader *r) {
     skip_blanks(r);
     if (r->at == r->end) return refuse(r, "it ends where a value should be");
     switch (*r->at) {
-    case '{': r->at++; return read_container(r, 1);
-    case '[': r->at++; return read_container(r, 0);
-    case '"': r->at++; return read_string(r);
-    case 't': mrl_piece_bool(&piece, 1); return read_word(r, "true", &piece);
-    case 'f': mrl_piece_bool(&piece, 0); return read_word(r, "false", &piece);
-    case 'n': mrl_piece_nil(&piece); return read_word(r, "null", &piece);
-    default: return read_number(r);
+    case '{':
+        r->at++;
+        return read_container(r, 1);
+    case '[':
+        r->at++;
+        return read_container(r, 0);
+    case '"':
+        r->at++;
+        return read_string(r);
+    case 't':
+        mrl_piece_bool(&piece, 1);
+        return read_word(r, "true", &piece);
+    case 'f':
+        mrl_piece_bool(&piece, 0);
+        return read_word(r, "false", &piece);
+    case 'n':
+        mrl_piece_nil(&piece);
+        return read_word(r, "null", &piece);
+    default:
+        return read_number(r);
     }
 }
 

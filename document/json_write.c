@@ -19,7 +19,9 @@ static void put(writer *w, const void *data, size_t size) {
     if (w->err == MERLE_OK) w->err = mrl_buffer_append(w->out, data, size);
 }
 
-static void put_text(writer *w, const char *text) { put(w, text, strlen(text)); }
+static void put_text(writer *w, const char *text) {
+    put(w, text, strlen(text));
+}
 
 static void put_line(writer *w, uint32_t depth) {
     static const char blanks[] = "                                ";
@@ -35,14 +37,22 @@ static void put_line(writer *w, uint32_t depth) {
 /* What stands behind the backslash; 0 for a byte that needs none. */
 static char escape_of(uint8_t byte) {
     switch (byte) {
-    case '"': return '"';
-    case '\\': return '\\';
-    case '\b': return 'b';
-    case '\f': return 'f';
-    case '\n': return 'n';
-    case '\r': return 'r';
-    case '\t': return 't';
-    default: return byte < 0x20 ? 'u' : 0;
+    case '"':
+        return '"';
+    case '\\':
+        return '\\';
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return byte < 0x20 ? 'u' : 0;
     }
 }
 
@@ -128,8 +138,12 @@ static void put_float(writer *w, double number) {
 static void put_scalar(writer *w, const merle_value *value) {
     char text[32];
     switch (value->type) {
-    case MERLE_TYPE_NIL: put_text(w, "null"); return;
-    case MERLE_TYPE_BOOL: put_text(w, value->number.i ? "true" : "false"); return;
+    case MERLE_TYPE_NIL:
+        put_text(w, "null");
+        return;
+    case MERLE_TYPE_BOOL:
+        put_text(w, value->number.i ? "true" : "false");
+        return;
     case MERLE_TYPE_INT:
         snprintf(text, sizeof(text), "%lld", (long long)value->number.i);
         put_text(w, text);
@@ -138,15 +152,23 @@ static void put_scalar(writer *w, const merle_value *value) {
         snprintf(text, sizeof(text), "%llu", (unsigned long long)value->number.u);
         put_text(w, text);
         return;
-    case MERLE_TYPE_FLOAT: put_float(w, value->number.f); return;
-    case MERLE_TYPE_STR: put_string(w, value->bytes.data, value->bytes.size); return;
+    case MERLE_TYPE_FLOAT:
+        put_float(w, value->number.f);
+        return;
+    case MERLE_TYPE_STR:
+        put_string(w, value->bytes.data, value->bytes.size);
+        return;
     case MERLE_TYPE_BIN:
         put_text(w, "{\"$bin\":");
         put_base64(w, value->bytes.data, value->bytes.size);
         put_text(w, "}");
         return;
-    case MERLE_TYPE_TIME: put_time(w, value->number.i, value->count); return;
-    default: put_ext(w, value->ext_type, value->bytes.data, value->bytes.size); return;
+    case MERLE_TYPE_TIME:
+        put_time(w, value->number.i, value->count);
+        return;
+    default:
+        put_ext(w, value->ext_type, value->bytes.data, value->bytes.size);
+        return;
     }
 }
 

@@ -15,9 +15,9 @@
 #include "document/scan.h"
 
 static const char *kind_text(merle_op_kind kind) {
-    static const char *const texts[] = {"no operation", "set",    "unset",      "increment",
-                                        "append",       "set add", "set remove", "minimum",
-                                        "maximum"};
+    static const char *const texts[] = {"no operation", "set",     "unset",
+                                        "increment",    "append",  "set add",
+                                        "set remove",   "minimum", "maximum"};
     if ((unsigned)kind >= sizeof(texts) / sizeof(texts[0])) return texts[0];
     return texts[kind];
 }
@@ -34,7 +34,8 @@ static merle_err check_kind(const merle_op *op, merle_report *report) {
     case MERLE_OP_UNSET:
     case MERLE_OP_APPEND:
     case MERLE_OP_SET_ADD:
-    case MERLE_OP_SET_REMOVE: return MERLE_OK;
+    case MERLE_OP_SET_REMOVE:
+        return MERLE_OK;
     case MERLE_OP_INC:
     case MERLE_OP_MIN:
     case MERLE_OP_MAX:
@@ -344,14 +345,21 @@ static merle_err apply_op(patcher *p) {
     MRL_ASSERT(err == MERLE_OK);
     mrl_edit_locate(p->doc->data, p->steps.step, p->steps.count, &p->place);
     switch (p->op->kind) {
-    case MERLE_OP_SET: return set_value(p, &p->op->value);
-    case MERLE_OP_UNSET: return unset(p);
-    case MERLE_OP_INC: return increment(p);
-    case MERLE_OP_APPEND: return append(p);
-    case MERLE_OP_SET_ADD: return set_add(p);
-    case MERLE_OP_SET_REMOVE: return set_remove(p);
+    case MERLE_OP_SET:
+        return set_value(p, &p->op->value);
+    case MERLE_OP_UNSET:
+        return unset(p);
+    case MERLE_OP_INC:
+        return increment(p);
+    case MERLE_OP_APPEND:
+        return append(p);
+    case MERLE_OP_SET_ADD:
+        return set_add(p);
+    case MERLE_OP_SET_REMOVE:
+        return set_remove(p);
     case MERLE_OP_MIN:
-    case MERLE_OP_MAX: return extreme(p);
+    case MERLE_OP_MAX:
+        return extreme(p);
     }
     MRL_ASSERT(!"an operation that nobody checked");
     return MERLE_INVALID;
@@ -409,8 +417,10 @@ static size_t value_size(const merle_op *op) {
     case MERLE_TYPE_BIN:
     case MERLE_TYPE_EXT:
     case MERLE_TYPE_ARRAY:
-    case MERLE_TYPE_MAP: return op->kind == MERLE_OP_UNSET ? 0 : op->value.bytes.size;
-    default: return 0;
+    case MERLE_TYPE_MAP:
+        return op->kind == MERLE_OP_UNSET ? 0 : op->value.bytes.size;
+    default:
+        return 0;
     }
 }
 

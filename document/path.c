@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/buffer.h"
 #include "base/report.h"
 #include "document/scan.h"
 #include "document/utf8.h"
@@ -181,7 +182,7 @@ merle_err mrl_path_compile(const char *text, size_t size, mrl_path **out_path) {
     merle_err err = mrl_path_parse(text, size, &steps, NULL);
     if (err != MERLE_OK) return err;
     size_t steps_size = steps.count * sizeof(mrl_step);
-    mrl_path *path = malloc(sizeof(*path) + steps_size + size + 1 + steps.unescaped_size);
+    mrl_path *path = mrl_allocate(sizeof(*path) + steps_size + size + 1 + steps.unescaped_size);
     if (path == NULL) return MERLE_NO_MEMORY;
     char *copy = (char *)(path->steps + steps.count);
     uint8_t *unescaped = (uint8_t *)copy + size + 1;
@@ -203,9 +204,13 @@ merle_err mrl_path_compile(const char *text, size_t size, mrl_path **out_path) {
     return MERLE_OK;
 }
 
-void mrl_path_destroy(mrl_path *path) { free(path); }
+void mrl_path_destroy(mrl_path *path) {
+    free(path);
+}
 
-const char *mrl_path_text(const mrl_path *path) { return path->text; }
+const char *mrl_path_text(const mrl_path *path) {
+    return path->text;
+}
 
 int mrl_path_locate(const mrl_path *path, const uint8_t *doc, size_t size, uint32_t *out_offset) {
     const uint8_t *at = size == 0 ? NULL : mrl_path_follow(doc, path->steps, path->step_count);
@@ -278,8 +283,9 @@ __attribute__((cold)) static merle_err part_report(const char *on, const char *b
     while (end > begin && end[-1] == ' ') end--;
     if (mrl_path_parse(begin, (size_t)(end - begin), &steps, &reason) == MERLE_OK)
         reason = "it is no path";
-    mrl_report_fill(report, MERLE_INVALID, "\"%.100s\" names no fields: the part \"%.*s\" is wrong, %s.",
-                    on, (int)(end - begin > 60 ? 60 : end - begin), begin, reason);
+    mrl_report_fill(report, MERLE_INVALID,
+                    "\"%.100s\" names no fields: the part \"%.*s\" is wrong, %s.", on,
+                    (int)(end - begin > 60 ? 60 : end - begin), begin, reason);
     mrl_report_path(report, on);
     return MERLE_INVALID;
 }

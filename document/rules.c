@@ -18,10 +18,13 @@ static size_t length_of(const merle_value *value) {
     switch (value->type) {
     case MERLE_TYPE_STR:
     case MERLE_TYPE_BIN:
-    case MERLE_TYPE_EXT: return value->bytes.size;
+    case MERLE_TYPE_EXT:
+        return value->bytes.size;
     case MERLE_TYPE_ARRAY:
-    case MERLE_TYPE_MAP: return value->count;
-    default: return 0;
+    case MERLE_TYPE_MAP:
+        return value->count;
+    default:
+        return 0;
     }
 }
 

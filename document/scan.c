@@ -9,16 +9,64 @@
 #define UP4(x) x, x + 1, x + 2, x + 3
 
 /* Empty arrays and maps are scalars here: one byte, nothing behind it. */
-const uint8_t mrl_scan_sizes[256] = {
-    SIXTEEN(1), SIXTEEN(1), SIXTEEN(1), SIXTEEN(1), SIXTEEN(1), SIXTEEN(1), SIXTEEN(1), SIXTEEN(1),
-    /* 80 map */ 1, 0, 0, 0, FOUR(0), FOUR(0), FOUR(0),
-    /* 90 array */ 1, 0, 0, 0, FOUR(0), FOUR(0), FOUR(0),
-    /* a0 string */ UP4(1), UP4(5), UP4(9), UP4(13), UP4(17), UP4(21), UP4(25), UP4(29),
-    /* c0 nil, reserved, false, true; bin 8-32; ext 8 */ 1, 0, 1, 1, FOUR(0),
-    /* c8 ext 16, ext 32, float 32, float 64; uint 8-64 */ 0, 0, 5, 9, 2, 3, 5, 9,
-    /* d0 int 8-64; fixext 1-8 */ 2, 3, 5, 9, 3, 4, 6, 10,
-    /* d8 fixext 16, str 8-32, array 16-32, map 16-32 */ 18, 0, 0, 0, FOUR(0),
-    /* e0 negative */ SIXTEEN(1), SIXTEEN(1)};
+const uint8_t mrl_scan_sizes[256] = {SIXTEEN(1),
+                                     SIXTEEN(1),
+                                     SIXTEEN(1),
+                                     SIXTEEN(1),
+                                     SIXTEEN(1),
+                                     SIXTEEN(1),
+                                     SIXTEEN(1),
+                                     SIXTEEN(1),
+                                     /* 80 map */ 1,
+                                     0,
+                                     0,
+                                     0,
+                                     FOUR(0),
+                                     FOUR(0),
+                                     FOUR(0),
+                                     /* 90 array */ 1,
+                                     0,
+                                     0,
+                                     0,
+                                     FOUR(0),
+                                     FOUR(0),
+                                     FOUR(0),
+                                     /* a0 string */ UP4(1),
+                                     UP4(5),
+                                     UP4(9),
+                                     UP4(13),
+                                     UP4(17),
+                                     UP4(21),
+                                     UP4(25),
+                                     UP4(29),
+                                     /* c0 nil, reserved, false, true; bin 8-32; ext 8 */ 1,
+                                     0,
+                                     1,
+                                     1,
+                                     FOUR(0),
+                                     /* c8 ext 16, ext 32, float 32, float 64; uint 8-64 */ 0,
+                                     0,
+                                     5,
+                                     9,
+                                     2,
+                                     3,
+                                     5,
+                                     9,
+                                     /* d0 int 8-64; fixext 1-8 */ 2,
+                                     3,
+                                     5,
+                                     9,
+                                     3,
+                                     4,
+                                     6,
+                                     10,
+                                     /* d8 fixext 16, str 8-32, array 16-32, map 16-32 */ 18,
+                                     0,
+                                     0,
+                                     0,
+                                     FOUR(0),
+                                     /* e0 negative */ SIXTEEN(1),
+                                     SIXTEEN(1)};
 
 const uint8_t *mrl_scan_skip_slow(const uint8_t *at) {
     /* How many values are still to be passed; what stands inside counts like what stands behind. */
@@ -125,37 +173,65 @@ static double load_float64(const uint8_t *at) {
 static const uint8_t *formed_value(const uint8_t *at, merle_value *out_value) {
     const uint8_t *body = at + 1;
     switch (*at) {
-    case 0xc0: out_value->type = MERLE_TYPE_NIL; return body;
+    case 0xc0:
+        out_value->type = MERLE_TYPE_NIL;
+        return body;
     case 0xc2:
     case 0xc3:
         out_value->type = MERLE_TYPE_BOOL;
         out_value->number.i = *at & 1;
         return body;
-    case 0xc4: return bytes_value(body + 1, MERLE_TYPE_BIN, *body, out_value);
-    case 0xc5: return bytes_value(body + 2, MERLE_TYPE_BIN, mrl_scan_u16(body), out_value);
-    case 0xc6: return bytes_value(body + 4, MERLE_TYPE_BIN, mrl_scan_u32(body), out_value);
-    case 0xc7: return ext_value(body + 1, *body, out_value);
-    case 0xc8: return ext_value(body + 2, mrl_scan_u16(body), out_value);
-    case 0xc9: return ext_value(body + 4, mrl_scan_u32(body), out_value);
-    case 0xca: return float_value(body + 4, (double)load_float32(body), out_value);
-    case 0xcb: return float_value(body + 8, load_float64(body), out_value);
-    case 0xcc: return unsigned_value(body + 1, *body, out_value);
-    case 0xcd: return unsigned_value(body + 2, mrl_scan_u16(body), out_value);
-    case 0xce: return unsigned_value(body + 4, mrl_scan_u32(body), out_value);
-    case 0xcf: return unsigned_value(body + 8, mrl_scan_u64(body), out_value);
-    case 0xd0: return signed_value(body + 1, (int8_t)*body, out_value);
-    case 0xd1: return signed_value(body + 2, (int16_t)mrl_scan_u16(body), out_value);
-    case 0xd2: return signed_value(body + 4, (int32_t)mrl_scan_u32(body), out_value);
-    case 0xd3: return signed_value(body + 8, (int64_t)mrl_scan_u64(body), out_value);
-    case 0xd4: return ext_value(body, 1, out_value);
-    case 0xd5: return ext_value(body, 2, out_value);
-    case 0xd6: return ext_value(body, 4, out_value);
-    case 0xd7: return ext_value(body, 8, out_value);
-    case 0xd8: return ext_value(body, 16, out_value);
-    case 0xd9: return bytes_value(body + 1, MERLE_TYPE_STR, *body, out_value);
-    case 0xda: return bytes_value(body + 2, MERLE_TYPE_STR, mrl_scan_u16(body), out_value);
-    case 0xdb: return bytes_value(body + 4, MERLE_TYPE_STR, mrl_scan_u32(body), out_value);
-    default: MRL_ASSERT(*at >= 0xdc && *at <= 0xdf); return container_value(at, out_value);
+    case 0xc4:
+        return bytes_value(body + 1, MERLE_TYPE_BIN, *body, out_value);
+    case 0xc5:
+        return bytes_value(body + 2, MERLE_TYPE_BIN, mrl_scan_u16(body), out_value);
+    case 0xc6:
+        return bytes_value(body + 4, MERLE_TYPE_BIN, mrl_scan_u32(body), out_value);
+    case 0xc7:
+        return ext_value(body + 1, *body, out_value);
+    case 0xc8:
+        return ext_value(body + 2, mrl_scan_u16(body), out_value);
+    case 0xc9:
+        return ext_value(body + 4, mrl_scan_u32(body), out_value);
+    case 0xca:
+        return float_value(body + 4, (double)load_float32(body), out_value);
+    case 0xcb:
+        return float_value(body + 8, load_float64(body), out_value);
+    case 0xcc:
+        return unsigned_value(body + 1, *body, out_value);
+    case 0xcd:
+        return unsigned_value(body + 2, mrl_scan_u16(body), out_value);
+    case 0xce:
+        return unsigned_value(body + 4, mrl_scan_u32(body), out_value);
+    case 0xcf:
+        return unsigned_value(body + 8, mrl_scan_u64(body), out_value);
+    case 0xd0:
+        return signed_value(body + 1, (int8_t)*body, out_value);
+    case 0xd1:
+        return signed_value(body + 2, (int16_t)mrl_scan_u16(body), out_value);
+    case 0xd2:
+        return signed_value(body + 4, (int32_t)mrl_scan_u32(body), out_value);
+    case 0xd3:
+        return signed_value(body + 8, (int64_t)mrl_scan_u64(body), out_value);
+    case 0xd4:
+        return ext_value(body, 1, out_value);
+    case 0xd5:
+        return ext_value(body, 2, out_value);
+    case 0xd6:
+        return ext_value(body, 4, out_value);
+    case 0xd7:
+        return ext_value(body, 8, out_value);
+    case 0xd8:
+        return ext_value(body, 16, out_value);
+    case 0xd9:
+        return bytes_value(body + 1, MERLE_TYPE_STR, *body, out_value);
+    case 0xda:
+        return bytes_value(body + 2, MERLE_TYPE_STR, mrl_scan_u16(body), out_value);
+    case 0xdb:
+        return bytes_value(body + 4, MERLE_TYPE_STR, mrl_scan_u32(body), out_value);
+    default:
+        MRL_ASSERT(*at >= 0xdc && *at <= 0xdf);
+        return container_value(at, out_value);
     }
 }
 
@@ -221,9 +297,12 @@ static int scalars_equal(const merle_value *left, const merle_value *right) {
     }
     if (left->type != right->type) return 0;
     switch (left->type) {
-    case MERLE_TYPE_NIL: return 1;
-    case MERLE_TYPE_BOOL: return left->number.i == right->number.i;
-    case MERLE_TYPE_TIME: return left->number.i == right->number.i && left->count == right->count;
+    case MERLE_TYPE_NIL:
+        return 1;
+    case MERLE_TYPE_BOOL:
+        return left->number.i == right->number.i;
+    case MERLE_TYPE_TIME:
+        return left->number.i == right->number.i && left->count == right->count;
     default:
         if (left->ext_type != right->ext_type || left->bytes.size != right->bytes.size) return 0;
         return left->bytes.size == 0 ||

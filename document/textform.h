@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-static inline size_t mrl_base64_size(size_t size) { return (size + 2) / 3 * 4; }
+static inline size_t mrl_base64_size(size_t size) {
+    return (size + 2) / 3 * 4;
+}
 /* Writes mrl_base64_size(size) characters, not terminated. */
 void mrl_base64_encode(const uint8_t *data, size_t size, char *out);
 /* Decodes; out may be at or before text in the same memory. 1 and the size, or 0 if text is no base64

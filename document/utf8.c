@@ -1,7 +1,9 @@
 /* document/utf8.c - is this UTF-8? SPDX-License-Identifier: Apache-2.0 */
 #include "document/utf8.h"
 
-static inline int is_tail(uint8_t byte) { return (byte & 0xc0) == 0x80; }
+static inline int is_tail(uint8_t byte) {
+    return (byte & 0xc0) == 0x80;
+}
 
 /* The size of the sequence at text, or 0 if it is wrong or does not fit. The second byte's range
  * keeps out what is overlong (e0, f0), a surrogate (ed) or above U+10FFFF (f4). */

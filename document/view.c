@@ -91,7 +91,8 @@ double merle_doc_float(merle_doc doc, const char *path, double otherwise) {
     double number;
     if (!scalar_of(doc, path, &value)) return otherwise;
     switch (value.type) {
-    case MERLE_TYPE_FLOAT: return value.number.f;
+    case MERLE_TYPE_FLOAT:
+        return value.number.f;
     case MERLE_TYPE_INT:
         /* 2^63 is what INT64_MAX rounds to, and converting it back would be undefined. */
         number = (double)value.number.i;
@@ -99,9 +100,11 @@ double merle_doc_float(merle_doc doc, const char *path, double otherwise) {
         return number;
     case MERLE_TYPE_UINT:
         number = (double)value.number.u;
-        if (number >= 18446744073709551616.0 || (uint64_t)number != value.number.u) return otherwise;
+        if (number >= 18446744073709551616.0 || (uint64_t)number != value.number.u)
+            return otherwise;
         return number;
-    default: return otherwise;
+    default:
+        return otherwise;
     }
 }
 
@@ -129,7 +132,8 @@ merle_err merle_walk_begin(const merle_value *container, merle_walk *out_walk) {
     *out_walk = none;
     if (container->type != MERLE_TYPE_ARRAY && container->type != MERLE_TYPE_MAP) return MERLE_TYPE;
     const uint8_t *data = container->bytes.data;
-    if (data == NULL || mrl_scan_container(data, &out_walk->at, &out_walk->left) != container->type) {
+    if (data == NULL ||
+        mrl_scan_container(data, &out_walk->at, &out_walk->left) != container->type) {
         *out_walk = none;
         return MERLE_INVALID;
     }

@@ -104,29 +104,47 @@ void mrl_piece_raw(mrl_piece *out_piece, const void *data, size_t size) {
 void mrl_piece_value(mrl_piece *out_piece, const merle_value *value) {
     uint32_t size = (uint32_t)value->bytes.size;
     switch (value->type) {
-    case MERLE_TYPE_NIL: mrl_piece_nil(out_piece); return;
-    case MERLE_TYPE_BOOL: mrl_piece_bool(out_piece, value->number.i != 0); return;
-    case MERLE_TYPE_INT: mrl_piece_int(out_piece, value->number.i); return;
-    case MERLE_TYPE_UINT: mrl_piece_uint(out_piece, value->number.u); return;
-    case MERLE_TYPE_FLOAT: mrl_piece_float(out_piece, value->number.f); return;
-    case MERLE_TYPE_STR: mrl_piece_str(out_piece, value->bytes.data, size); return;
-    case MERLE_TYPE_BIN: mrl_piece_bin(out_piece, value->bytes.data, size); return;
+    case MERLE_TYPE_NIL:
+        mrl_piece_nil(out_piece);
+        return;
+    case MERLE_TYPE_BOOL:
+        mrl_piece_bool(out_piece, value->number.i != 0);
+        return;
+    case MERLE_TYPE_INT:
+        mrl_piece_int(out_piece, value->number.i);
+        return;
+    case MERLE_TYPE_UINT:
+        mrl_piece_uint(out_piece, value->number.u);
+        return;
+    case MERLE_TYPE_FLOAT:
+        mrl_piece_float(out_piece, value->number.f);
+        return;
+    case MERLE_TYPE_STR:
+        mrl_piece_str(out_piece, value->bytes.data, size);
+        return;
+    case MERLE_TYPE_BIN:
+        mrl_piece_bin(out_piece, value->bytes.data, size);
+        return;
     case MERLE_TYPE_EXT:
         mrl_piece_ext(out_piece, value->ext_type, value->bytes.data, size);
         return;
-    case MERLE_TYPE_TIME: mrl_piece_time(out_piece, value->number.i, value->count); return;
+    case MERLE_TYPE_TIME:
+        mrl_piece_time(out_piece, value->number.i, value->count);
+        return;
     case MERLE_TYPE_ARRAY:
     case MERLE_TYPE_MAP:
         mrl_piece_raw(out_piece, value->bytes.data, value->bytes.size);
         return;
-    default: MRL_ASSERT(!"a value that nobody checked");
+    default:
+        MRL_ASSERT(!"a value that nobody checked");
     }
 }
 
 static merle_err check_container(const merle_value *value, uint32_t depth_above,
                                  merle_report *report) {
     size_t size = 0;
-    merle_err err = mrl_check_value(value->bytes.data, value->bytes.size, depth_above, &size, report);
+    merle_err err =
+        mrl_check_value(value->bytes.data, value->bytes.size, depth_above, &size, report);
     if (err != MERLE_OK) return err;
     if (size != value->bytes.size)
         return mrl_report_fill(report, MERLE_BAD_DOCUMENT,
@@ -141,8 +159,8 @@ static merle_err check_container(const merle_value *value, uint32_t depth_above,
 
 static merle_err check_bytes(const merle_value *value, merle_report *report) {
     if (value->bytes.size > MERLE_DOCUMENT_SIZE_MAX)
-        return mrl_report_fill(report, MERLE_TOO_BIG, "A value has %zu bytes, more than a document.",
-                               value->bytes.size);
+        return mrl_report_fill(report, MERLE_TOO_BIG,
+                               "A value has %zu bytes, more than a document.", value->bytes.size);
     if (value->bytes.data == NULL && value->bytes.size > 0)
         return mrl_report_fill(report, MERLE_INVALID, "A value has a size but no bytes.");
     if (value->type == MERLE_TYPE_STR && !mrl_utf8_is_valid(value->bytes.data, value->bytes.size))
@@ -156,20 +174,23 @@ merle_err mrl_value_check(const merle_value *value, uint32_t depth_above, merle_
     case MERLE_TYPE_BOOL:
     case MERLE_TYPE_INT:
     case MERLE_TYPE_UINT:
-    case MERLE_TYPE_FLOAT: return MERLE_OK;
+    case MERLE_TYPE_FLOAT:
+        return MERLE_OK;
     case MERLE_TYPE_TIME:
         if (value->count <= MRL_NANOSECONDS_MAX) return MERLE_OK;
         return mrl_report_fill(report, MERLE_INVALID, "A timestamp has %u nanoseconds.",
                                value->count);
     case MERLE_TYPE_STR:
     case MERLE_TYPE_BIN:
-    case MERLE_TYPE_EXT: return check_bytes(value, report);
+    case MERLE_TYPE_EXT:
+        return check_bytes(value, report);
     case MERLE_TYPE_ARRAY:
     case MERLE_TYPE_MAP: {
         merle_err err = check_bytes(value, report);
         return err != MERLE_OK ? err : check_container(value, depth_above, report);
     }
-    default: return mrl_report_fill(report, MERLE_INVALID, "A value has no type of merle.");
+    default:
+        return mrl_report_fill(report, MERLE_INVALID, "A value has no type of merle.");
     }
 }
 

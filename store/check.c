@@ -173,7 +173,7 @@ static retired_note note_retired(mrl_store *store) {
     retired_note note;
     note.retired = mrl_domain_count(store->domain, MRL_N_RETIRED);
     note.freed = mrl_domain_count(store->domain, MRL_N_FREED);
-    note.bytes = atomic_load_explicit(&store->retired_bytes, memory_order_relaxed);
+    note.bytes = mrl_store_retired_bytes(store);
     mrl_lock_take(&store->dying_lock);
     note.has_dying = store->dying != NULL;
     mrl_lock_drop(&store->dying_lock);

@@ -24,7 +24,7 @@ typedef struct mrl_check {
     uint64_t root_seq, count_version, count; /* as they were before the first shard */
     int is_mixed;                            /* it was replaced meanwhile: no sum of one root */
     int has_more_slots;
-    uint64_t queued_bytes; /* over all roots, as retired_bytes counts them */
+    uint64_t queued_bytes; /* over all roots, as mrl_store_retired_bytes counts them */
 } mrl_check;
 
 /* What is wrong: expected and found in a few words. Gives MERLE_CORRUPT. */

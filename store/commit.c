@@ -262,14 +262,14 @@ static merle_err reserve_touches(merle_commit *commit) {
     return err;
 }
 
-/* Pushes what somebody may still be looking at; returns its bytes. */
-static uint64_t retire(mrl_shard *shard, mrl_member *member, mrl_version *v, mrl_queued kind,
-                       uint32_t ticket) {
+/* Pushes what somebody may still be looking at. */
+static void retire(mrl_shard *shard, mrl_member *member, mrl_version *v, mrl_queued kind,
+                   uint32_t ticket) {
     mrl_queue_push(&shard->queue, v, kind, ticket);
     /* A tombstone is current still: it counts when it is superseded, or goes into limbo. */
-    if (kind == MRL_QUEUED_TOMBSTONE) return 0;
+    if (kind == MRL_QUEUED_TOMBSTONE) return;
     mrl_count(member, MRL_N_RETIRED, 1);
-    return mrl_version_size(v);
+    mrl_count(member, MRL_N_RETIRED_BYTES, mrl_version_size(v));
 }
 
 static void forget_version(mrl_touch *touch) {
@@ -288,9 +288,8 @@ static void fail_touches(merle_commit *commit) {
             mrl_key_probe_init(&probe, touch->hash, touch->key);
             (void)mrl_map_remove(&touch->part->root->maps[mrl_shard_of(touch->hash)], commit->member,
                                  &probe.probe);
-            uint64_t bytes = retire(shard_of(touch), commit->member, touch->version,
-                                    MRL_QUEUED_LIMBO, mrl_ticket_take(commit->store->domain));
-            atomic_fetch_add_explicit(&commit->store->retired_bytes, bytes, memory_order_relaxed);
+            retire(shard_of(touch), commit->member, touch->version, MRL_QUEUED_LIMBO,
+                   mrl_ticket_take(commit->store->domain));
             forget_version(touch);
         } else if (touch->has_slot) {
             mrl_shard_return_slot(shard_of(touch), commit->member, touch->slot);
@@ -378,7 +377,6 @@ static uint64_t publish(merle_commit *commit) {
 }
 
 static void retire_superseded(merle_commit *commit) {
-    uint64_t bytes = 0;
     /* After publishing: who could see the old version began before the ticket was taken. */
     uint32_t ticket = mrl_ticket_take(commit->store->domain);
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
@@ -386,14 +384,12 @@ static void retire_superseded(merle_commit *commit) {
         mrl_shard *shard = shard_of(touch);
         mrl_member *member = commit->member;
         if (touch->base != NULL)
-            bytes += retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket);
+            retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket);
         if (touch->outcome == MRL_OUTCOME_REMOVE)
-            bytes += retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
+            retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
         forget_version(touch);
         touch->has_slot = touch->is_exposed = 0;
     }
-    if (bytes != 0)
-        atomic_fetch_add_explicit(&commit->store->retired_bytes, bytes, memory_order_relaxed);
 }
 
 /* ---- the whole ---- */
@@ -468,11 +464,10 @@ done:
 static merle_err check_room(merle_commit *commit) {
     mrl_store *store = commit->store;
     if (commit->only_removes ||
-        atomic_load_explicit(&store->retired_bytes, memory_order_relaxed) <= store->retired_max)
+        atomic_load_explicit(&store->retired_seen, memory_order_relaxed) <= store->retired_max)
         return MERLE_OK;
     (void)mrl_reclaim_some(store, commit->member, 256);
-    if (atomic_load_explicit(&store->retired_bytes, memory_order_relaxed) <= store->retired_max)
-        return MERLE_OK;
+    if (mrl_store_retired_bytes(store) <= store->retired_max) return MERLE_OK;
     mrl_oldest_section oldest;
     (void)mrl_store_oldest_section(store, &oldest);
     return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
@@ -490,6 +485,7 @@ static void reclaim_after(mrl_store *store, mrl_member *member, merle_collection
         mrl_epoch_advance(member);
         /* Twice what this thread's commits have pushed out of the ring: it keeps up by itself. */
         (void)mrl_domain_drain(member, 2 * ADVANCE_EVERY);
+        (void)mrl_store_retired_bytes(store);
     }
     for (size_t i = 0; i < count; i++)
         for (uint64_t bits = shards[i]; bits != 0 && budget > 0; bits &= bits - 1) {

@@ -69,7 +69,7 @@ merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **o
     commit->credit = 0;
     mrl_section_open(store, member, &commit->section);
     link_open(commit);
-    atomic_fetch_add_explicit(&store->commits_open, 1, memory_order_relaxed);
+    mrl_count(member, MRL_N_COMMITS_OPEN, 1);
     *out_commit = commit;
     return MERLE_OK;
 }
@@ -101,7 +101,7 @@ void mrl_commit_close(merle_commit *commit) {
     }
     if (commit->section.check != 0) mrl_section_close(&commit->section);
     unlink_open(commit);
-    atomic_fetch_sub_explicit(&commit->store->commits_open, 1, memory_order_relaxed);
+    mrl_count(member, MRL_N_COMMITS_OPEN, (uint64_t)-1);
     commit->check = 0;
     mrl_arena_reset(&commit->arena, member);
     if (member->spare_commit == NULL)

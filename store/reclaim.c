@@ -79,16 +79,14 @@ static int reclaim_tombstone(mrl_store *store, mrl_member *member, mrl_root *roo
     drop_key(root, member, tombstone);
     mrl_queue_push(&shard->queue, tombstone, MRL_QUEUED_LIMBO, mrl_ticket_take(store->domain));
     mrl_count(member, MRL_N_RETIRED, 1);
-    atomic_fetch_add_explicit(&store->retired_bytes, mrl_version_size(tombstone),
-                              memory_order_relaxed);
+    mrl_count(member, MRL_N_RETIRED_BYTES, mrl_version_size(tombstone));
     return 1;
 }
 
-static uint64_t free_version(mrl_member *member, mrl_version *version) {
-    uint64_t bytes = mrl_version_size(version);
-    mrl_version_free(member, version);
+static void free_version(mrl_member *member, mrl_version *version) {
     mrl_count(member, MRL_N_FREED, 1);
-    return bytes;
+    mrl_count(member, MRL_N_FREED_BYTES, mrl_version_size(version));
+    mrl_version_free(member, version);
 }
 
 /* Handles the oldest entry; 0: nothing can be done now. The shard's lock is held. */
@@ -96,22 +94,20 @@ static int reclaim_one(mrl_store *store, mrl_member *member, mrl_root *root, mrl
     const mrl_queue_entry *oldest = mrl_queue_peek(&shard->queue);
     if (oldest == NULL || !mrl_ticket_passed(store->domain, oldest->ticket)) return 0;
     mrl_queue_entry entry = *oldest;
-    uint64_t bytes = 0;
     switch ((mrl_queued)entry.kind) {
     case MRL_QUEUED_SUPERSEDED:
         if (root->schema->index_count > 0) drop_hints(root, member, entry.version);
-        bytes = free_version(member, entry.version);
+        free_version(member, entry.version);
         break;
     case MRL_QUEUED_TOMBSTONE:
         if (!reclaim_tombstone(store, member, root, shard, entry.version)) return 0;
         break;
     case MRL_QUEUED_LIMBO:
         mrl_shard_return_slot(shard, member, entry.version->slot);
-        bytes = free_version(member, entry.version);
+        free_version(member, entry.version);
         break;
     }
     mrl_queue_pop(&shard->queue, member);
-    atomic_fetch_sub_explicit(&store->retired_bytes, bytes, memory_order_relaxed);
     return 1;
 }
 

@@ -49,15 +49,14 @@ mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_
 
 /* A version that was superseded, or left in limbo, is in no slot any more: the queue is its last holder. A
  * tombstone entry of its own says nothing: the version is current, superseded or in limbo besides. */
-static size_t drain_queue(mrl_root *root, mrl_member *member, mrl_shard *shard, size_t budget) {
+static size_t drain_queue(mrl_member *member, mrl_shard *shard, size_t budget) {
     size_t done = 0;
     const mrl_queue_entry *entry;
     while (done < budget && (entry = mrl_queue_peek(&shard->queue)) != NULL) {
         if (entry->kind != MRL_QUEUED_TOMBSTONE) {
-            atomic_fetch_sub_explicit(&root->collection->store->retired_bytes,
-                                      mrl_version_size(entry->version), memory_order_relaxed);
-            mrl_version_free(member, entry->version);
             mrl_count(member, MRL_N_FREED, 1);
+            mrl_count(member, MRL_N_FREED_BYTES, mrl_version_size(entry->version));
+            mrl_version_free(member, entry->version);
         }
         mrl_queue_pop(&shard->queue, member);
         done++;
@@ -81,7 +80,7 @@ static size_t drain_slots(mrl_root *root, mrl_member *member, size_t budget) {
 size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget) {
     size_t done = 0;
     for (int i = 0; i < MRL_SHARD_COUNT && done < budget; i++)
-        done += drain_queue(root, member, &root->shards[i], budget - done);
+        done += drain_queue(member, &root->shards[i], budget - done);
     if (done < budget) done += drain_slots(root, member, budget - done);
     for (int i = 0; i < MRL_SHARD_COUNT && done < budget; i++)
         done += mrl_map_clear_some(&root->maps[i], member, budget - done);

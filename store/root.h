@@ -26,14 +26,19 @@
 
 struct mrl_store;
 
+/* Fields that writers change lie a line away from those that every reader loads. */
+enum { MRL_LINE_SIZE = 64 };
+
 typedef struct mrl_shard {
     mrl_lock lock;
     uint32_t free_count;
     uint32_t free_capacity;
     uint32_t reserved;
-    uint32_t *free_slots;      /* a stack */
+    uint32_t *free_slots; /* a stack */
     mrl_queue queue;
+    uint64_t padding; /* to a line: two shards' locks never share one where the array is aligned */
 } mrl_shard;
+_Static_assert(sizeof(mrl_shard) == MRL_LINE_SIZE, "a shard fills a line");
 
 typedef struct mrl_root {
     _Atomic uint64_t seq; /* MRL_SEQ_NONE until published */
@@ -41,32 +46,35 @@ typedef struct mrl_root {
     merle_collection *collection;
     mrl_schema *schema;
     uint32_t is_dropped;
-    uint32_t ticket;           /* of its retirement */
-    struct mrl_root *dying;    /* next in the store's list of roots to tear down */
-    uint32_t teardown_slot;    /* how far that went */
+    uint32_t ticket;        /* of its retirement */
+    struct mrl_root *dying; /* next in the store's list of roots to tear down */
+    uint32_t teardown_slot; /* how far that went */
     uint32_t reserved;
+    mrl_map_type key_type;
+    mrl_unique *uniques[MERLE_INDEX_COUNT_MAX];
+    mrl_map maps[MRL_SHARD_COUNT]; /* apart from the locks: readers load these lines, writers those */
+    mrl_slots slots;
+    uint8_t padding[MRL_LINE_SIZE];
+    mrl_shard shards[MRL_SHARD_COUNT];
     /* Count of documents, and the seq up to which it counts: written under the publish lock, odd while
      * being written; see mrl_root_count. */
     _Atomic uint64_t count_version;
     _Atomic uint64_t count;
     _Atomic uint64_t count_seq;
-    mrl_map_type key_type;
-    mrl_map maps[MRL_SHARD_COUNT]; /* apart from the locks: readers load these lines, writers those */
-    mrl_shard shards[MRL_SHARD_COUNT];
-    mrl_slots slots;
-    mrl_unique *uniques[MERLE_INDEX_COUNT_MAX];
 } mrl_root;
 
 struct merle_collection {
     struct mrl_store *store;
     _Atomic(mrl_root *) root; /* NULL until it is published */
     uint32_t id;
+    char name[MERLE_NAME_SIZE_MAX + 1];
+    _Atomic(struct merle_collection *) next; /* all collections, in the order of their ids */
+    uint8_t padding[MRL_LINE_SIZE];
+    _Atomic uint64_t puts, patches, removes;
     mrl_lock ids_lock; /* next_id's block is being extended */
+    uint32_t reserved;
     _Atomic uint64_t id_next;
     _Atomic uint64_t id_end; /* set aside in the log up to here */
-    _Atomic(struct merle_collection *) next; /* all collections, in the order of their ids */
-    _Atomic uint64_t puts, patches, removes;
-    char name[MERLE_NAME_SIZE_MAX + 1];
 };
 
 /* A root with empty tables, not published. NULL: no memory. */

@@ -31,6 +31,7 @@ typedef struct mrl_chunk {
 typedef struct mrl_slots {
     /* Segment s holds the places of 2^s chunks. */
     _Atomic(_Atomic(mrl_chunk *) *) segments[MRL_SEGMENT_COUNT];
+    uint8_t padding[64]; /* readers load the places, inserts change what follows */
     _Atomic uint64_t next; /* the first slot that was never given */
     mrl_lock grow_lock;
 } mrl_slots;

@@ -58,6 +58,14 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
     return err;
 }
 
+uint64_t mrl_store_retired_bytes(mrl_store *store) {
+    /* Freed first: what is retired between the two sums makes the result too large, never negative. */
+    uint64_t freed = mrl_domain_count(store->domain, MRL_N_FREED_BYTES);
+    uint64_t bytes = mrl_domain_count(store->domain, MRL_N_RETIRED_BYTES) - freed;
+    atomic_store_explicit(&store->retired_seen, bytes, memory_order_relaxed);
+    return bytes;
+}
+
 /* ---- the oldest section, for those who are refused because of it ---- */
 
 static void look_for_oldest(void *context, mrl_member *member) {

@@ -37,13 +37,12 @@ typedef struct mrl_store {
     _Atomic(merle_collection *) collections;
     merle_collection *collections_last;
     /* Reclamation. */
-    _Atomic uint64_t retired_bytes; /* versions in the shards' queues */
+    _Atomic uint64_t retired_seen; /* mrl_store_retired_bytes as it was a few commits ago */
     mrl_lock dying_lock;
     mrl_root *dying; /* replaced roots, oldest first */
     mrl_lock step_lock; /* one step at a time */
     merle_collection *step_collection; /* where the last step stopped */
     uint32_t step_shard;
-    _Atomic uint32_t commits_open;
     _Atomic uint32_t cursors_open;
     mrl_lock cursors_lock;
     merle_changes *cursors; /* open ones, of all threads */
@@ -102,6 +101,10 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
 
 /* Ends the sections of the cursors of a thread that ends: they wait to be closed, by any thread. */
 void mrl_changes_leaving(mrl_store *store, mrl_member *member);
+
+/* Bytes of versions in the shards' queues: exact at rest. Takes the domain's member lock; also refreshes
+ * retired_seen, which costs one load. */
+uint64_t mrl_store_retired_bytes(mrl_store *store);
 
 typedef struct mrl_oldest_section {
     uint64_t seq;

@@ -3,9 +3,12 @@
  * A document is a msgpack map (string keys by convention, any key is legal), at most 16 MiB,
  * checked once when it enters: well-formed, no deeper than MERLE_DEPTH_MAX, no key twice at the top
  * level, UTF-8 in strings. Nothing here needs a database; nothing here allocates except where a
- * buffer is handed in. Paths: "gold", "pos.x", "list[0]", "list[-1]" (from the end),
- * "bag.items[3].name"; a key with a dot, bracket or quote in it is quoted: `"a.b".c` (inside quotes
- * \" and \\ stand for " and \). SPDX-License-Identifier: Apache-2.0
+ * buffer is handed in (and in the check of a document of more than 1,024 fields).
+ *
+ * Paths: "gold", "pos.x", "list[0]", "list[-1]" (from the end), "bag.items[3].name"; a key with a
+ * dot, bracket or quote in it is quoted: `"a.b".c` (inside quotes \" and \\ stand for " and \). A
+ * path has at most 4,096 bytes of UTF-8 and 64 steps. Keys that are no strings have no path; of two
+ * equal keys in an inner map the first counts. SPDX-License-Identifier: Apache-2.0
  */
 #ifndef MERLE_DOCUMENT_H
 #define MERLE_DOCUMENT_H
@@ -96,13 +99,16 @@ static inline merle_value merle_value_time(int64_t seconds, uint32_t nanoseconds
     merle_value v = {MERLE_TYPE_TIME, nanoseconds, {seconds}, {NULL, 0}, 0};
     return v;
 }
-/* Msgpack bytes of one whole value of any kind (checked when used): an array, a map, a document. */
+/* Msgpack bytes of one whole value of any kind: an array, a map, a document. They are checked here
+ * (as merle_doc_check does, but for keys that stand twice) and held as long as the value is used.
+ * Errors: MERLE_BAD_DOCUMENT, MERLE_TOO_BIG. */
 MERLE_API MERLE_MUST_USE merle_err merle_value_msgpack(merle_bytes bytes, merle_value *out_value);
 
 /* ---- looking into a document ---- */
 
 /* Checks bytes as merle_put would. report may be NULL. Threads: any.
- * Errors: MERLE_BAD_DOCUMENT, MERLE_TOO_BIG; the report says at which byte and why. */
+ * Errors: MERLE_BAD_DOCUMENT; MERLE_TOO_BIG (size, depth); MERLE_NO_MEMORY (only of more than 1,024
+ * fields); the report says at which byte and why. */
 MERLE_API MERLE_MUST_USE merle_err merle_doc_check(merle_bytes bytes, merle_report *report);
 /* A document over the caller's own bytes, checked first. Errors: as merle_doc_check. */
 MERLE_API MERLE_MUST_USE merle_err merle_doc_over(merle_bytes bytes, merle_doc *out_doc);
@@ -121,7 +127,9 @@ MERLE_API merle_bytes merle_doc_str(merle_doc doc,
                                     const char *path); /* {NULL, 0} if there is none */
 MERLE_API int merle_doc_has(merle_doc doc, const char *path);
 
-/* Walks over the elements of an array or the pairs of a map, one step a call. */
+/* Walks over the elements of an array or the pairs of a map, one step a call. The container is a value
+ * that merle gave (from a document, a walk or merle_value_msgpack). Errors: MERLE_TYPE (neither array
+ * nor map). */
 typedef struct merle_walk {
     const uint8_t *at;
     const uint8_t *end;
@@ -160,8 +168,8 @@ MERLE_API void merle_build_value(merle_builder *builder, const char *name,
 MERLE_API void merle_build_array(merle_builder *builder, const char *name);
 MERLE_API void merle_build_map(merle_builder *builder, const char *name);
 MERLE_API void merle_build_close(merle_builder *builder);
-/* Copies all of a document's top-level pairs but those whose names follow (a merge function's
- * start). */
+/* Copies all of a document's top-level pairs but those whose names follow (a merge function's start).
+ * Only at the top level of what is built; elsewhere it is MERLE_INVALID. */
 MERLE_API void merle_build_copy(merle_builder *builder, merle_doc doc, const char *const *except,
                                 size_t except_count);
 /* Errors: the first that happened on the way: MERLE_INVALID (unbalanced, name missing or given
@@ -173,13 +181,17 @@ MERLE_API MERLE_MUST_USE merle_err merle_build_end(merle_builder *builder, merle
 /* Document from JSON text: one object. Integers stay integers (up to 64 bits, beyond that
  * MERLE_BAD_DOCUMENT), other numbers become floats; {"$bin":"base64"} is binary,
  * {"$time":"2026-11-21T10:00:00.5Z"} a timestamp,
- * {"$ext":[type,"base64"]} an extension, {"$float":"nan"|"inf"|"-inf"} those floats. Duplicate
- * names are refused at every level. report may be NULL. The buffer belongs to the caller. Threads:
+ * {"$ext":[type,"base64"]} an extension, {"$float":"nan"|"inf"|"-inf"} those floats. These are
+ * objects of exactly one name, and never the outermost one; where such a name is meant as it stands,
+ * one more $ goes before it ({"$$bin":1}). Times may have an offset (+02:00). Duplicate names are
+ * refused at every level, so is a number beyond the range of floats. report may be NULL. The buffer belongs to the caller. Threads:
  * any. */
 MERLE_API MERLE_MUST_USE merle_err merle_json_read(merle_bytes json, merle_buffer *out_document,
                                                    merle_report *report);
 /* JSON text of a document, that merle_json_read gives back byte for byte equal in value; not
- * terminated. Map keys that are no strings: MERLE_TYPE. */
+ * terminated. Times outside the years 0 to 9999 are written as extension -1. An inner map that has a
+ * name twice is written as it is, and merle_json_read then refuses it. Errors: MERLE_TYPE (a map key
+ * that is no string), MERLE_BAD_DOCUMENT, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
 typedef enum merle_json_style { MERLE_JSON_COMPACT = 0, MERLE_JSON_INDENTED = 1 } merle_json_style;
 MERLE_API MERLE_MUST_USE merle_err merle_json_write(merle_bytes document, merle_json_style style,
                                                     merle_buffer *out_json);
@@ -226,7 +238,12 @@ static inline merle_op merle_op_of(merle_op_kind kind, const char *path, merle_v
 #define MERLE_MAX(path, number) merle_op_of(MERLE_OP_MAX, path, merle_value_int(number))
 
 /* Applies operations, in order, to a document of the caller's own: all or nothing. Bytes that no
- * operation touches stay as they were. report may be NULL. Errors: MERLE_TYPE, MERLE_OVERFLOW,
+ * operation touches stay as they were. All that put something make the maps that are missing on the
+ * way; arrays are made only by APPEND and SET_ADD, at the end of their path. Two signed integers stay
+ * signed: INT64_MAX + 1 is MERLE_OVERFLOW, while a number above INT64_MAX counts on to UINT64_MAX.
+ * Integer + float is a float. Elements are equal if numbers are equal as numbers (5 and 5.0), maps if
+ * they have equal pairs in one order. report may be NULL; its operation is the index in ops. Errors:
+ * MERLE_BAD_DOCUMENT (document, or a value's bytes), MERLE_TYPE, MERLE_OVERFLOW,
  * MERLE_INVALID (path), MERLE_NOT_FOUND (an array element that does not exist), MERLE_TOO_BIG,
  * MERLE_NO_MEMORY. Threads: any. */
 MERLE_API MERLE_MUST_USE merle_err merle_doc_patch(merle_bytes document, const merle_op *ops,

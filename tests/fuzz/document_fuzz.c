@@ -32,7 +32,8 @@ static void encode_top(const uint8_t *data, size_t size) {
     mrl_scan_container(data, &at, &count);
     for (uint64_t left = 2 * (uint64_t)count; left > 0; left--) {
         size_t out_size;
-        merle_err err = mrl_encode_at(at, data + size, (int)(left & 1), out, sizeof(out), &out_size);
+        merle_err err =
+            mrl_encode_at(at, data + size, (int)(left & 1), out, sizeof(out), &out_size);
         MRL_ASSERT(err == MERLE_OK || err == MERLE_TYPE || err == MERLE_TOO_BIG);
         MRL_ASSERT((err == MERLE_OK) == (out_size > 0));
         at = mrl_scan_skip(at);
@@ -68,9 +69,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 void fuzz_corpus(fuzz_add_fn *add) {
     static const char all[] =
-        "\x8c\xa1" "a\x01\xa1" "b\xcb\x3f\xe0\0\0\0\0\0\0\xa1" "c\xd9\x03" "abc\xa1" "d\x92\x01\x81\xa1x\xc0"
-        "\xa1" "e\xc4\x02\0\xff\xa1" "f\xd6\xff\0\0\0\1\xa1g\xc7\x03\x05" "abc\xa1h\xd3\x80\0\0\0\0\0\0\0"
-        "\xa1i\xdc\0\x01\xc3\xa1j\xde\0\x01\xa1k\xca\x3f\x80\0\0\xda\0\x02\xc3\xa4\xcf\xff\xff\xff\xff"
+        "\x8c\xa1"
+        "a\x01\xa1"
+        "b\xcb\x3f\xe0\0\0\0\0\0\0\xa1"
+        "c\xd9\x03"
+        "abc\xa1"
+        "d\x92\x01\x81\xa1x\xc0"
+        "\xa1"
+        "e\xc4\x02\0\xff\xa1"
+        "f\xd6\xff\0\0\0\1\xa1g\xc7\x03\x05"
+        "abc\xa1h\xd3\x80\0\0\0\0\0\0\0"
+        "\xa1i\xdc\0\x01\xc3\xa1j\xde\0\x01\xa1k\xca\x3f\x80\0\0\xda\0\x02\xc3\xa4\xcf\xff\xff\xff"
+        "\xff"
         "\xff\xff\xff\xff\xa1l\xd7\xff\x77\x35\x94\0\0\0\0\1";
     add(all, sizeof(all) - 1);
     add("\x80", 1);

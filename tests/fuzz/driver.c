@@ -10,6 +10,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,26 +45,34 @@ static void corpus_add(const void *data, size_t size) {
 
 /* Writes down the input that made the target abort: only what may be called in a signal handler. */
 static void on_abort(int signal_number) {
-    if (crash_path != NULL) {
-        FILE *file = fopen(crash_path, "wb");
-        if (file != NULL) {
-            (void)fwrite(running_data, 1, running_size, file);
-            (void)fclose(file);
-        }
+    int file = crash_path == NULL ? -1 : open(crash_path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (file >= 0) {
+        ssize_t written = write(file, running_data, running_size);
+        (void)written;
+        (void)close(file);
     }
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }
 
 static void change_bytes(input *in, mrl_random *random) {
-    static const uint8_t limits[] = {0x00, 0x01, 0x7f, 0x80, 0x90, 0xa0, 0xc0, 0xc1, 0xd9, 0xdf, 0xff};
+    static const uint8_t limits[] = {0x00, 0x01, 0x7f, 0x80, 0x90, 0xa0,
+                                     0xc0, 0xc1, 0xd9, 0xdf, 0xff};
     if (in->size == 0) return;
     size_t at = (size_t)mrl_random_below(random, in->size);
     switch (mrl_random_below(random, 4)) {
-    case 0: in->data[at] ^= (uint8_t)(1u << mrl_random_below(random, 8)); return;
-    case 1: in->data[at] = (uint8_t)mrl_random_next(random); return;
-    case 2: in->data[at] = limits[mrl_random_below(random, sizeof(limits))]; return;
-    default: in->data[at] = (uint8_t)(in->data[at] + (mrl_random_below(random, 2) ? 1 : -1)); return;
+    case 0:
+        in->data[at] ^= (uint8_t)(1u << mrl_random_below(random, 8));
+        return;
+    case 1:
+        in->data[at] = (uint8_t)mrl_random_next(random);
+        return;
+    case 2:
+        in->data[at] = limits[mrl_random_below(random, sizeof(limits))];
+        return;
+    default:
+        in->data[at] = (uint8_t)(in->data[at] + (mrl_random_below(random, 2) ? 1 : -1));
+        return;
     }
 }
 
@@ -93,10 +102,18 @@ static void insert_run(input *in, mrl_random *random, const uint8_t *from, size_
 static void change(input *in, mrl_random *random) {
     const input *other = &corpus[mrl_random_below(random, corpus_count)];
     switch (mrl_random_below(random, 8)) {
-    case 0: remove_run(in, random); return;
-    case 1: insert_run(in, random, in->data, in->size); return;
-    case 2: insert_run(in, random, other->data, other->size); return;
-    default: change_bytes(in, random); return;
+    case 0:
+        remove_run(in, random);
+        return;
+    case 1:
+        insert_run(in, random, in->data, in->size);
+        return;
+    case 2:
+        insert_run(in, random, other->data, other->size);
+        return;
+    default:
+        change_bytes(in, random);
+        return;
     }
 }
 

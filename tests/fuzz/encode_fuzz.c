@@ -23,10 +23,11 @@ typedef struct encoded {
 static int encode(const uint8_t *at, size_t size, int descending, encoded *out) {
     static encoded again;
     merle_value value;
-    merle_err err = mrl_encode_at(at, at + size, descending, out->bytes, sizeof(out->bytes), &out->size);
+    merle_err err =
+        mrl_encode_at(at, at + size, descending, out->bytes, sizeof(out->bytes), &out->size);
     mrl_scan_value(at, &value);
-    MRL_ASSERT(mrl_encode_value(&value, descending, again.bytes, sizeof(again.bytes), &again.size) ==
-               err);
+    MRL_ASSERT(
+        mrl_encode_value(&value, descending, again.bytes, sizeof(again.bytes), &again.size) == err);
     MRL_ASSERT(again.size == out->size && memcmp(again.bytes, out->bytes, again.size) == 0);
     MRL_ASSERT(err == MERLE_OK || (err == MERLE_TYPE && out->size == 0));
     return err == MERLE_OK;
@@ -60,10 +61,16 @@ void fuzz_corpus(fuzz_add_fn *add) {
         size_t size;
     } pairs[] = {
 #define PAIR(literal) {literal, sizeof(literal) - 1}
-        PAIR("\x05\xcb\x40\x14\0\0\0\0\0\0"), PAIR("\xcf\0\x20\0\0\0\0\0\x01\xcb\x43\x40\0\0\0\0\0\0"),
+        PAIR("\x05\xcb\x40\x14\0\0\0\0\0\0"),
+        PAIR("\xcf\0\x20\0\0\0\0\0\x01\xcb\x43\x40\0\0\0\0\0\0"),
         PAIR("\xd3\xff\xdf\xff\xff\xff\xff\xff\xff\xcb\xc3\x40\0\0\0\0\0\0"),
-        PAIR("\xa2" "a\0\xa1" "a"), PAIR("\xc4\x02\0\xff\xd9\x02\0\xff"), PAIR("\xc2\xc0"),
-        PAIR("\xd6\xff\0\0\0\1\xd7\xff\0\0\0\0\0\0\0\1"), PAIR("\xca\x7f\xc0\0\0\xcb\xff\xf8\0\0\0\0\0\1"),
+        PAIR("\xa2"
+             "a\0\xa1"
+             "a"),
+        PAIR("\xc4\x02\0\xff\xd9\x02\0\xff"),
+        PAIR("\xc2\xc0"),
+        PAIR("\xd6\xff\0\0\0\1\xd7\xff\0\0\0\0\0\0\0\1"),
+        PAIR("\xca\x7f\xc0\0\0\xcb\xff\xf8\0\0\0\0\0\1"),
 #undef PAIR
     };
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) add(pairs[i].data, pairs[i].size);

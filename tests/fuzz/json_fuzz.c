@@ -38,7 +38,8 @@ void fuzz_corpus(fuzz_add_fn *add) {
     static const char *const texts[] = {
         "{\"a\":1,\"b\":[true,false,null,-1.5e3],\"c\":{\"d\":\"\\u00e4\\ud83d\\udc26\\n\"}}",
         "{\"a\":{\"$bin\":\"AP8=\"},\"b\":{\"$ext\":[-5,\"AAAA\"]},\"c\":{\"$float\":\"-inf\"}}",
-        "{\"a\":{\"$time\":\"2026-11-21T10:00:00.5Z\"},\"b\":{\"$$bin\":1},\"c\":{\"$\":18446744073709551615}}",
+        "{\"a\":{\"$time\":\"2026-11-21T10:00:00.5Z\"},\"b\":{\"$$bin\":1},\"c\":{\"$\":"
+        "18446744073709551615}}",
         "{\"a\":[[[[[[{\"b\":{}}]]]]]],\"\\\"\":\"\\\\\"}"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) add(texts[i], strlen(texts[i]));
 }

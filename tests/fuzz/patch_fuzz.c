@@ -16,7 +16,12 @@
 #include "tests/fuzz/driver.h"
 
 static const uint8_t doc[] =
-    "\x85\xa1" "a\x05\xa1" "b\x93\x01\xa1x\x81\xa1" "c\x01\xa1s\xa3" "abc\xa1m\x81\xa1n\x91\x01\xa1" "f\xca\x3f\x80\0\0";
+    "\x85\xa1"
+    "a\x05\xa1"
+    "b\x93\x01\xa1x\x81\xa1"
+    "c\x01\xa1s\xa3"
+    "abc\xa1m\x81\xa1n\x91\x01\xa1"
+    "f\xca\x3f\x80\0\0";
 #define DOC_SIZE (sizeof(doc) - 1)
 #define OP_MAX 16
 
@@ -32,8 +37,9 @@ static void try_effect(const uint8_t *data, size_t size) {
 }
 
 static void try_ops(const uint8_t *data, size_t size) {
-    static const char *const paths[] = {"a", "b", "b[0]", "b[-1]", "b[2].c", "s", "m.n", "m.n[0]",
-                                        "m.o.p", "f", "new", "b[9]", "\"q.\"", "m", "x.y", "b[-1].c"};
+    static const char *const paths[] = {"a",      "b",      "b[0]",  "b[-1]",  "b[2].c", "s",
+                                        "m.n",    "m.n[0]", "m.o.p", "f",      "new",    "b[9]",
+                                        "\"q.\"", "m",      "x.y",   "b[-1].c"};
     static merle_buffer out, effect, again;
     merle_op ops[OP_MAX];
     size_t count = 0;
@@ -71,8 +77,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 void fuzz_corpus(fuzz_add_fn *add) {
-    static const char effect[] = "\x01\x94\x92\x91\xa1" "a\x0a\x92\x92\xa1" "b\x03\x07\x91\x92\xa1" "b\x00\x92\x93\xa1m\xa1o\xa1p\xc0";
-    static const char ops[] = "\0\x01\x00\x05\x03\x00\x07\x04\x01\x01\x05\x06\x02\x06\x01\x01\x04\x05\xa1z\x02\x0d\x07\x00\x01";
+    static const char effect[] =
+        "\x01\x94\x92\x91\xa1"
+        "a\x0a\x92\x92\xa1"
+        "b\x03\x07\x91\x92\xa1"
+        "b\x00\x92\x93\xa1m\xa1o\xa1p\xc0";
+    static const char ops[] =
+        "\0\x01\x00\x05\x03\x00\x07\x04\x01\x01\x05\x06\x02\x06\x01\x01\x04\x05\xa1z\x02\x0d\x07"
+        "\x00\x01";
     add(effect, sizeof(effect) - 1);
     add(ops, sizeof(ops) - 1);
 }

@@ -15,7 +15,10 @@
 #include "tests/fuzz/driver.h"
 
 static const uint8_t doc[] =
-    "\x83\xa1" "a\xde\x00\x03\xd9\x01" "b\x92\x0a\x81\xa1" "c\x14\xa3x.y\x1e\xa3q\"\\\x28\xa1-\x01\xa1,\x02";
+    "\x83\xa1"
+    "a\xde\x00\x03\xd9\x01"
+    "b\x92\x0a\x81\xa1"
+    "c\x14\xa3x.y\x1e\xa3q\"\\\x28\xa1-\x01\xa1,\x02";
 #define DOC_SIZE (sizeof(doc) - 1)
 
 static void try_path(const uint8_t *data, size_t size) {
@@ -66,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 void fuzz_corpus(fuzz_add_fn *add) {
-    static const char *const texts[] = {"a.b[1].c", "a.\"x.y\"", "a.\"q\\\"\\\\\"", "a.b[-2]",
-                                        "guild, -score", "\"-\", a.b[0] ,-\",\""};
+    static const char *const texts[] = {"a.b[1].c", "a.\"x.y\"",     "a.\"q\\\"\\\\\"",
+                                        "a.b[-2]",  "guild, -score", "\"-\", a.b[0] ,-\",\""};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) add(texts[i], strlen(texts[i]));
 }

@@ -312,6 +312,7 @@ static void add_op(twin_worker *w, merle_commit *commit, twin_event *event, plai
     once->ops[0] = *op;
     once->ops[0].doc = plain_doc_hold(op->doc);
     once->op_count = 1;
+    event->named |= 1u << op->collection;
     add_event(w->run, once);
     if (err == MERLE_OK)
         event->ops[event->op_count++] = *op;

@@ -47,6 +47,7 @@ struct twin_event {
     uint64_t given_hash;
     uint64_t count;
     uint32_t op_count, read_count;
+    uint32_t named; /* a bit for each collection that an operation, also a refused one, named */
     plain_op ops[TWIN_OP_MAX];
     twin_read reads[TWIN_READ_MAX];
     uint64_t scanned[PLAIN_KEY_COUNT];

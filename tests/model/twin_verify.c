@@ -329,8 +329,10 @@ static int may_conflict(const twin *run, const twin_event *event, uint64_t seq) 
     return 0;
 }
 
-/* Whether a collection that the commit read in is dropped at this seq. */
-static int reads_gone(const twin *run, const twin_event *event, uint64_t seq) {
+/* Whether a collection that the commit named, if only in reading, is dropped at this seq. */
+static int names_gone(const twin *run, const twin_event *event, uint64_t seq) {
+    for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++)
+        if (((event->named >> c) & 1) && state_at(run, seq)->life[c] == PLAIN_DROPPED) return 1;
     for (uint32_t i = 0; i < event->read_count; i++)
         if (state_at(run, seq)->life[event->reads[i].collection] == PLAIN_DROPPED) return 1;
     return 0;
@@ -348,7 +350,7 @@ static int outcome_is_right(const twin *run, const twin_event *event, uint64_t s
     if (event->is_one && event->ops[0].doc != NULL &&
         plain_doc_check(event->ops[0].doc) == event->err)
         return 1;
-    if (event->err == MERLE_GONE && reads_gone(run, event, seq)) return 1;
+    if (event->err == MERLE_GONE && names_gone(run, event, seq)) return 1;
     return event->err == MERLE_CONFLICT && may_conflict(run, event, seq);
 }
 

@@ -22,7 +22,6 @@
  * BASE   two_advance        NT=1 NSEC=2 NUP=1 NADV=2 NEST=1
  * BASE   nested             NT=1 NSEC=3 NUP=2 NADV=1 NEST=2
  * BASE   nested_buckets     NT=1 NSEC=3 NUP=2 NADV=1 NEST=2 BUCKETS
- * LONG   two_threads        NT=2 NSEC=1 NUP=2 NADV=2 NEST=1
  * LONG   nested_two_threads NT=2 NSEC=2 NUP=1 NADV=1 NEST=2
  * LONG   nested_three       NT=1 NSEC=4 NUP=3 NADV=1 NEST=3
  * LONG   buckets_three      NT=1 NSEC=4 NUP=3 NADV=1 NEST=3 BUCKETS

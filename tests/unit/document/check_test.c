@@ -45,21 +45,63 @@ static void form_of_every_kind_is_taken_and_refused_when_cut(void **state) {
         size_t size;
     } values[] = {
 #define VALUE(literal) {literal, sizeof(literal) - 1}
-        VALUE("\x00"), VALUE("\x7f"), VALUE("\xe0"), VALUE("\xff"), VALUE("\xc0"), VALUE("\xc2"),
-        VALUE("\xc3"), VALUE("\x80"), VALUE("\x81\xa1x\x01"), VALUE("\x90"), VALUE("\x92\x01\x02"),
-        VALUE("\xa0"), VALUE("\xa3" "abc"), VALUE("\xc4\x00"), VALUE("\xc4\x02\x00\xff"),
-        VALUE("\xc5\x00\x01\xff"), VALUE("\xc6\x00\x00\x00\x01\xff"), VALUE("\xc7\x00\x05"),
-        VALUE("\xc7\x03\x05" "abc"), VALUE("\xc8\x00\x01\x05" "a"),
-        VALUE("\xc9\x00\x00\x00\x01\x05" "a"), VALUE("\xca\x3f\x80\x00\x00"),
-        VALUE("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"), VALUE("\xcc\xff"), VALUE("\xcd\xff\xff"),
-        VALUE("\xce\xff\xff\xff\xff"), VALUE("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
-        VALUE("\xd0\x80"), VALUE("\xd1\x80\x00"), VALUE("\xd2\x80\x00\x00\x00"),
-        VALUE("\xd3\x80\x00\x00\x00\x00\x00\x00\x00"), VALUE("\xd4\x05" "a"), VALUE("\xd5\x05" "ab"),
-        VALUE("\xd6\xff" "abcd"), VALUE("\xd7\xff" "abcdefgh"),
-        VALUE("\xd8\x05" "0123456789abcdef"), VALUE("\xd9\x02" "ab"), VALUE("\xda\x00\x02" "ab"),
-        VALUE("\xdb\x00\x00\x00\x02" "ab"), VALUE("\xdc\x00\x01\x07"),
-        VALUE("\xdd\x00\x00\x00\x01\x07"), VALUE("\xde\x00\x01\xa1" "a\x07"),
-        VALUE("\xdf\x00\x00\x00\x01\xa1" "a\x07"),
+        VALUE("\x00"),
+        VALUE("\x7f"),
+        VALUE("\xe0"),
+        VALUE("\xff"),
+        VALUE("\xc0"),
+        VALUE("\xc2"),
+        VALUE("\xc3"),
+        VALUE("\x80"),
+        VALUE("\x81\xa1x\x01"),
+        VALUE("\x90"),
+        VALUE("\x92\x01\x02"),
+        VALUE("\xa0"),
+        VALUE("\xa3"
+              "abc"),
+        VALUE("\xc4\x00"),
+        VALUE("\xc4\x02\x00\xff"),
+        VALUE("\xc5\x00\x01\xff"),
+        VALUE("\xc6\x00\x00\x00\x01\xff"),
+        VALUE("\xc7\x00\x05"),
+        VALUE("\xc7\x03\x05"
+              "abc"),
+        VALUE("\xc8\x00\x01\x05"
+              "a"),
+        VALUE("\xc9\x00\x00\x00\x01\x05"
+              "a"),
+        VALUE("\xca\x3f\x80\x00\x00"),
+        VALUE("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"),
+        VALUE("\xcc\xff"),
+        VALUE("\xcd\xff\xff"),
+        VALUE("\xce\xff\xff\xff\xff"),
+        VALUE("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+        VALUE("\xd0\x80"),
+        VALUE("\xd1\x80\x00"),
+        VALUE("\xd2\x80\x00\x00\x00"),
+        VALUE("\xd3\x80\x00\x00\x00\x00\x00\x00\x00"),
+        VALUE("\xd4\x05"
+              "a"),
+        VALUE("\xd5\x05"
+              "ab"),
+        VALUE("\xd6\xff"
+              "abcd"),
+        VALUE("\xd7\xff"
+              "abcdefgh"),
+        VALUE("\xd8\x05"
+              "0123456789abcdef"),
+        VALUE("\xd9\x02"
+              "ab"),
+        VALUE("\xda\x00\x02"
+              "ab"),
+        VALUE("\xdb\x00\x00\x00\x02"
+              "ab"),
+        VALUE("\xdc\x00\x01\x07"),
+        VALUE("\xdd\x00\x00\x00\x01\x07"),
+        VALUE("\xde\x00\x01\xa1"
+              "a\x07"),
+        VALUE("\xdf\x00\x00\x00\x01\xa1"
+              "a\x07"),
 #undef VALUE
     };
     (void)state;
@@ -87,8 +129,12 @@ static void bytes_that_are_no_map_are_refused(void **state) {
     assert_int_equal(check(BYTES("\x80")), MERLE_OK);
     assert_int_equal(check(BYTES("\x90")), MERLE_BAD_DOCUMENT);
     assert_int_equal(check(BYTES("\xc0")), MERLE_BAD_DOCUMENT);
-    assert_int_equal(check(BYTES("\xa1" "a")), MERLE_BAD_DOCUMENT);
-    assert_int_equal(check(BYTES("\x81\xa1" "a\xc1")), MERLE_BAD_DOCUMENT);
+    assert_int_equal(check(BYTES("\xa1"
+                                 "a")),
+                     MERLE_BAD_DOCUMENT);
+    assert_int_equal(check(BYTES("\x81\xa1"
+                                 "a\xc1")),
+                     MERLE_BAD_DOCUMENT);
     assert_int_equal(check(BYTES("\x81\xc1\x01")), MERLE_BAD_DOCUMENT);
     assert_int_equal(check(BYTES("\xde\x00\x00")), MERLE_OK);
     assert_int_equal(check(BYTES("\xdf\x00\x00\x00\x00")), MERLE_OK);
@@ -101,9 +147,15 @@ static void count_beyond_the_bytes_is_refused(void **state) {
     assert_int_equal(check(BYTES("\xdf\x80\x00\x00\x00\x01\x01")), MERLE_BAD_DOCUMENT);
     assert_int_equal(check(BYTES("\x81\x01\xdd\xff\xff\xff\xff")), MERLE_BAD_DOCUMENT);
     assert_int_equal(check(BYTES("\x81\x01\xdf\x80\x00\x00\x00")), MERLE_BAD_DOCUMENT);
-    assert_int_equal(check(BYTES("\x81\x01\xdb\xff\xff\xff\xff" "a")), MERLE_BAD_DOCUMENT);
-    assert_int_equal(check(BYTES("\x81\x01\xc6\xff\xff\xff\xff" "a")), MERLE_BAD_DOCUMENT);
-    assert_int_equal(check(BYTES("\x81\x01\xc9\xff\xff\xff\xff\x01" "a")), MERLE_BAD_DOCUMENT);
+    assert_int_equal(check(BYTES("\x81\x01\xdb\xff\xff\xff\xff"
+                                 "a")),
+                     MERLE_BAD_DOCUMENT);
+    assert_int_equal(check(BYTES("\x81\x01\xc6\xff\xff\xff\xff"
+                                 "a")),
+                     MERLE_BAD_DOCUMENT);
+    assert_int_equal(check(BYTES("\x81\x01\xc9\xff\xff\xff\xff\x01"
+                                 "a")),
+                     MERLE_BAD_DOCUMENT);
 }
 
 static void depth_of_64_is_taken_and_65_is_too_big(void **state) {
@@ -112,7 +164,8 @@ static void depth_of_64_is_taken_and_65_is_too_big(void **state) {
         for (unsigned kind = 0; kind < 2; kind++) {
             merle_buffer doc = {NULL, 0, 0};
             sample_put(&doc, "\x81\xa1k", 3);
-            for (unsigned i = 1; i < depth; i++) sample_put(&doc, kind ? "\x91" : "\x81\x01", kind ? 1 : 2);
+            for (unsigned i = 1; i < depth; i++)
+                sample_put(&doc, kind ? "\x91" : "\x81\x01", kind ? 1 : 2);
             sample_byte(&doc, 0xc0);
             merle_err err = check(merle_bytes_of(doc.data, doc.size));
             assert_int_equal(err, depth <= 64 ? MERLE_OK : MERLE_TOO_BIG);
@@ -133,18 +186,69 @@ static void key_twice_in_any_encoding_is_refused(void **state) {
         int same;
     } pairs[] = {
 #define PAIR(one, other, same) {one, other, sizeof(one) - 1, sizeof(other) - 1, same}
-        PAIR("\xa1" "a", "\xa1" "a", 1), PAIR("\xa1" "a", "\xd9\x01" "a", 1),
-        PAIR("\xda\x00\x01" "a", "\xdb\x00\x00\x00\x01" "a", 1), PAIR("\xa1" "a", "\xa1" "b", 0),
-        PAIR("\xa1" "a", "\xa2" "ab", 0), PAIR("\xa0", "\xd9\x00", 1),
-        PAIR("\xa1" "a", "\xc4\x01" "a", 0), PAIR("\xc4\x01" "a", "\xc5\x00\x01" "a", 1),
-        PAIR("\x05", "\xcc\x05", 1), PAIR("\x05", "\xd3\x00\x00\x00\x00\x00\x00\x00\x05", 1),
-        PAIR("\x05", "\xca\x40\xa0\x00\x00", 1), PAIR("\xff", "\xd0\xff", 1),
-        PAIR("\xff", "\xcc\xff", 0), PAIR("\xc0", "\xc0", 1), PAIR("\xc2", "\xc3", 0),
-        PAIR("\xd4\x05" "a", "\xc7\x01\x05" "a", 1), PAIR("\xd4\x05" "a", "\xd4\x06" "a", 0),
+        PAIR("\xa1"
+             "a",
+             "\xa1"
+             "a",
+             1),
+        PAIR("\xa1"
+             "a",
+             "\xd9\x01"
+             "a",
+             1),
+        PAIR("\xda\x00\x01"
+             "a",
+             "\xdb\x00\x00\x00\x01"
+             "a",
+             1),
+        PAIR("\xa1"
+             "a",
+             "\xa1"
+             "b",
+             0),
+        PAIR("\xa1"
+             "a",
+             "\xa2"
+             "ab",
+             0),
+        PAIR("\xa0", "\xd9\x00", 1),
+        PAIR("\xa1"
+             "a",
+             "\xc4\x01"
+             "a",
+             0),
+        PAIR("\xc4\x01"
+             "a",
+             "\xc5\x00\x01"
+             "a",
+             1),
+        PAIR("\x05", "\xcc\x05", 1),
+        PAIR("\x05", "\xd3\x00\x00\x00\x00\x00\x00\x00\x05", 1),
+        PAIR("\x05", "\xca\x40\xa0\x00\x00", 1),
+        PAIR("\xff", "\xd0\xff", 1),
+        PAIR("\xff", "\xcc\xff", 0),
+        PAIR("\xc0", "\xc0", 1),
+        PAIR("\xc2", "\xc3", 0),
+        PAIR("\xd4\x05"
+             "a",
+             "\xc7\x01\x05"
+             "a",
+             1),
+        PAIR("\xd4\x05"
+             "a",
+             "\xd4\x06"
+             "a",
+             0),
         PAIR("\xd6\xff\x00\x00\x00\x01", "\xd7\xff\x00\x00\x00\x00\x00\x00\x00\x01", 1),
-        PAIR("\x91\x01", "\x91\x01", 1), PAIR("\x91\x01", "\x91\x02", 0), PAIR("\x90", "\x80", 0),
+        PAIR("\x91\x01", "\x91\x01", 1),
+        PAIR("\x91\x01", "\x91\x02", 0),
+        PAIR("\x90", "\x80", 0),
         PAIR("\xcb\x00\x00\x00\x00\x00\x00\x00\x00", "\xcb\x80\x00\x00\x00\x00\x00\x00\x00", 1),
-        PAIR("\xa9" "prefix000", "\xa9" "prefix001", 0),
+        PAIR("\xa9"
+             "prefix000",
+             "\xa9"
+             "prefix001",
+             0),
 #undef PAIR
     };
     (void)state;
@@ -175,7 +279,11 @@ static void key_twice_in_any_encoding_is_refused(void **state) {
         }
     }
     /* Further down, merle does not look. */
-    assert_int_equal(check(BYTES("\x81\xa1" "a\x82\xa1" "b\x01\xa1" "b\x02")), MERLE_OK);
+    assert_int_equal(check(BYTES("\x81\xa1"
+                                 "a\x82\xa1"
+                                 "b\x01\xa1"
+                                 "b\x02")),
+                     MERLE_OK);
 }
 
 static void million_keys_are_checked_without_a_square(void **state) {
@@ -200,14 +308,39 @@ static void utf8_edges_are_where_unicode_puts_them(void **state) {
         const char *text;
         int good;
     } texts[] = {
-        {"\x7f", 1}, {"\x80", 0}, {"\xbf", 0}, {"\xc0\x80", 0}, {"\xc1\xbf", 0}, {"\xc2\x80", 1},
-        {"\xdf\xbf", 1}, {"\xc2", 0}, {"\xc2" "a", 0}, {"\xe0\x80\x80", 0}, {"\xe0\x9f\xbf", 0},
-        {"\xe0\xa0\x80", 1}, {"\xed\x9f\xbf", 1}, {"\xed\xa0\x80", 0}, {"\xed\xbf\xbf", 0},
-        {"\xee\x80\x80", 1}, {"\xef\xbf\xbf", 1}, {"\xe2\x82", 0}, {"\xe2\x28\xa1", 0},
-        {"\xe2\x82\x28", 0}, {"\xf0\x80\x80\x80", 0}, {"\xf0\x8f\xbf\xbf", 0},
-        {"\xf0\x90\x80\x80", 1}, {"\xf4\x8f\xbf\xbf", 1}, {"\xf4\x90\x80\x80", 0},
-        {"\xf5\x80\x80\x80", 0}, {"\xf8\x88\x80\x80\x80", 0}, {"\xfe", 0}, {"\xff", 0},
-        {"\xf0\x9f\x90", 0}, {"\xf0\x9f\x90\x41", 0},
+        {"\x7f", 1},
+        {"\x80", 0},
+        {"\xbf", 0},
+        {"\xc0\x80", 0},
+        {"\xc1\xbf", 0},
+        {"\xc2\x80", 1},
+        {"\xdf\xbf", 1},
+        {"\xc2", 0},
+        {"\xc2"
+         "a",
+         0},
+        {"\xe0\x80\x80", 0},
+        {"\xe0\x9f\xbf", 0},
+        {"\xe0\xa0\x80", 1},
+        {"\xed\x9f\xbf", 1},
+        {"\xed\xa0\x80", 0},
+        {"\xed\xbf\xbf", 0},
+        {"\xee\x80\x80", 1},
+        {"\xef\xbf\xbf", 1},
+        {"\xe2\x82", 0},
+        {"\xe2\x28\xa1", 0},
+        {"\xe2\x82\x28", 0},
+        {"\xf0\x80\x80\x80", 0},
+        {"\xf0\x8f\xbf\xbf", 0},
+        {"\xf0\x90\x80\x80", 1},
+        {"\xf4\x8f\xbf\xbf", 1},
+        {"\xf4\x90\x80\x80", 0},
+        {"\xf5\x80\x80\x80", 0},
+        {"\xf8\x88\x80\x80\x80", 0},
+        {"\xfe", 0},
+        {"\xff", 0},
+        {"\xf0\x9f\x90", 0},
+        {"\xf0\x9f\x90\x41", 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -238,21 +371,26 @@ static int is_utf8_slowly(const uint8_t *text, size_t size) {
     for (size_t at = 0; at < size;) {
         static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
         uint32_t point = text[at];
-        unsigned tails = point < 0x80 ? 0 : (point & 0xe0) == 0xc0 ? 1 : (point & 0xf0) == 0xe0 ? 2 : 3;
+        unsigned tails = point < 0x80             ? 0
+                         : (point & 0xe0) == 0xc0 ? 1
+                         : (point & 0xf0) == 0xe0 ? 2
+                                                  : 3;
         if (point >= 0x80 && (point < 0xc0 || point > 0xf7)) return 0;
         if (tails > 0) point &= 0x3fu >> tails;
         for (unsigned i = 1; i <= tails; i++) {
             if (at + i >= size || (text[at + i] & 0xc0) != 0x80) return 0;
             point = point << 6 | (text[at + i] & 0x3f);
         }
-        if (point < least[tails] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return 0;
+        if (point < least[tails] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
+            return 0;
         at += tails + 1;
     }
     return 1;
 }
 
 static void utf8_of_random_bytes_agrees_with_the_definition(void **state) {
-    static const uint8_t heads[] = {'a', 0x80, 0xbf, 0xc2, 0xe0, 0xa0, 0xed, 0x9f, 0xf0, 0x90, 0xf4, 0x8f};
+    static const uint8_t heads[] = {'a',  0x80, 0xbf, 0xc2, 0xe0, 0xa0,
+                                    0xed, 0x9f, 0xf0, 0x90, 0xf4, 0x8f};
     mrl_random random;
     (void)state;
     mrl_random_init(&random, test_seed);

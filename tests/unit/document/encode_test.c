@@ -23,18 +23,26 @@ static uint64_t test_seed;
 
 static int rank(const merle_value *value) {
     switch (value->type) {
-    case MERLE_TYPE_NIL: return 0;
-    case MERLE_TYPE_BOOL: return 1;
+    case MERLE_TYPE_NIL:
+        return 0;
+    case MERLE_TYPE_BOOL:
+        return 1;
     case MERLE_TYPE_INT:
     case MERLE_TYPE_UINT:
-    case MERLE_TYPE_FLOAT: return 2;
-    case MERLE_TYPE_STR: return 3;
-    case MERLE_TYPE_BIN: return 4;
-    default: return 5;
+    case MERLE_TYPE_FLOAT:
+        return 2;
+    case MERLE_TYPE_STR:
+        return 3;
+    case MERLE_TYPE_BIN:
+        return 4;
+    default:
+        return 5;
     }
 }
 
-static int sign(long double number) { return (number > 0) - (number < 0); }
+static int sign(long double number) {
+    return (number > 0) - (number < 0);
+}
 
 static int compare_bytes(merle_bytes left, merle_bytes right) {
     size_t size = left.size < right.size ? left.size : right.size;
@@ -52,15 +60,18 @@ static long double number_of(const merle_value *value) {
 static int compare(const merle_value *left, const merle_value *right) {
     if (rank(left) != rank(right)) return rank(left) < rank(right) ? -1 : 1;
     switch (rank(left)) {
-    case 0: return 0;
-    case 1: return sign((long double)left->number.i - (long double)right->number.i);
+    case 0:
+        return 0;
+    case 1:
+        return sign((long double)left->number.i - (long double)right->number.i);
     case 2: {
         long double one = number_of(left), other = number_of(right);
         if (isnan(one) || isnan(other)) return !!isnan(other) - !!isnan(one);
         return (one > other) - (one < other);
     }
     case 3:
-    case 4: return compare_bytes(left->bytes, right->bytes);
+    case 4:
+        return compare_bytes(left->bytes, right->bytes);
     default:
         if (left->number.i != right->number.i) return left->number.i < right->number.i ? -1 : 1;
         return (left->count > right->count) - (left->count < right->count);
@@ -70,15 +81,30 @@ static int compare(const merle_value *left, const merle_value *right) {
 /* ---- values that lie close together ---- */
 
 static double near_float(mrl_random *random) {
-    static const double floats[] = {0.0, -0.0, 1.0, -1.0, 0.1, 5e-324, 1.7976931348623157e308,
-                                    9007199254740992.0, 9007199254740994.0, 9223372036854775808.0,
-                                    18446744073709551616.0, 9223372036854774784.0, INFINITY, NAN};
+    static const double floats[] = {0.0,
+                                    -0.0,
+                                    1.0,
+                                    -1.0,
+                                    0.1,
+                                    5e-324,
+                                    1.7976931348623157e308,
+                                    9007199254740992.0,
+                                    9007199254740994.0,
+                                    9223372036854775808.0,
+                                    18446744073709551616.0,
+                                    9223372036854774784.0,
+                                    INFINITY,
+                                    NAN};
     double number = floats[mrl_random_below(random, 14)];
     switch (mrl_random_below(random, 4)) {
-    case 0: return -number;
-    case 1: return nextafter(number, -INFINITY);
-    case 2: return nextafter(number, INFINITY);
-    default: return number;
+    case 0:
+        return -number;
+    case 1:
+        return nextafter(number, -INFINITY);
+    case 2:
+        return nextafter(number, INFINITY);
+    default:
+        return number;
     }
 }
 
@@ -88,12 +114,19 @@ static merle_value random_number(mrl_random *random) {
     uint64_t bits = mrl_random_next(random);
     double number;
     switch (mrl_random_below(random, 6)) {
-    case 0: return merle_value_int(sample_integer(random));
-    case 1: return merle_value_uint(near);
-    case 2: return merle_value_int((int64_t)(0 - near));
-    case 3: return merle_value_float((double)(int64_t)near);
-    case 4: return merle_value_float(near_float(random));
-    default: memcpy(&number, &bits, sizeof(number)); return merle_value_float(number);
+    case 0:
+        return merle_value_int(sample_integer(random));
+    case 1:
+        return merle_value_uint(near);
+    case 2:
+        return merle_value_int((int64_t)(0 - near));
+    case 3:
+        return merle_value_float((double)(int64_t)near);
+    case 4:
+        return merle_value_float(near_float(random));
+    default:
+        memcpy(&number, &bits, sizeof(number));
+        return merle_value_float(number);
     }
 }
 
@@ -102,14 +135,19 @@ static merle_value random_value(mrl_random *random, uint8_t bytes[4]) {
     size_t size = (size_t)mrl_random_below(random, 5);
     for (size_t i = 0; i < 4; i++) bytes[i] = some[mrl_random_below(random, 6)];
     switch (mrl_random_below(random, 10)) {
-    case 0: return merle_value_nil();
-    case 1: return merle_value_bool((int)mrl_random_below(random, 2));
+    case 0:
+        return merle_value_nil();
+    case 1:
+        return merle_value_bool((int)mrl_random_below(random, 2));
     case 2:
-    case 3: return merle_value_bytes(merle_bytes_of(bytes, size));
-    case 4: return merle_value_bin(merle_bytes_of(bytes, size));
+    case 3:
+        return merle_value_bytes(merle_bytes_of(bytes, size));
+    case 4:
+        return merle_value_bin(merle_bytes_of(bytes, size));
     case 5:
         return merle_value_time(sample_integer(random), (uint32_t)mrl_random_below(random, 3));
-    default: return random_number(random);
+    default:
+        return random_number(random);
     }
 }
 
@@ -188,21 +226,46 @@ static void rows_of_values_are_ordered_part_by_part(void **state) {
 static void well_known_neighbours_are_told_apart(void **state) {
     (void)state;
     const int64_t big = (int64_t)1 << 53;
-    const merle_value rising[] = {
-        merle_value_nil(), merle_value_bool(0), merle_value_bool(1), merle_value_float(NAN),
-        merle_value_float(-INFINITY), merle_value_float(-1e300), merle_value_int(INT64_MIN),
-        merle_value_int(INT64_MIN + 1), merle_value_int(-big - 2), merle_value_int(-big - 1),
-        merle_value_int(-big), merle_value_int(-1), merle_value_float(-0.5), merle_value_int(0),
-        merle_value_float(0.5), merle_value_int(big - 1), merle_value_float((double)big),
-        merle_value_int(big + 1), merle_value_int(big + 2), merle_value_int(INT64_MAX),
-        merle_value_float(9223372036854775808.0), merle_value_uint(((uint64_t)1 << 63) + 1),
-        merle_value_uint(UINT64_MAX), merle_value_float(18446744073709551616.0),
-        merle_value_float(INFINITY), merle_value_str(""), merle_value_bytes(BYTES("\0")),
-        merle_value_bytes(BYTES("\0\0")), merle_value_bytes(BYTES("\0\1")), merle_value_str("a"),
-        merle_value_bytes(BYTES("a\0")), merle_value_bytes(BYTES("a\0b")), merle_value_str("ab"),
-        merle_value_bin(BYTES("")), merle_value_bin(BYTES("\xff")), merle_value_time(INT64_MIN, 0),
-        merle_value_time(-1, 999999999), merle_value_time(0, 0), merle_value_time(0, 1),
-        merle_value_time(1, 0)};
+    const merle_value rising[] = {merle_value_nil(),
+                                  merle_value_bool(0),
+                                  merle_value_bool(1),
+                                  merle_value_float(NAN),
+                                  merle_value_float(-INFINITY),
+                                  merle_value_float(-1e300),
+                                  merle_value_int(INT64_MIN),
+                                  merle_value_int(INT64_MIN + 1),
+                                  merle_value_int(-big - 2),
+                                  merle_value_int(-big - 1),
+                                  merle_value_int(-big),
+                                  merle_value_int(-1),
+                                  merle_value_float(-0.5),
+                                  merle_value_int(0),
+                                  merle_value_float(0.5),
+                                  merle_value_int(big - 1),
+                                  merle_value_float((double)big),
+                                  merle_value_int(big + 1),
+                                  merle_value_int(big + 2),
+                                  merle_value_int(INT64_MAX),
+                                  merle_value_float(9223372036854775808.0),
+                                  merle_value_uint(((uint64_t)1 << 63) + 1),
+                                  merle_value_uint(UINT64_MAX),
+                                  merle_value_float(18446744073709551616.0),
+                                  merle_value_float(INFINITY),
+                                  merle_value_str(""),
+                                  merle_value_bytes(BYTES("\0")),
+                                  merle_value_bytes(BYTES("\0\0")),
+                                  merle_value_bytes(BYTES("\0\1")),
+                                  merle_value_str("a"),
+                                  merle_value_bytes(BYTES("a\0")),
+                                  merle_value_bytes(BYTES("a\0b")),
+                                  merle_value_str("ab"),
+                                  merle_value_bin(BYTES("")),
+                                  merle_value_bin(BYTES("\xff")),
+                                  merle_value_time(INT64_MIN, 0),
+                                  merle_value_time(-1, 999999999),
+                                  merle_value_time(0, 0),
+                                  merle_value_time(0, 1),
+                                  merle_value_time(1, 0)};
     for (size_t i = 0; i < sizeof(rising) / sizeof(rising[0]); i++) {
         for (size_t j = 0; j < sizeof(rising) / sizeof(rising[0]); j++) {
             encoded one = {{0}, 0}, other = {{0}, 0};
@@ -246,7 +309,8 @@ static void value_in_a_document_has_the_bytes_of_the_value_asked_for(void **stat
         mrl_scan_value(buffer.data, &value);
         merle_err err = mrl_encode_at(buffer.data, buffer.data + buffer.size, round & 1, one,
                                       sizeof(one), &one_size);
-        assert_int_equal(mrl_encode_value(&value, round & 1, other, sizeof(other), &other_size), err);
+        assert_int_equal(mrl_encode_value(&value, round & 1, other, sizeof(other), &other_size),
+                         err);
         if (value.type == MERLE_TYPE_ARRAY || value.type == MERLE_TYPE_MAP ||
             value.type == MERLE_TYPE_EXT)
             assert_int_equal(err, MERLE_TYPE);
@@ -260,9 +324,12 @@ static void value_in_a_document_has_the_bytes_of_the_value_asked_for(void **stat
 }
 
 static void room_too_small_is_too_big_and_never_overrun(void **state) {
-    const merle_value values[] = {merle_value_nil(), merle_value_int(7),
-                                  merle_value_int(INT64_MAX), merle_value_str("abc"),
-                                  merle_value_bytes(BYTES("a\0b\0\0")), merle_value_time(1, 2)};
+    const merle_value values[] = {merle_value_nil(),
+                                  merle_value_int(7),
+                                  merle_value_int(INT64_MAX),
+                                  merle_value_str("abc"),
+                                  merle_value_bytes(BYTES("a\0b\0\0")),
+                                  merle_value_time(1, 2)};
     (void)state;
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         encoded whole = {{0}, 0};

@@ -20,7 +20,18 @@ static uint64_t test_seed;
 
 /* ---- the model: trees ---- */
 
-typedef enum node_kind { K_NIL, K_BOOL, K_INT, K_FLOAT, K_STR, K_BIN, K_EXT, K_TIME, K_ARRAY, K_MAP } node_kind;
+typedef enum node_kind {
+    K_NIL,
+    K_BOOL,
+    K_INT,
+    K_FLOAT,
+    K_STR,
+    K_BIN,
+    K_EXT,
+    K_TIME,
+    K_ARRAY,
+    K_MAP
+} node_kind;
 
 typedef struct node {
     node_kind kind;
@@ -117,7 +128,8 @@ static node *node_ext(int8_t type, const char *data, size_t size) {
 static node *node_of(const msgpack_object *object) {
     node *made;
     switch (object->type) {
-    case MSGPACK_OBJECT_NIL: return node_make(K_NIL);
+    case MSGPACK_OBJECT_NIL:
+        return node_make(K_NIL);
     case MSGPACK_OBJECT_BOOLEAN:
         made = node_make(K_BOOL);
         made->number = object->via.boolean;
@@ -133,8 +145,10 @@ static node *node_of(const msgpack_object *object) {
         made = node_make(K_FLOAT);
         made->real = object->via.f64;
         return made;
-    case MSGPACK_OBJECT_STR: return node_bytes(K_STR, object->via.str.ptr, object->via.str.size);
-    case MSGPACK_OBJECT_BIN: return node_bytes(K_BIN, object->via.bin.ptr, object->via.bin.size);
+    case MSGPACK_OBJECT_STR:
+        return node_bytes(K_STR, object->via.str.ptr, object->via.str.size);
+    case MSGPACK_OBJECT_BIN:
+        return node_bytes(K_BIN, object->via.bin.ptr, object->via.bin.size);
     case MSGPACK_OBJECT_EXT:
         return node_ext(object->via.ext.type, object->via.ext.ptr, object->via.ext.size);
     case MSGPACK_OBJECT_ARRAY:
@@ -145,7 +159,8 @@ static node *node_of(const msgpack_object *object) {
     default:
         made = node_make(K_MAP);
         for (uint32_t i = 0; i < object->via.map.size; i++)
-            node_add(made, node_of(&object->via.map.ptr[i].key), node_of(&object->via.map.ptr[i].val));
+            node_add(made, node_of(&object->via.map.ptr[i].key),
+                     node_of(&object->via.map.ptr[i].val));
         return made;
     }
 }
@@ -173,7 +188,9 @@ static int order_of(const node *left, const node *right) {
     return (one > other) - (one < other);
 }
 
-static int is_number(const node *n) { return n->kind == K_INT || n->kind == K_FLOAT; }
+static int is_number(const node *n) {
+    return n->kind == K_INT || n->kind == K_FLOAT;
+}
 
 /* exactly: 5 and 5.0 differ, as do 0.0 and -0.0. */
 static int node_same(const node *left, const node *right, int exactly) {
@@ -225,9 +242,14 @@ static int find_kid(const node *parent, step s, size_t *out_index) {
 static node *value_node(const merle_value *value) {
     node *made;
     switch (value->type) {
-    case MERLE_TYPE_NIL: return node_make(K_NIL);
-    case MERLE_TYPE_BOOL: made = node_make(K_BOOL); break;
-    case MERLE_TYPE_INT: made = node_make(K_INT); break;
+    case MERLE_TYPE_NIL:
+        return node_make(K_NIL);
+    case MERLE_TYPE_BOOL:
+        made = node_make(K_BOOL);
+        break;
+    case MERLE_TYPE_INT:
+        made = node_make(K_INT);
+        break;
     case MERLE_TYPE_TIME:
         made = node_make(K_TIME);
         made->nanoseconds = value->count;
@@ -240,11 +262,14 @@ static node *value_node(const merle_value *value) {
         made = node_make(K_FLOAT);
         made->real = value->number.f;
         return made;
-    case MERLE_TYPE_STR: return node_bytes(K_STR, value->bytes.data, value->bytes.size);
-    case MERLE_TYPE_BIN: return node_bytes(K_BIN, value->bytes.data, value->bytes.size);
+    case MERLE_TYPE_STR:
+        return node_bytes(K_STR, value->bytes.data, value->bytes.size);
+    case MERLE_TYPE_BIN:
+        return node_bytes(K_BIN, value->bytes.data, value->bytes.size);
     case MERLE_TYPE_EXT:
         return node_ext(value->ext_type, value->bytes.data, value->bytes.size);
-    default: return node_read(value->bytes);
+    default:
+        return node_read(value->bytes);
     }
     made->number = value->number.i;
     return made;
@@ -267,7 +292,8 @@ static merle_err model_put(node *at, const plan *p, node *value) {
                 node_free(value);
                 return MERLE_NOT_FOUND;
             }
-            node_add(at, node_bytes(K_STR, &p->steps[i].name, 1), is_last ? value : node_make(K_MAP));
+            node_add(at, node_bytes(K_STR, &p->steps[i].name, 1),
+                     is_last ? value : node_make(K_MAP));
             index = at->count - 1;
         } else if (is_last) {
             node_free(at->kids[index]);
@@ -385,13 +411,19 @@ static merle_value random_number(mrl_random *random) {
 static merle_value random_value(mrl_random *random, plan *p) {
     merle_value value;
     switch (mrl_random_below(random, 9)) {
-    case 0: return merle_value_nil();
-    case 1: return merle_value_bool((int)mrl_random_below(random, 2));
-    case 2: return merle_value_str("eu");
-    case 3: return merle_value_str("thirty-two bytes are one too many");
+    case 0:
+        return merle_value_nil();
+    case 1:
+        return merle_value_bool((int)mrl_random_below(random, 2));
+    case 2:
+        return merle_value_str("eu");
+    case 3:
+        return merle_value_str("thirty-two bytes are one too many");
     case 4:
-    case 5: return random_number(random);
-    case 6: return merle_value_time(sample_integer(random), (uint32_t)mrl_random_below(random, 9));
+    case 5:
+        return random_number(random);
+    case 6:
+        return merle_value_time(sample_integer(random), (uint32_t)mrl_random_below(random, 9));
     default:
         p->raw.size = 0;
         sample_value(&p->raw, random, 2);
@@ -406,7 +438,8 @@ static void random_path(mrl_random *random, plan *p) {
     p->step_count = 1 + (unsigned)mrl_random_below(random, 3);
     for (unsigned i = 0; i < p->step_count; i++) {
         step *s = &p->steps[i];
-        s->name = i == 0 || mrl_random_below(random, 2) ? (char)('a' + mrl_random_below(random, 8)) : 0;
+        s->name =
+            i == 0 || mrl_random_below(random, 2) ? (char)('a' + mrl_random_below(random, 8)) : 0;
         s->index = (int)mrl_random_below(random, 7) - 3;
         if (s->name != 0 && mrl_random_below(random, 4) == 0)
             size += (size_t)sprintf(p->path + size, "%s\"%c\"", i > 0 ? "." : "", s->name);
@@ -421,7 +454,8 @@ static void random_plan(mrl_random *random, plan *p) {
     random_path(random, p);
     p->op.path = p->path;
     p->op.kind = (merle_op_kind)(1 + mrl_random_below(random, 8));
-    int number = p->op.kind == MERLE_OP_INC || p->op.kind == MERLE_OP_MIN || p->op.kind == MERLE_OP_MAX;
+    int number =
+        p->op.kind == MERLE_OP_INC || p->op.kind == MERLE_OP_MIN || p->op.kind == MERLE_OP_MAX;
     p->op.value = number ? random_number(random) : random_value(random, p);
 }
 
@@ -453,9 +487,10 @@ static void replay_gives_the_same_bytes(merle_bytes doc, const merle_buffer *pat
                                         const merle_buffer *effect) {
     merle_buffer replayed = {NULL, 0, 0};
     merle_report report;
-    assert_int_equal(mrl_effect_apply(doc.data, doc.size,
-                                      merle_bytes_of(effect->data, effect->size), &replayed, &report),
-                     MERLE_OK);
+    assert_int_equal(
+        mrl_effect_apply(doc.data, doc.size, merle_bytes_of(effect->data, effect->size), &replayed,
+                         &report),
+        MERLE_OK);
     assert_int_equal(replayed.size, patched->size);
     assert_memory_equal(replayed.data, patched->data, patched->size);
     merle_buffer_free(&replayed);
@@ -479,14 +514,14 @@ static void one_round(mrl_random *random, merle_bytes doc, plan *plans, unsigned
     assert_int_equal(mrl_ops_check(ops, count, &report), MERLE_OK);
     void *memory = need(malloc(mrl_ops_size(ops, count)));
     merle_op *copies = mrl_ops_copy_into(memory, ops, count);
-    merle_err err =
-        mrl_patch_apply(doc.data, doc.size, copies, count, &patched, &effect, &report);
+    merle_err err = mrl_patch_apply(doc.data, doc.size, copies, count, &patched, &effect, &report);
     assert_int_equal(err, expected);
     assert_int_equal(merle_doc_patch(doc, ops, count, &public, NULL), expected);
     assert_int_equal(public.size, patched.size);
     if (err == MERLE_OK) {
         assert_memory_equal(public.data, patched.data, patched.size);
-        assert_int_equal(merle_doc_check(merle_bytes_of(patched.data, patched.size), NULL), MERLE_OK);
+        assert_int_equal(merle_doc_check(merle_bytes_of(patched.data, patched.size), NULL),
+                         MERLE_OK);
         node *result = node_read(merle_bytes_of(patched.data, patched.size));
         assert_true(node_same(tree, result, 1));
         node_free(result);
@@ -548,12 +583,24 @@ static void effects_tell_results(void **state) {
                BYTES("\x81\xa1l\x91\x01"), BYTES("\x91\x91\x92\xa1l\x01"));
     patched_is(BYTES("\x81\xa1l\x92\x01\x02"), MERLE_ADD("l", merle_value_int(2)),
                BYTES("\x81\xa1l\x92\x01\x02"), BYTES("\x90"));
-    patched_is(BYTES("\x80"), MERLE_SET_INT("a.b.c", 1), BYTES("\x81\xa1" "a\x81\xa1" "b\x81\xa1" "c\x01"),
-               BYTES("\x91\x92\x93\xa1" "a\xa1" "b\xa1" "c\x01"));
+    patched_is(BYTES("\x80"), MERLE_SET_INT("a.b.c", 1),
+               BYTES("\x81\xa1"
+                     "a\x81\xa1"
+                     "b\x81\xa1"
+                     "c\x01"),
+               BYTES("\x91\x92\x93\xa1"
+                     "a\xa1"
+                     "b\xa1"
+                     "c\x01"));
     patched_is(BYTES("\x81\xa1l\x92\x01\x02"), MERLE_UNSET("l[-1]"), BYTES("\x81\xa1l\x91\x01"),
                BYTES("\x91\x91\x92\xa1l\x01"));
-    patched_is(BYTES("\x81\xa1s\xa1" "a"), MERLE_APPEND("s", merle_value_str("bc")),
-               BYTES("\x81\xa1s\xa3" "abc"), BYTES("\x91\x92\x91\xa1s\xa3" "abc"));
+    patched_is(BYTES("\x81\xa1s\xa1"
+                     "a"),
+               MERLE_APPEND("s", merle_value_str("bc")),
+               BYTES("\x81\xa1s\xa3"
+                     "abc"),
+               BYTES("\x91\x92\x91\xa1s\xa3"
+                     "abc"));
     patched_is(BYTES("\x80"), MERLE_APPEND("l", merle_value_str("x")), BYTES("\x81\xa1l\x91\xa1x"),
                BYTES("\x91\x92\x91\xa1l\x91\xa1x"));
     patched_is(BYTES("\x81\xa1n\x07"), MERLE_MAX("n", 9), BYTES("\x81\xa1n\x09"),
@@ -561,8 +608,8 @@ static void effects_tell_results(void **state) {
     patched_is(BYTES("\x81\xa1n\x07"), MERLE_MIN("n", 9), BYTES("\x81\xa1n\x07"), BYTES("\x90"));
     patched_is(BYTES("\x81\xa1n\x07"), MERLE_UNSET("m"), BYTES("\x81\xa1n\x07"), BYTES("\x90"));
     /* A wide head stays wide. */
-    patched_is(BYTES("\xdf\x00\x00\x00\x01\xa1n\x07"), MERLE_UNSET("n"), BYTES("\xdf\x00\x00\x00\x00"),
-               BYTES("\x91\x91\x91\xa1n"));
+    patched_is(BYTES("\xdf\x00\x00\x00\x01\xa1n\x07"), MERLE_UNSET("n"),
+               BYTES("\xdf\x00\x00\x00\x00"), BYTES("\x91\x91\x91\xa1n"));
 }
 
 static merle_err patch_err(merle_bytes doc, merle_op op) {
@@ -611,10 +658,14 @@ static void operation_that_can_never_be_right_is_refused(void **state) {
     assert_int_equal(patch_err(doc, MERLE_SET("a", long_map)), MERLE_BAD_DOCUMENT);
     assert_int_equal(patch_err(doc, MERLE_SET_STR("a", "\xff")), MERLE_BAD_DOCUMENT);
     assert_int_equal(patch_err(doc, MERLE_SET_INT("\xff", 1)), MERLE_INVALID);
-    assert_int_equal(patch_err(doc, MERLE_SET("a", merle_value_time(0, 1000000000))), MERLE_INVALID);
+    assert_int_equal(patch_err(doc, MERLE_SET("a", merle_value_time(0, 1000000000))),
+                     MERLE_INVALID);
     assert_int_equal(patch_err(BYTES("\x91"), MERLE_UNSET("a")), MERLE_BAD_DOCUMENT);
     assert_int_equal(patch_err(doc, MERLE_SET_INT("a[0]", 1)), MERLE_NOT_FOUND);
-    assert_int_equal(patch_err(BYTES("\x81\xa1" "a\x91\x01"), MERLE_SET_INT("a[1]", 1)), MERLE_NOT_FOUND);
+    assert_int_equal(patch_err(BYTES("\x81\xa1"
+                                     "a\x91\x01"),
+                               MERLE_SET_INT("a[1]", 1)),
+                     MERLE_NOT_FOUND);
 }
 
 static void depth_and_size_are_kept(void **state) {
@@ -641,8 +692,12 @@ static void depth_and_size_are_kept(void **state) {
     size_t size = MERLE_DOCUMENT_SIZE_MAX - 3 - 5;
     char *text = need(malloc(size + 1));
     memset(text, 'x', size + 1);
-    assert_int_equal(patch_err(BYTES("\x80"), MERLE_SET("a", merle_value_bytes(merle_bytes_of(text, size)))), MERLE_OK);
-    assert_int_equal(patch_err(BYTES("\x80"), MERLE_SET("a", merle_value_bytes(merle_bytes_of(text, size + 1)))), MERLE_TOO_BIG);
+    assert_int_equal(
+        patch_err(BYTES("\x80"), MERLE_SET("a", merle_value_bytes(merle_bytes_of(text, size)))),
+        MERLE_OK);
+    assert_int_equal(
+        patch_err(BYTES("\x80"), MERLE_SET("a", merle_value_bytes(merle_bytes_of(text, size + 1)))),
+        MERLE_TOO_BIG);
     free(text);
 }
 
@@ -653,10 +708,11 @@ static void head_grows_when_it_must_and_effects_agree(void **state) {
     for (int i = 0; i < 300; i++) {
         char name[16];
         snprintf(name, sizeof(name), "k%d", i);
-        const merle_op ops[2] = {MERLE_SET_INT(name, i), MERLE_APPEND("all[-1].in", merle_value_int(i))};
+        const merle_op ops[2] = {MERLE_SET_INT(name, i),
+                                 MERLE_APPEND("all[-1].in", merle_value_int(i))};
         const merle_op begin[2] = {MERLE_SET_INT(name, i), MERLE_APPEND("all", merle_value_nil())};
-        merle_err err = mrl_patch_apply(doc.data, doc.size, i < 2 ? begin : ops, i < 2 || i > 5 ? 2 : 1,
-                                        &out, &effect, NULL);
+        merle_err err = mrl_patch_apply(doc.data, doc.size, i < 2 ? begin : ops,
+                                        i < 2 || i > 5 ? 2 : 1, &out, &effect, NULL);
         if (i == 6) {
             /* The last element is nil, in which nothing can be made. */
             assert_int_equal(err, MERLE_TYPE);
@@ -685,14 +741,28 @@ static void bad_effects_are_bad_documents(void **state) {
         size_t size;
     } effects[] = {
 #define EFFECT(literal) {literal, sizeof(literal) - 1}
-        EFFECT(""), EFFECT("\x80"), EFFECT("\x91"), EFFECT("\xdc\x00"), EFFECT("\xdd\xff\xff\xff\xff"),
-        EFFECT("\x90\x90"), EFFECT("\x91\x90"), EFFECT("\x91\x93\x91\xa1n\x01\x01"),
-        EFFECT("\x91\x91\x90"), EFFECT("\x91\x91\xa1n"), EFFECT("\x91\x91\x91\x00"),
-        EFFECT("\x91\x91\x91\xa1m"), EFFECT("\x91\x92\x91\xa1n"), EFFECT("\x91\x92\x91\xa1n\xc1"),
-        EFFECT("\x91\x92\x91\xa1\xff\x01"), EFFECT("\x91\x92\x91\xa1n\xa1\xff"),
-        EFFECT("\x91\x92\x92\xa1n\xa1m\x01"), EFFECT("\x91\x92\x92\xa1l\x03\x01"),
-        EFFECT("\x91\x92\x92\xa1l\xff\x01"), EFFECT("\x91\x92\x92\xa1l\x90\x01"),
-        EFFECT("\x91\x92\xdd\xff\xff\xff\xff\xa1l"), EFFECT("\x91\x92\x91\xdb\xff\xff\xff\xff"),
+        EFFECT(""),
+        EFFECT("\x80"),
+        EFFECT("\x91"),
+        EFFECT("\xdc\x00"),
+        EFFECT("\xdd\xff\xff\xff\xff"),
+        EFFECT("\x90\x90"),
+        EFFECT("\x91\x90"),
+        EFFECT("\x91\x93\x91\xa1n\x01\x01"),
+        EFFECT("\x91\x91\x90"),
+        EFFECT("\x91\x91\xa1n"),
+        EFFECT("\x91\x91\x91\x00"),
+        EFFECT("\x91\x91\x91\xa1m"),
+        EFFECT("\x91\x92\x91\xa1n"),
+        EFFECT("\x91\x92\x91\xa1n\xc1"),
+        EFFECT("\x91\x92\x91\xa1\xff\x01"),
+        EFFECT("\x91\x92\x91\xa1n\xa1\xff"),
+        EFFECT("\x91\x92\x92\xa1n\xa1m\x01"),
+        EFFECT("\x91\x92\x92\xa1l\x03\x01"),
+        EFFECT("\x91\x92\x92\xa1l\xff\x01"),
+        EFFECT("\x91\x92\x92\xa1l\x90\x01"),
+        EFFECT("\x91\x92\xdd\xff\xff\xff\xff\xa1l"),
+        EFFECT("\x91\x92\x91\xdb\xff\xff\xff\xff"),
         EFFECT("\x91\x92\x92\xa1l\xcb\x00\x00\x00\x00\x00\x00\x00\x00\x01"),
 #undef EFFECT
     };
@@ -702,8 +772,9 @@ static void bad_effects_are_bad_documents(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(effects) / sizeof(effects[0]); i++) {
         uint8_t *exact = sample_exact(merle_bytes_of(effects[i].data, effects[i].size));
-        assert_int_equal(mrl_effect_apply(doc.data, doc.size, merle_bytes_of(exact, effects[i].size),
-                                          &out, &report), MERLE_BAD_DOCUMENT);
+        assert_int_equal(mrl_effect_apply(doc.data, doc.size,
+                                          merle_bytes_of(exact, effects[i].size), &out, &report),
+                         MERLE_BAD_DOCUMENT);
         assert_int_equal(out.size, 0);
         assert_int_equal(report.err, MERLE_BAD_DOCUMENT);
         free(exact);

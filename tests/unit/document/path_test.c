@@ -24,10 +24,35 @@ static mrl_path *compile(const char *text) {
 }
 
 static void text_that_is_no_path_is_refused(void **state) {
-    static const char *const texts[] = {
-        "", ".", "a.", ".a", "a..b", "a[", "a[]", "a[x]", "a[1", "a[1]b", "a[01]", "a[-0]", "a[+1]",
-        "a[4294967296]", "a[99999999999999999999]", "[0]", "a.[0]", "a]", "a\"b", "\"a", "\"a\\",
-        "\"a\\n\"", "\"a\"b", "a[0]\"b\"", "\xff", "a.\xc3", "\"\\", "a[--1]", "a[-]"};
+    static const char *const texts[] = {"",
+                                        ".",
+                                        "a.",
+                                        ".a",
+                                        "a..b",
+                                        "a[",
+                                        "a[]",
+                                        "a[x]",
+                                        "a[1",
+                                        "a[1]b",
+                                        "a[01]",
+                                        "a[-0]",
+                                        "a[+1]",
+                                        "a[4294967296]",
+                                        "a[99999999999999999999]",
+                                        "[0]",
+                                        "a.[0]",
+                                        "a]",
+                                        "a\"b",
+                                        "\"a",
+                                        "\"a\\",
+                                        "\"a\\n\"",
+                                        "\"a\"b",
+                                        "a[0]\"b\"",
+                                        "\xff",
+                                        "a.\xc3",
+                                        "\"\\",
+                                        "a[--1]",
+                                        "a[-]"};
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         mrl_path *path = (mrl_path *)&path;
@@ -37,7 +62,8 @@ static void text_that_is_no_path_is_refused(void **state) {
         merle_value value;
         assert_int_equal(mrl_path_compile(texts[i], strlen(texts[i]), &path), MERLE_INVALID);
         assert_null(path);
-        assert_int_equal(mrl_path_parse(texts[i], strlen(texts[i]), &steps, &reason), MERLE_INVALID);
+        assert_int_equal(mrl_path_parse(texts[i], strlen(texts[i]), &steps, &reason),
+                         MERLE_INVALID);
         assert_non_null(reason);
         assert_int_equal(merle_doc_value(doc, texts[i], &value), MERLE_INVALID);
         assert_int_equal(value.type, MERLE_TYPE_NONE);
@@ -67,20 +93,42 @@ static void path_at_its_limits_is_taken_and_beyond_refused(void **state) {
 
 /* {"a": {"b": [10, {"c": 20}], "x.y": 30, "q\"\\": 40, "": 50}, "ä": 60, 7: 1, "l": [1, 2, 3]} with
  * heads that are longer than need be. */
-#define DOC                                                                                     \
-    "\x84\xa1" "a\xde\x00\x04\xd9\x01" "b\xdc\x00\x02\x0a\x81\xa1" "c\x14\xa3x.y\x1e\xa3q\"\\\x28" \
+#define DOC                         \
+    "\x84\xa1"                      \
+    "a\xde\x00\x04\xd9\x01"         \
+    "b\xdc\x00\x02\x0a\x81\xa1"     \
+    "c\x14\xa3x.y\x1e\xa3q\"\\\x28" \
     "\xa0\x32\xda\x00\x02\xc3\xa4\x3c\x07\x01\xa1l\x93\x01\x02\x03"
 
 static void values_are_found_where_they_are(void **state) {
     static const struct {
         const char *path;
         int64_t value; /* 0: there is none */
-    } cases[] = {
-        {"a.b[0]", 10}, {"a.b[1].c", 20}, {"a.b[-1].c", 20}, {"a.b[-2]", 10}, {"a.\"x.y\"", 30},
-        {"a.\"q\\\"\\\\\"", 40}, {"a.\"\"", 50}, {"\xc3\xa4", 60}, {"\"\xc3\xa4\"", 60}, {"\"a\".b[0]", 10},
-        {"l[0]", 1}, {"l[2]", 3}, {"l[-1]", 3}, {"l[-3]", 1}, {"l[3]", 0}, {"l[-4]", 0},
-        {"l[4294967295]", 0}, {"l.a", 0}, {"a[0]", 0}, {"a.x.y", 0}, {"a.b[0].c", 0}, {"a.b[0][0]", 0},
-        {"7", 0}, {"zz", 0}, {"a.b[1].d", 0}};
+    } cases[] = {{"a.b[0]", 10},
+                 {"a.b[1].c", 20},
+                 {"a.b[-1].c", 20},
+                 {"a.b[-2]", 10},
+                 {"a.\"x.y\"", 30},
+                 {"a.\"q\\\"\\\\\"", 40},
+                 {"a.\"\"", 50},
+                 {"\xc3\xa4", 60},
+                 {"\"\xc3\xa4\"", 60},
+                 {"\"a\".b[0]", 10},
+                 {"l[0]", 1},
+                 {"l[2]", 3},
+                 {"l[-1]", 3},
+                 {"l[-3]", 1},
+                 {"l[3]", 0},
+                 {"l[-4]", 0},
+                 {"l[4294967295]", 0},
+                 {"l.a", 0},
+                 {"a[0]", 0},
+                 {"a.x.y", 0},
+                 {"a.b[0].c", 0},
+                 {"a.b[0][0]", 0},
+                 {"7", 0},
+                 {"zz", 0},
+                 {"a.b[1].d", 0}};
     const merle_bytes bytes = BYTES(DOC);
     merle_doc doc;
     uint32_t offsets[32];
@@ -92,7 +140,8 @@ static void values_are_found_where_they_are(void **state) {
         paths[i] = compile(cases[i].path);
         assert_int_equal(merle_doc_int(doc, cases[i].path, 0), cases[i].value);
         assert_int_equal(merle_doc_has(doc, cases[i].path), cases[i].value != 0);
-        assert_int_equal(mrl_path_locate(paths[i], doc.data, doc.size, &offsets[0]), cases[i].value != 0);
+        assert_int_equal(mrl_path_locate(paths[i], doc.data, doc.size, &offsets[0]),
+                         cases[i].value != 0);
         if (cases[i].value != 0) assert_int_equal(doc.data[offsets[0]], cases[i].value);
         if (cases[i].value == 0) assert_int_equal(offsets[0], 0);
     }
@@ -117,7 +166,8 @@ static void random_paths_are_found_alike_in_every_way(void **state) {
         uint32_t offsets[8], offset;
         for (size_t i = 0; i < 8; i++) {
             char text[64];
-            int size = snprintf(text, sizeof(text), "%c", (char)('a' + mrl_random_below(&random, 8)));
+            int size =
+                snprintf(text, sizeof(text), "%c", (char)('a' + mrl_random_below(&random, 8)));
             for (uint64_t steps = mrl_random_below(&random, 3); steps > 0; steps--) {
                 if (mrl_random_below(&random, 2))
                     size += snprintf(text + size, sizeof(text) - (size_t)size, ".%c",
@@ -132,7 +182,8 @@ static void random_paths_are_found_alike_in_every_way(void **state) {
         for (size_t i = 0; i < 8; i++) {
             merle_value one, other;
             merle_err err = merle_doc_value(doc, mrl_path_text(paths[i]), &one);
-            assert_int_equal(mrl_path_locate(paths[i], doc.data, doc.size, &offset), err == MERLE_OK);
+            assert_int_equal(mrl_path_locate(paths[i], doc.data, doc.size, &offset),
+                             err == MERLE_OK);
             assert_int_equal(offset, offsets[i]);
             assert_int_equal(err, offset != 0 ? MERLE_OK : MERLE_NOT_FOUND);
             if (offset != 0) {
@@ -189,8 +240,12 @@ static void parts_of_an_index_are_read(void **state) {
 
 static void rules_ask_type_presence_and_length(void **state) {
     /* {"s": "abc", "i": 1, "u": 2^63, "f": 0.5, "l": [1,2], "m": {}, "b": bin 2, "n": nil} */
-    const merle_bytes doc = BYTES("\x88\xa1s\xa3" "abc\xa1i\x01\xa1u\xcf\x80\0\0\0\0\0\0\0\xa1" "f\xca\x3f\0\0\0"
-                                  "\xa1l\x92\x01\x02\xa1m\x80\xa1" "b\xc4\x02zz\xa1n\xc0");
+    const merle_bytes doc = BYTES(
+        "\x88\xa1s\xa3"
+        "abc\xa1i\x01\xa1u\xcf\x80\0\0\0\0\0\0\0\xa1"
+        "f\xca\x3f\0\0\0"
+        "\xa1l\x92\x01\x02\xa1m\x80\xa1"
+        "b\xc4\x02zz\xa1n\xc0");
     static const struct {
         const char *path;
         merle_type type;
@@ -198,25 +253,25 @@ static void rules_ask_type_presence_and_length(void **state) {
         uint32_t length_max;
         merle_err err;
     } cases[] = {
-        {"s", MERLE_TYPE_STR, 1, 3, MERLE_OK}, {"s", MERLE_TYPE_STR, 1, 2, MERLE_RULE},
-        {"s", MERLE_TYPE_INT, 0, 0, MERLE_RULE}, {"x", MERLE_TYPE_INT, 0, 0, MERLE_OK},
-        {"x", MERLE_TYPE_INT, 1, 0, MERLE_RULE}, {"x", MERLE_TYPE_NONE, 1, 0, MERLE_RULE},
-        {"s", MERLE_TYPE_NONE, 1, 0, MERLE_OK}, {"i", MERLE_TYPE_INT, 1, 0, MERLE_OK},
-        {"u", MERLE_TYPE_INT, 1, 0, MERLE_OK}, {"i", MERLE_TYPE_UINT, 1, 0, MERLE_RULE},
-        {"i", MERLE_TYPE_FLOAT, 1, 0, MERLE_OK}, {"u", MERLE_TYPE_FLOAT, 1, 0, MERLE_OK},
-        {"f", MERLE_TYPE_INT, 1, 0, MERLE_RULE}, {"f", MERLE_TYPE_FLOAT, 1, 1, MERLE_OK},
-        {"l", MERLE_TYPE_ARRAY, 1, 2, MERLE_OK}, {"l", MERLE_TYPE_ARRAY, 1, 1, MERLE_RULE},
-        {"l", MERLE_TYPE_NONE, 1, 1, MERLE_RULE}, {"m", MERLE_TYPE_MAP, 1, 1, MERLE_OK},
+        {"s", MERLE_TYPE_STR, 1, 3, MERLE_OK},     {"s", MERLE_TYPE_STR, 1, 2, MERLE_RULE},
+        {"s", MERLE_TYPE_INT, 0, 0, MERLE_RULE},   {"x", MERLE_TYPE_INT, 0, 0, MERLE_OK},
+        {"x", MERLE_TYPE_INT, 1, 0, MERLE_RULE},   {"x", MERLE_TYPE_NONE, 1, 0, MERLE_RULE},
+        {"s", MERLE_TYPE_NONE, 1, 0, MERLE_OK},    {"i", MERLE_TYPE_INT, 1, 0, MERLE_OK},
+        {"u", MERLE_TYPE_INT, 1, 0, MERLE_OK},     {"i", MERLE_TYPE_UINT, 1, 0, MERLE_RULE},
+        {"i", MERLE_TYPE_FLOAT, 1, 0, MERLE_OK},   {"u", MERLE_TYPE_FLOAT, 1, 0, MERLE_OK},
+        {"f", MERLE_TYPE_INT, 1, 0, MERLE_RULE},   {"f", MERLE_TYPE_FLOAT, 1, 1, MERLE_OK},
+        {"l", MERLE_TYPE_ARRAY, 1, 2, MERLE_OK},   {"l", MERLE_TYPE_ARRAY, 1, 1, MERLE_RULE},
+        {"l", MERLE_TYPE_NONE, 1, 1, MERLE_RULE},  {"m", MERLE_TYPE_MAP, 1, 1, MERLE_OK},
         {"m", MERLE_TYPE_ARRAY, 1, 1, MERLE_RULE}, {"b", MERLE_TYPE_BIN, 1, 1, MERLE_RULE},
-        {"n", MERLE_TYPE_NIL, 1, 0, MERLE_OK}, {"n", MERLE_TYPE_STR, 0, 0, MERLE_RULE},
-        {"l[1]", MERLE_TYPE_INT, 1, 0, MERLE_OK}, {"l[2]", MERLE_TYPE_INT, 1, 0, MERLE_RULE},
+        {"n", MERLE_TYPE_NIL, 1, 0, MERLE_OK},     {"n", MERLE_TYPE_STR, 0, 0, MERLE_RULE},
+        {"l[1]", MERLE_TYPE_INT, 1, 0, MERLE_OK},  {"l[2]", MERLE_TYPE_INT, 1, 0, MERLE_RULE},
     };
     (void)state;
     assert_int_equal(merle_doc_check(doc, NULL), MERLE_OK);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        mrl_rule rules[2] = {{compile("s"), MERLE_TYPE_STR, 1, 0},
-                             {compile(cases[i].path), cases[i].type, cases[i].required,
-                              cases[i].length_max}};
+        mrl_rule rules[2] = {
+            {compile("s"), MERLE_TYPE_STR, 1, 0},
+            {compile(cases[i].path), cases[i].type, cases[i].required, cases[i].length_max}};
         merle_report report;
         assert_int_equal(mrl_rules_check(rules, 2, doc.data, doc.size, &report), cases[i].err);
         if (cases[i].err != MERLE_OK) {

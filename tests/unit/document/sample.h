@@ -83,9 +83,12 @@ SAMPLE_UNUSED static void sample_str(merle_buffer *out, mrl_random *random, cons
 SAMPLE_UNUSED static int64_t sample_integer(mrl_random *random) {
     uint64_t number = mrl_random_next(random) >> mrl_random_below(random, 64);
     switch (mrl_random_below(random, 4)) {
-    case 0: return (int64_t)number;
-    case 1: return (int64_t)(0 - number);
-    case 2: return (int64_t)mrl_random_below(random, 10);
+    case 0:
+        return (int64_t)number;
+    case 1:
+        return (int64_t)(0 - number);
+    case 2:
+        return (int64_t)mrl_random_below(random, 10);
     default:
         return (int64_t)(((uint64_t)1 << mrl_random_below(random, 64)) +
                          mrl_random_below(random, 3) - 1);
@@ -102,7 +105,8 @@ SAMPLE_UNUSED static void sample_number(merle_buffer *out, mrl_random *random) {
         sample_byte(out, heads[form]);
         sample_big(out, (uint64_t)sample_integer(random), 1u << (form % 4));
     } else if (form == 8) {
-        sample_byte(out, mrl_random_below(random, 2) ? (unsigned)(bits & 0x7f) : 0xe0 | (bits & 31));
+        sample_byte(out,
+                    mrl_random_below(random, 2) ? (unsigned)(bits & 0x7f) : 0xe0 | (bits & 31));
     } else if (form == 9) {
         sample_byte(out, 0xca);
         sample_big(out, bits, 4);
@@ -114,9 +118,17 @@ SAMPLE_UNUSED static void sample_number(merle_buffer *out, mrl_random *random) {
 }
 
 SAMPLE_UNUSED static void sample_text(merle_buffer *out, mrl_random *random) {
-    static const char *const texts[] = {
-        "", "a", "b", "eu", "\xc3\xa4", "\xe2\x82\xac uro", "\xf0\x9f\x90\xa6", "quo\"te\\",
-        "thirty-one bytes are the most..", "thirty-two bytes are one too many", "line\nfeed"};
+    static const char *const texts[] = {"",
+                                        "a",
+                                        "b",
+                                        "eu",
+                                        "\xc3\xa4",
+                                        "\xe2\x82\xac uro",
+                                        "\xf0\x9f\x90\xa6",
+                                        "quo\"te\\",
+                                        "thirty-one bytes are the most..",
+                                        "thirty-two bytes are one too many",
+                                        "line\nfeed"};
     const char *text = texts[mrl_random_below(random, 11)];
     if (mrl_random_below(random, 20) == 0) {
         char big[400];
@@ -171,17 +183,31 @@ SAMPLE_UNUSED static void sample_array(merle_buffer *out, mrl_random *random, un
 SAMPLE_UNUSED static void sample_value(merle_buffer *out, mrl_random *random, unsigned depth) {
     static const uint8_t words[] = {0xc0, 0xc2, 0xc3};
     switch (mrl_random_below(random, depth > 0 ? 12 : 8)) {
-    case 0: sample_byte(out, words[mrl_random_below(random, 3)]); return;
-    case 1: sample_bin(out, random); return;
-    case 2: sample_ext(out, random); return;
+    case 0:
+        sample_byte(out, words[mrl_random_below(random, 3)]);
+        return;
+    case 1:
+        sample_bin(out, random);
+        return;
+    case 2:
+        sample_ext(out, random);
+        return;
     case 3:
-    case 4: sample_text(out, random); return;
+    case 4:
+        sample_text(out, random);
+        return;
     case 5:
     case 6:
-    case 7: sample_number(out, random); return;
+    case 7:
+        sample_number(out, random);
+        return;
     case 8:
-    case 9: sample_array(out, random, depth - 1); return;
-    default: sample_map(out, random, depth - 1); return;
+    case 9:
+        sample_array(out, random, depth - 1);
+        return;
+    default:
+        sample_map(out, random, depth - 1);
+        return;
     }
 }
 

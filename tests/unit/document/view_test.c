@@ -23,9 +23,12 @@ static merle_doc over(merle_bytes bytes) {
 
 static void getter_of_another_type_gives_the_default(void **state) {
     /* i: -5, p: 7, u: 2^64-1, h: 2^63, f: 0.5, t: true, s: "abc", n: nil, l: [1], x: 2^53 + 1 */
-    merle_doc doc = over(BYTES("\x8a\xa1i\xfb\xa1p\x07\xa1u\xcf\xff\xff\xff\xff\xff\xff\xff\xff"
-                               "\xa1h\xcf\x80\0\0\0\0\0\0\0\xa1" "f\xcb\x3f\xe0\0\0\0\0\0\0\xa1t\xc3\xa1s\xa3" "abc"
-                               "\xa1n\xc0\xa1l\x91\x01\xa1x\xcf\0\x20\0\0\0\0\0\x01"));
+    merle_doc doc =
+        over(BYTES("\x8a\xa1i\xfb\xa1p\x07\xa1u\xcf\xff\xff\xff\xff\xff\xff\xff\xff"
+                   "\xa1h\xcf\x80\0\0\0\0\0\0\0\xa1"
+                   "f\xcb\x3f\xe0\0\0\0\0\0\0\xa1t\xc3\xa1s\xa3"
+                   "abc"
+                   "\xa1n\xc0\xa1l\x91\x01\xa1x\xcf\0\x20\0\0\0\0\0\x01"));
     (void)state;
     assert_int_equal(merle_doc_int(doc, "i", 1), -5);
     assert_int_equal(merle_doc_int(doc, "u", 1), 1);
@@ -63,7 +66,10 @@ static void bad_bytes_give_no_document_and_no_value(void **state) {
     merle_doc doc;
     merle_value value;
     (void)state;
-    assert_int_equal(merle_doc_over(BYTES("\x81\xa1" "a"), &doc), MERLE_BAD_DOCUMENT);
+    assert_int_equal(merle_doc_over(BYTES("\x81\xa1"
+                                          "a"),
+                                    &doc),
+                     MERLE_BAD_DOCUMENT);
     assert_null(doc.data);
     assert_int_equal(merle_value_msgpack(BYTES(""), &value), MERLE_BAD_DOCUMENT);
     assert_int_equal(merle_value_msgpack(BYTES("\x91"), &value), MERLE_BAD_DOCUMENT);
@@ -104,13 +110,16 @@ static void bytes_are(const merle_value *value, merle_type type, const void *dat
 
 static void value_is(const merle_value *value, const msgpack_object *object) {
     switch (object->type) {
-    case MSGPACK_OBJECT_NIL: assert_int_equal(value->type, MERLE_TYPE_NIL); return;
+    case MSGPACK_OBJECT_NIL:
+        assert_int_equal(value->type, MERLE_TYPE_NIL);
+        return;
     case MSGPACK_OBJECT_BOOLEAN:
         assert_int_equal(value->type, MERLE_TYPE_BOOL);
         assert_int_equal(value->number.i, object->via.boolean);
         return;
     case MSGPACK_OBJECT_POSITIVE_INTEGER:
-        assert_int_equal(value->type, object->via.u64 > INT64_MAX ? MERLE_TYPE_UINT : MERLE_TYPE_INT);
+        assert_int_equal(value->type,
+                         object->via.u64 > INT64_MAX ? MERLE_TYPE_UINT : MERLE_TYPE_INT);
         assert_true(value->number.u == object->via.u64);
         return;
     case MSGPACK_OBJECT_NEGATIVE_INTEGER:
@@ -239,11 +248,11 @@ static void builder_misuse_sticks_until_the_end(void **state) {
     (void)state;
     assert_int_equal(merle_builder_create(&b), MERLE_OK);
     assert_int_equal(merle_build_end(b, &bytes), MERLE_INVALID);
-#define MISUSE(expected, ...)                                    \
-    merle_build_begin(b);                                        \
-    __VA_ARGS__;                                                 \
-    merle_build_int(b, "later", 1);                              \
-    assert_int_equal(merle_build_end(b, &bytes), expected);      \
+#define MISUSE(expected, ...)                               \
+    merle_build_begin(b);                                   \
+    __VA_ARGS__;                                            \
+    merle_build_int(b, "later", 1);                         \
+    assert_int_equal(merle_build_end(b, &bytes), expected); \
     assert_null(bytes.data)
     MISUSE(MERLE_INVALID, merle_build_int(b, NULL, 1));
     MISUSE(MERLE_INVALID, merle_build_close(b));
