@@ -1,5 +1,5 @@
-/* document/assemble.c - putting a document together front to back. SPDX-License-Identifier: Apache-2.0
- */
+/* document/assemble.c - putting a document together front to back.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "document/assemble.h"
 
 #include "base/assert.h"

@@ -26,13 +26,14 @@ typedef struct mrl_place {
     merle_type blocked; /* the type on the way that has no such step; NONE: none */
 } mrl_place;
 
-/* Follows steps as far as they lead. Negative indexes that lead to an element become the plain ones. */
+/* Follows steps as far as they lead. Negative indexes that lead to an element become the plain
+ * ones. */
 void mrl_edit_locate(const uint8_t *doc, mrl_step *steps, uint32_t step_count,
                      mrl_place *out_place);
 
-/* Puts the piece where place says: over the value there, or as a new pair, with the maps between made,
- * or, if the last step is an index one past the end, as a new element. *out_value: where the value
- * lies now. Errors: MERLE_TYPE, MERLE_NOT_FOUND, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
+/* Puts the piece where place says: over the value there, or as a new pair, with the maps between
+ * made, or, if the last step is an index one past the end, as a new element. *out_value: where the
+ * value lies now. Errors: MERLE_TYPE, MERLE_NOT_FOUND, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_edit_set(merle_buffer *doc, const mrl_step *steps, uint32_t step_count,
                                       const mrl_place *place, const mrl_piece *piece,
                                       uint32_t *out_value);

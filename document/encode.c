@@ -1,10 +1,10 @@
 /* document/encode.c - values as bytes whose memcmp order is the order of the values.
  *
- * A number is written as the greatest double that is not above it, its bits turned so that they sort
- * as the double does. From 2^53 to 2^64 doubles have gaps, in which integers lie: there two more
- * bytes tell how far above the double the integer is (a double is 0 above itself). Whether they
- * follow is told by the first eight, so that equal numbers have equal bytes and no number's bytes
- * begin another's. SPDX-License-Identifier: Apache-2.0
+ * A number is written as the greatest double that is not above it, its bits turned so that they
+ * sort as the double does. From 2^53 to 2^64 doubles have gaps, in which integers lie: there two
+ * more bytes tell how far above the double the integer is (a double is 0 above itself). Whether
+ * they follow is told by the first eight, so that equal numbers have equal bytes and no number's
+ * bytes begin another's. SPDX-License-Identifier: Apache-2.0
  */
 #include "document/encode.h"
 

@@ -3,10 +3,10 @@
  * What    nil < bool < numbers < strings < binary < timestamps. Integers and floats of every width
  *         compare exactly, as numbers: 5 and 5.0 encode equal, 2^53 + 1 lies above 2^53 as a float,
  *         -0.0 equals 0.0; every NaN is equal and lies below all other numbers.
- * Form    one tag byte, then: nothing (nil, false, true); 8 bytes, and 2 more from 2^53 on (numbers);
- *         the bytes with 00 as 00 ff, ended by 00 00 (strings, binary); 12 bytes (timestamps).
- *         Descending values are the complement of that. No encoding is a prefix of another one, so
- *         encodings in a row order as the rows of their values do.
+ * Form    one tag byte, then: nothing (nil, false, true); 8 bytes, and 2 more from 2^53 on
+ *         (numbers); the bytes with 00 as 00 ff, ended by 00 00 (strings, binary); 12 bytes
+ *         (timestamps). Descending values are the complement of that. No encoding is a prefix of
+ *         another one, so encodings in a row order as the rows of their values do.
  * Owns    nothing, allocates nothing.
  * Threads any.
  * Limits  the caller's out_max: what does not fit is MERLE_TOO_BIG, never cut short.
@@ -20,8 +20,8 @@
 /* The most bytes that the encoding of anything but a string or binary takes. */
 #define MRL_ENCODE_SCALAR_SIZE_MAX 13u
 
-/* Encodes the checked msgpack value at `value`, which ends before or at `end`. descending is 0 or 1.
- * Errors: MERLE_TYPE (array, map, other extension), MERLE_TOO_BIG; *out_size is 0 then. */
+/* Encodes the checked msgpack value at `value`, which ends before or at `end`. descending is 0 or
+ * 1. Errors: MERLE_TYPE (array, map, other extension), MERLE_TOO_BIG; *out_size is 0 then. */
 MERLE_MUST_USE merle_err mrl_encode_at(const uint8_t *value, const uint8_t *end, int descending,
                                        uint8_t *out, size_t out_max, size_t *out_size);
 

@@ -188,8 +188,8 @@ static const uint8_t *put_key(writer *w, const uint8_t *at, int is_single) {
     return text + size;
 }
 
-/* Writes the value at `at`, inside `depth` others, and gives the byte behind it. Calls itself at most
- * MERLE_DEPTH_MAX deep, as the document was checked. */
+/* Writes the value at `at`, inside `depth` others, and gives the byte behind it. Calls itself at
+ * most MERLE_DEPTH_MAX deep, as the document was checked. */
 static const uint8_t *put_value(writer *w, const uint8_t *at, uint32_t depth) {
     const uint8_t *first;
     uint32_t count;

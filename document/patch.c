@@ -107,7 +107,8 @@ static void effect_end(merle_buffer *effect, uint32_t entry_count) {
         mrl_scan_put_u32(head + 1, entry_count);
 }
 
-/* Begins an entry and writes the operation's path, with one more index where that is not negative. */
+/* Begins an entry and writes the operation's path, with one more index where that is not
+ * negative. */
 static merle_err effect_path(patcher *p, uint8_t entry_head, int64_t last_index) {
     mrl_piece piece;
     uint32_t count = p->steps.count;

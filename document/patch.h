@@ -30,8 +30,8 @@ MERLE_MUST_USE merle_err mrl_patch_apply(const uint8_t *doc, size_t size, const 
                                          size_t op_count, merle_buffer *out_document,
                                          merle_buffer *out_effect, merle_report *report);
 
-/* Applies an effect (foreign bytes) to a checked document. Errors: MERLE_BAD_DOCUMENT for whatever is
- * wrong with the effect, also that it does not fit the document; MERLE_NO_MEMORY. */
+/* Applies an effect (foreign bytes) to a checked document. Errors: MERLE_BAD_DOCUMENT for whatever
+ * is wrong with the effect, also that it does not fit the document; MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_effect_apply(const uint8_t *doc, size_t size, merle_bytes effect,
                                           merle_buffer *out_document, merle_report *report);
 

@@ -35,7 +35,8 @@ typedef struct mrl_steps {
 MERLE_MUST_USE merle_err mrl_path_parse(const char *text, size_t size, mrl_steps *out_steps,
                                         const char **out_reason);
 
-/* The length of text if it is a single bare name in ASCII, else 0: the case that needs no parsing. */
+/* The length of text if it is a single bare name in ASCII, else 0: the case that needs no
+ * parsing. */
 size_t mrl_path_simple_size(const char *text);
 
 /* Follows steps from the value at `at`; NULL where they lead nowhere. */

@@ -1,7 +1,8 @@
 /* document/scan.h - reading msgpack that was checked before.
  *
- * What    steps over and reads values in bytes that document/check.h (or merle's own writer) vouched
- *         for. Nothing here tests a bound: handing in bytes that nobody checked is a broken promise.
+ * What    steps over and reads values in bytes that document/check.h (or merle's own writer)
+ *         vouched for. Nothing here tests a bound: handing in bytes that nobody checked is a broken
+ *         promise.
  * Owns    nothing, allocates nothing.
  * Threads any.
  * Limits  those of the checker.
@@ -57,7 +58,7 @@ static inline const uint8_t *mrl_scan_skip(const uint8_t *at) {
     return mrl_scan_skip_slow(at);
 }
 
-/* If there is a string at `at`: its contents, and 1. */
+/* If there is a string at `at`: its contents, and 1; else {NULL, 0}, and 0. */
 static inline int mrl_scan_str(const uint8_t *at, const uint8_t **out_text, uint32_t *out_size) {
     uint8_t head = *at;
     if (__builtin_expect((head & 0xe0) == 0xa0, 1)) {
@@ -65,14 +66,19 @@ static inline int mrl_scan_str(const uint8_t *at, const uint8_t **out_text, uint
         *out_size = head & 0x1f;
         return 1;
     }
-    if (head < 0xd9 || head > 0xdb) return 0;
+    if (head < 0xd9 || head > 0xdb) {
+        *out_text = NULL;
+        *out_size = 0;
+        return 0;
+    }
     unsigned width = 1u << (head - 0xd9);
     *out_text = at + 1 + width;
     *out_size = width == 1 ? at[1] : width == 2 ? mrl_scan_u16(at + 1) : mrl_scan_u32(at + 1);
     return 1;
 }
 
-/* An array's or map's count and first element; MERLE_TYPE_ARRAY, _MAP, or _NONE if it is neither. */
+/* An array's or map's count and first element; MERLE_TYPE_ARRAY, _MAP, or _NONE if it is
+ * neither. */
 static inline merle_type mrl_scan_container(const uint8_t *at, const uint8_t **out_first,
                                             uint32_t *out_count) {
     uint8_t head = *at;
@@ -110,7 +116,8 @@ static inline const uint8_t *mrl_scan_find(const uint8_t *at, uint32_t count, co
 }
 
 /* Reads the value at `at` and gives the first byte behind it. Bytes of the result lie in the
- * document. An extension of type -1 that is no timestamp by msgpack's rules is a plain extension. */
+ * document. An extension of type -1 that is no timestamp by msgpack's rules is a plain
+ * extension. */
 const uint8_t *mrl_scan_value(const uint8_t *at, merle_value *out_value);
 
 /* The type of the value at `at`. */

@@ -1,4 +1,5 @@
-/* document/textform.c - bytes as base64 and timestamps as text. SPDX-License-Identifier: Apache-2.0 */
+/* document/textform.c - bytes as base64 and timestamps as text.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "document/textform.h"
 
 /* ---- base64 ---- */

@@ -16,8 +16,8 @@ static inline size_t mrl_base64_size(size_t size) {
 }
 /* Writes mrl_base64_size(size) characters, not terminated. */
 void mrl_base64_encode(const uint8_t *data, size_t size, char *out);
-/* Decodes; out may be at or before text in the same memory. 1 and the size, or 0 if text is no base64
- * with its padding and nothing but zero bits behind the last byte. */
+/* Decodes; out may be at or before text in the same memory. 1 and the size, or 0 if text is no
+ * base64 with its padding and nothing but zero bits behind the last byte. */
 int mrl_base64_decode(const uint8_t *text, size_t size, uint8_t *out, size_t *out_size);
 
 /* The first and last second that have a year of four digits. */

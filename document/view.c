@@ -1,5 +1,5 @@
-/* document/view.c - looking into documents: the public functions. SPDX-License-Identifier: Apache-2.0
- */
+/* document/view.c - looking into documents: the public functions.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "document/check.h"
 #include "document/path.h"
 #include "document/scan.h"

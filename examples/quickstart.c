@@ -1,4 +1,4 @@
-/* examples/quickstart.c - the lines of README.md as a program; tests/check/readme_test.sh compares them.
+/* examples/quickstart.c - the lines of README.md as a program; readme_test.sh compares them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -50,8 +50,11 @@ static inline uint64_t mrl_unique_hash(const mrl_unique *unique, const void *enc
 static inline mrl_unique_shard *mrl_unique_shard_of(mrl_unique *unique, uint64_t hash) {
     return &unique->shards[mrl_shard_of(hash)];
 }
-/* The tag by which hints are told apart: equal tags of one slot are one hint. */
-static inline uint32_t mrl_unique_tag(uint64_t hash) { return (uint32_t)hash; }
+/* By what hints of one slot are told apart: the shard that they stand in, and the tag in their entry. Equal
+ * numbers are one hint; equal tags in two shards are two. */
+static inline uint64_t mrl_unique_tag(uint64_t hash) {
+    return ((uint64_t)mrl_shard_of(hash) << 32) | (uint32_t)hash;
+}
 
 /* The first slot of which probe->holds says yes; MRL_UNIQUE_NONE: there is none. probe->probe.hash is set. */
 #define MRL_UNIQUE_NONE UINT32_MAX

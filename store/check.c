@@ -139,8 +139,9 @@ static merle_err check_collection(mrl_check *check) {
     merle_err err = in_section(check, check_root, 0);
     if (err == MERLE_OK) err = in_section(check, begin_count, 0);
     if (err == MERLE_OK) err = each_shard(check, check_keys);
-    if (err == MERLE_OK) err = in_section(check, end_count, 0);
+    /* What is lost names itself before the sum does. */
     if (err == MERLE_OK) err = check_all_slots(check);
+    if (err == MERLE_OK) err = in_section(check, end_count, 0);
     return err != MERLE_OK ? err : each_shard(check, check_hints);
 }
 
@@ -165,32 +166,32 @@ static merle_err check_collections(mrl_check *check) {
 /* ---- bytes in the queues ---- */
 
 typedef struct retired_note {
-    uint64_t bytes, retired, freed;
-    int has_dying; /* their queues are looked at by nobody */
+    uint64_t retired, freed; /* bytes so far; they only grow */
+    int has_dying;           /* replaced roots wait to be torn down: nobody looks at their queues */
 } retired_note;
 
 static retired_note note_retired(mrl_store *store) {
     retired_note note;
-    note.retired = mrl_domain_count(store->domain, MRL_N_RETIRED);
-    note.freed = mrl_domain_count(store->domain, MRL_N_FREED);
-    note.bytes = mrl_store_retired_bytes(store);
+    /* Who replaces a root holds the catalog's lock until it is among the dying ones. */
+    mrl_lock_take(&store->catalog_lock);
     mrl_lock_take(&store->dying_lock);
     note.has_dying = store->dying != NULL;
     mrl_lock_drop(&store->dying_lock);
+    mrl_lock_drop(&store->catalog_lock);
+    note.retired = mrl_domain_count(store->domain, MRL_N_RETIRED_BYTES);
+    note.freed = mrl_domain_count(store->domain, MRL_N_FREED_BYTES);
     return note;
 }
 
-/* Commits and frees are counted; what a tombstone adds on its way to limbo is not, but only adds bytes: where
- * counts and bytes are the same as before, nothing has happened. */
+/* Bytes are counted under the lock of their shard: if no sum has moved, nothing was retired or freed. */
 static merle_err compare_retired(const mrl_check *check, const retired_note *before) {
     retired_note now = note_retired(check->store);
-    if (now.has_dying || before->has_dying || now.bytes != before->bytes ||
-        now.retired != before->retired || now.freed != before->freed ||
-        now.bytes == check->queued_bytes)
+    if (now.has_dying || before->has_dying || now.retired != before->retired ||
+        now.freed != before->freed || now.retired - now.freed == check->queued_bytes)
         return MERLE_OK;
     return mrl_check_broken(check, NULL, NULL, "as many bytes in the queues as are counted as retired",
                             "%llu bytes, counted %llu", (unsigned long long)check->queued_bytes,
-                            (unsigned long long)now.bytes);
+                            (unsigned long long)(now.retired - now.freed));
 }
 
 /* ---- the log ---- */

@@ -55,7 +55,7 @@ static int is_hint_of(const hints *h, const mrl_version *v, const hint *asked) {
     uint64_t hash;
     if (mrl_version_is_tombstone(v) || v->path_count != h->check->root->schema->path_count) return 0;
     if (!mrl_check_hash(h->check->root, h->index, v, &hash)) return 0;
-    return mrl_unique_tag(hash) == asked->tag && mrl_shard_of(hash) == h->number;
+    return (uint32_t)hash == asked->tag && mrl_shard_of(hash) == h->number;
 }
 
 /* ---- listing ---- */

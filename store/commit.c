@@ -53,6 +53,16 @@ static merle_err adopt_root(merle_commit *commit, mrl_portion *part, mrl_root *r
     return MERLE_OK;
 }
 
+/* Collections of which every operation was refused at once: they are not part of the commit. */
+static void forget_idle_parts(merle_commit *commit) {
+    for (mrl_portion **at = &commit->parts; *at != NULL;) {
+        if ((*at)->touch_count == 0 && !(*at)->has_reads)
+            *at = (*at)->next;
+        else
+            at = &(*at)->next;
+    }
+}
+
 static merle_err prepare_roots(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next) {
         mrl_root *root = mrl_collection_current(part->collection);
@@ -154,12 +164,17 @@ static void count_outcome(mrl_touch *touch) {
         part->count_delta++;
 }
 
+/* No document is no document, whether a tombstone says so or, once that was reclaimed, nothing. */
+static const mrl_version *live_one(const mrl_version *v) {
+    return v == NULL || mrl_version_is_tombstone(v) ? NULL : v;
+}
+
 /* With the key shards locked: every touch composed on the version that is current. */
 static merle_err settle_touches(merle_commit *commit) {
     commit->effective_count = 0;
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         mrl_version *base = current_version(touch);
-        if (touch->is_read_back && base != touch->base)
+        if (touch->is_read_back && live_one(base) != live_one(touch->base))
             return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
                                   touch->key, "what the commit had read has changed");
         if (!touch->is_composed || base != touch->base) {
@@ -534,6 +549,7 @@ merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
     if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
     mrl_store *store = commit->store;
     mrl_member *member = commit->member;
+    forget_idle_parts(commit);
     err = check_room(commit);
     for (uint32_t i = 0; err == MERLE_OK; i++) {
         err = try_once(commit, &seq);

@@ -188,6 +188,7 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection, mr
     part->next = *at;
     part->collection = collection;
     part->root = root;
+    part->touch_count = 0;
     part->has_reads = 0;
     part->read_root = NULL;
     *at = part;
@@ -250,6 +251,7 @@ static merle_err add_touch(merle_commit *commit, mrl_portion *part, uint64_t has
         commit->touches = touch;
     commit->touches_last = touch;
     commit->touch_count++;
+    part->touch_count++;
     if (commit->table != NULL)
         *table_place(commit->table, commit->table_size, part, hash, touch->key) = touch;
     *out_touch = touch;

@@ -26,7 +26,7 @@ enum { HOLD_MAX = 32 };
 
 /* Whether a version newer than v has a hint with this tag; stops at the first. */
 static int newer_has_tag(const mrl_root *root, const mrl_schema_index *index, const mrl_version *v,
-                         uint32_t tag) {
+                         uint64_t tag) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     for (const mrl_version *newer = mrl_slots_load(&root->slots, v->slot); newer != v;
          newer = newer->before) {

@@ -9,21 +9,28 @@
 
 static int result_descriptor = STDOUT_FILENO;
 
+/* One write a line, so that the lines of several processes do not mix. */
+static void line_say(const char *before, const char *format, va_list arguments) {
+    char line[512];
+    int start = snprintf(line, sizeof line, "%s", before);
+    vsnprintf(line + start, sizeof line - (size_t)start - 1, format, arguments);
+    size_t size = strlen(line);
+    line[size++] = '\n';
+    if (write(STDERR_FILENO, line, size) < 0) return; /* there is nowhere to complain */
+}
+
 void bench_note(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    line_say("", format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
 }
 
 void bench_die(const char *format, ...) {
     va_list arguments;
-    fputs("workload: ", stderr);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    line_say("workload: ", format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
     /* Threads may be in the middle of anything: leave without running what is registered. */
     _exit(1);
 }

@@ -127,9 +127,9 @@ MERLE_API merle_bytes merle_doc_str(merle_doc doc,
                                     const char *path); /* {NULL, 0} if there is none */
 MERLE_API int merle_doc_has(merle_doc doc, const char *path);
 
-/* Walks over the elements of an array or the pairs of a map, one step a call. The container is a value
- * that merle gave (from a document, a walk or merle_value_msgpack). Errors: MERLE_TYPE (neither array
- * nor map). */
+/* Walks over the elements of an array or the pairs of a map, one step a call. The container is a
+ * value that merle gave (from a document, a walk or merle_value_msgpack). Errors: MERLE_TYPE
+ * (neither array nor map). */
 typedef struct merle_walk {
     const uint8_t *at;
     const uint8_t *end;
@@ -168,8 +168,8 @@ MERLE_API void merle_build_value(merle_builder *builder, const char *name,
 MERLE_API void merle_build_array(merle_builder *builder, const char *name);
 MERLE_API void merle_build_map(merle_builder *builder, const char *name);
 MERLE_API void merle_build_close(merle_builder *builder);
-/* Copies all of a document's top-level pairs but those whose names follow (a merge function's start).
- * Only at the top level of what is built; elsewhere it is MERLE_INVALID. */
+/* Copies all of a document's top-level pairs but those whose names follow (a merge function's
+ * start). Only at the top level of what is built; elsewhere it is MERLE_INVALID. */
 MERLE_API void merle_build_copy(merle_builder *builder, merle_doc doc, const char *const *except,
                                 size_t except_count);
 /* Errors: the first that happened on the way: MERLE_INVALID (unbalanced, name missing or given
@@ -182,16 +182,16 @@ MERLE_API MERLE_MUST_USE merle_err merle_build_end(merle_builder *builder, merle
  * MERLE_BAD_DOCUMENT), other numbers become floats; {"$bin":"base64"} is binary,
  * {"$time":"2026-11-21T10:00:00.5Z"} a timestamp,
  * {"$ext":[type,"base64"]} an extension, {"$float":"nan"|"inf"|"-inf"} those floats. These are
- * objects of exactly one name, and never the outermost one; where such a name is meant as it stands,
- * one more $ goes before it ({"$$bin":1}). Times may have an offset (+02:00). Duplicate names are
- * refused at every level, so is a number beyond the range of floats. report may be NULL. The buffer belongs to the caller. Threads:
- * any. */
+ * objects of exactly one name, and never the outermost one; where such a name is meant as it
+ * stands, one more $ goes before it ({"$$bin":1}). Times may have an offset (+02:00). Duplicate
+ * names are refused at every level, so is a number beyond the range of floats. report may be NULL.
+ * The buffer belongs to the caller. Threads: any. */
 MERLE_API MERLE_MUST_USE merle_err merle_json_read(merle_bytes json, merle_buffer *out_document,
                                                    merle_report *report);
 /* JSON text of a document, that merle_json_read gives back byte for byte equal in value; not
- * terminated. Times outside the years 0 to 9999 are written as extension -1. An inner map that has a
- * name twice is written as it is, and merle_json_read then refuses it. Errors: MERLE_TYPE (a map key
- * that is no string), MERLE_BAD_DOCUMENT, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
+ * terminated. Times outside the years 0 to 9999 are written as extension -1. An inner map that has
+ * a name twice is written as it is, and merle_json_read then refuses it. Errors: MERLE_TYPE (a map
+ * key that is no string), MERLE_BAD_DOCUMENT, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
 typedef enum merle_json_style { MERLE_JSON_COMPACT = 0, MERLE_JSON_INDENTED = 1 } merle_json_style;
 MERLE_API MERLE_MUST_USE merle_err merle_json_write(merle_bytes document, merle_json_style style,
                                                     merle_buffer *out_json);
@@ -239,11 +239,11 @@ static inline merle_op merle_op_of(merle_op_kind kind, const char *path, merle_v
 
 /* Applies operations, in order, to a document of the caller's own: all or nothing. Bytes that no
  * operation touches stay as they were. All that put something make the maps that are missing on the
- * way; arrays are made only by APPEND and SET_ADD, at the end of their path. Two signed integers stay
- * signed: INT64_MAX + 1 is MERLE_OVERFLOW, while a number above INT64_MAX counts on to UINT64_MAX.
- * Integer + float is a float. Elements are equal if numbers are equal as numbers (5 and 5.0), maps if
- * they have equal pairs in one order. report may be NULL; its operation is the index in ops. Errors:
- * MERLE_BAD_DOCUMENT (document, or a value's bytes), MERLE_TYPE, MERLE_OVERFLOW,
+ * way; arrays are made only by APPEND and SET_ADD, at the end of their path. Two signed integers
+ * stay signed: INT64_MAX + 1 is MERLE_OVERFLOW, while a number above INT64_MAX counts on to
+ * UINT64_MAX. Integer + float is a float. Elements are equal if numbers are equal as numbers (5 and
+ * 5.0), maps if they have equal pairs in one order. report may be NULL; its operation is the index
+ * in ops. Errors: MERLE_BAD_DOCUMENT (document, or a value's bytes), MERLE_TYPE, MERLE_OVERFLOW,
  * MERLE_INVALID (path), MERLE_NOT_FOUND (an array element that does not exist), MERLE_TOO_BIG,
  * MERLE_NO_MEMORY. Threads: any. */
 MERLE_API MERLE_MUST_USE merle_err merle_doc_patch(merle_bytes document, const merle_op *ops,

@@ -19,8 +19,9 @@ import count  # noqa: E402
 import house  # noqa: E402
 
 TAG = "/* SPDX-License-Identifier: Apache-2.0 */\n"
+CLEAN_ROOMS = "low:\nmiddle: low; ck\nhigh: middle\ntests: *; cmocka\n"
 CLEAN = {
-    "tools/check/rooms.txt": "low:\nmiddle: low; ck\nhigh: middle\ntests: *; cmocka\n",
+    "tools/check/rooms.txt": CLEAN_ROOMS + "tests/unit/middle: ; ck\n",
     "tools/check/long.txt": "# nothing\n",
     "tools/check/fault_points.txt": "low.sync\nlow.write\n",
     "tools/check/exported_symbols.txt": "merle_close\nmerle_open\n",
@@ -49,7 +50,9 @@ CLEAN = {
     "tests/README.md": "tests\n",
     "tests/unit/low/low_test.c": TAG + '#include "low/low_private.h"\n\n'
     'const char *points[] = {"low.sync", "low.write"};\n',
-    "tests/unit/meson.build": "unit_tests = [['low', 'low']]\n",
+    "tests/unit/middle/sample.h": TAG,
+    "tests/unit/middle/map_test.c": TAG + '#include <ck_hs.h>\n\n#include "sample.h"\n',
+    "tests/unit/meson.build": "unit_tests = [['low', 'low'], ['middle', 'map']]\n",
 }
 
 
@@ -68,6 +71,10 @@ PLANTED = [
      {"low/up.c": TAG + '#include "utils/x.h"\n'}),
     ("arrow_not_from_the_root", "arrows", "not written from the root",
      {"low/up.c": TAG + '#include "low.h"\n'}),
+    ("arrow_of_a_test_to_a_header_elsewhere", "arrows", "not written from the root",
+     {"tests/unit/low/low_test.c": TAG + '#include "sample.h"\n'}),
+    ("arrow_of_a_room_to_a_header_beside_it", "arrows", "not written from the root",
+     {"low/sample.h": TAG, "low/up.c": TAG + '#include "sample.h"\n'}),
     ("arrow_by_dots", "arrows", "not written from the root",
      {"low/up.c": TAG + '#include "low/../high/top.h"\n'}),
     ("arrow_to_private_header", "arrows", "private to low",
@@ -76,10 +83,20 @@ PLANTED = [
      {"include/merle/more.h": TAG + '#include "low/low.h"\n'}),
     ("rooms_in_a_circle", "arrows", "no earlier room",
      {"tools/check/rooms.txt": "low: middle\nmiddle: low\nhigh: middle\ntests: *\n"}),
+    ("arrows_of_a_folder", "arrows", "only a room has arrows",
+     {"tools/check/rooms.txt": CLEAN_ROOMS + "tests/unit/middle: low; ck\n"}),
+    ("folder_of_no_room", "arrows", "attic/old is in no earlier room",
+     {"tools/check/rooms.txt": CLEAN_ROOMS + "attic/old: ; ck\n"}),
     ("library_outside_its_room", "libraries", "low may not include ck",
      {"low/up.c": TAG + "#include <ck_epoch.h>\n"}),
     ("library_above_its_room", "libraries", "high may not include ck",
      {"high/up.c": TAG + "#include <ck_epoch.h>\n"}),
+    ("library_in_tests_of_another_room", "libraries", "tests may not include ck",
+     {"tests/unit/low/low_test.c": TAG + "#include <ck_epoch.h>\n"}),
+    ("library_in_folder_with_a_name_that_begins_so", "libraries", "tests may not include ck",
+     {"tests/unit/middle_old/low_test.c": TAG + "#include <ck_epoch.h>\n"}),
+    ("library_not_named_for_the_folder", "libraries", "tests may not include jemalloc",
+     {"tests/unit/middle/up_test.c": TAG + "#include <jemalloc/jemalloc.h>\n"}),
     ("jemalloc_outside_its_room", "libraries", "middle may not include jemalloc",
      {"middle/up.c": TAG + "#include <jemalloc/jemalloc.h>\n"}),
     ("msgpack_outside_its_room", "libraries", "low may not include msgpack",

@@ -1,7 +1,7 @@
 /* tests/fuzz/document_fuzz.c - fuzzes the checker of documents and what trusts it.
  *
- * Aim     The checker stays within the bytes and ends; whatever it takes can be skipped, read, walked
- *         over, encoded, and written as JSON that reads back as an equal document.
+ * Aim     The checker stays within the bytes and ends; whatever it takes can be skipped, read,
+ *         walked over, encoded, and written as JSON that reads back as an equal document.
  * Method  The input is a document.
  * Blind   JSON of documents whose inner maps have a name twice or keys that are no strings.
  *

@@ -1,11 +1,12 @@
 /* tests/fuzz/driver.c - runs a fuzz target where there is no libFuzzer.
  *
  * Aim     Every target also runs as a plain test: some seconds, no special compiler.
- * Method  Inputs are taken from a corpus (what the target gives by fuzz_corpus, and whatever earlier
- *         inputs left there) and changed: bytes and bits flipped, runs removed, doubled, spliced from
- *         another input, numbers put to their limits. MERLE_FUZZ_RUNS says how many inputs (default
- *         20,000); --seed=N or MERLE_TEST_SEED repeats a run. A file named as argument is run as it
- *         is. A target that fails leaves its input in the file named by MERLE_FUZZ_CRASH, if set.
+ * Method  Inputs are taken from a corpus (what the target gives by fuzz_corpus, and whatever
+ *         earlier inputs left there) and changed: bytes and bits flipped, runs removed, doubled,
+ *         spliced from another input, numbers put to their limits. MERLE_FUZZ_RUNS says how many
+ *         inputs (default 20,000); --seed=N or MERLE_TEST_SEED repeats a run. A file named as
+ *         argument is run as it is. A target that fails leaves its input in the file named by
+ *         MERLE_FUZZ_CRASH, if set.
  * Blind   It does not see coverage, so it finds what lies near the corpus and little else.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -1,7 +1,7 @@
 /* tests/fuzz/json_fuzz.c - fuzzes the JSON reader.
  *
- * Aim     Reading stays within the text and ends; what was read is a document, and writing and reading
- *         it again gives the same text.
+ * Aim     Reading stays within the text and ends; what was read is a document, and writing and
+ *         reading it again gives the same text.
  * Method  The input is JSON text.
  * Blind   Whether a text that was refused ought to have been.
  *

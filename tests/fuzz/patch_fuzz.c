@@ -2,8 +2,9 @@
  *
  * Aim     Any effect either is refused or leaves a document; any operations do, and their effect,
  *         applied to the same document, gives the same bytes.
- * Method  The first byte says how the rest is used. Odd: the rest is an effect for a fixed document.
- *         Even: the rest is a row of operations, each a kind, a path of a fixed list, and a value.
+ * Method  The first byte says how the rest is used. Odd: the rest is an effect for a fixed
+ *         document. Even: the rest is a row of operations, each a kind, a path of a fixed list, and
+ *         a value.
  * Blind   Paths that are not in the list.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -77,6 +77,7 @@ struct twin {
     merle_db *db;
     uint32_t key_count;
     uint32_t collection_count;
+    int dropped[2];      /* and that one is gone */
     uint32_t current[2]; /* which collection stands under which name */
     merle_collection *collections[PLAIN_COLLECTION_MAX];
     uint64_t last_ids[PLAIN_COLLECTION_MAX];

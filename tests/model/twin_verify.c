@@ -179,6 +179,12 @@ static void verify_many(twin *run, const twin_event *event) {
 
 /* ---- reads inside a commit ---- */
 
+/* The last state that may justify a refusal. A drop refuses writers while it is being published, that
+ * is one seq before sections see it; nothing else can come between. */
+static uint64_t last_instant(const twin_event *event) {
+    return event->err == MERLE_GONE ? event->hi + 1 : event->hi;
+}
+
 static const plain_doc *doc_after(const plain_state *state, const plain_result *result,
                                   uint32_t collection, uint32_t key, int *out_is_own) {
     *out_is_own = 0;
@@ -236,7 +242,7 @@ static uint32_t own_ops(const twin_event *event, const twin_read *read, plain_op
 }
 
 static int life_was(const twin *run, const twin_read *read, plain_life life) {
-    for (uint64_t seq = read->life_seq; seq <= read->life_seq_end; seq++)
+    for (uint64_t seq = read->life_seq; seq <= read->life_seq_end + 1; seq++)
         if (state_at(run, seq)->life[read->collection] == life) return 1;
     return 0;
 }
@@ -268,8 +274,6 @@ static int commit_read_is_right(const twin *run, const twin_event *event, const 
         is_right = read->is_unique ? own_unique_is_right(state, &result, read)
                                    : own_key_is_right(state, &result, read);
     plain_result_clear(&result);
-    if (!is_right && getenv("DBG")) { printf("# key_errors %x uniq %d values %d %s %d %s holder %u\n", result.key_errors, read->is_unique, read->values[0].type, read->values[0].text, read->values[1].type, read->values[1].text, plain_find(state, read->collection, read->index, read->values));
-    for (uint32_t i=0;i<event->op_count;i++) { const plain_op *o=&event->ops[i]; if (o->doc) printf("# op %u name %d %s guild %d %s rank %d %s\n", i, o->doc->fields[0].type, o->doc->fields[0].text,o->doc->fields[1].type, o->doc->fields[1].text,o->doc->fields[2].type, o->doc->fields[2].text); } }
     return is_right;
 }
 
@@ -338,6 +342,22 @@ static int names_gone(const twin *run, const twin_event *event, uint64_t seq) {
     return 0;
 }
 
+static void print_commit(const twin *run, const twin_event *event) {
+    for (uint32_t i = 0; i < event->op_count; i++) {
+        const plain_op *op = &event->ops[i];
+        const plain_cell *cell = cell_at(state_at(run, event->lo), op->collection, op->key);
+        printf("#   operation %u: kind %d, collection %u, key %u, expects %llu; there: seq %llu\n", i,
+               (int)op->kind, op->collection, op->key, (llu)op->seq, (llu)cell->seq);
+    }
+    for (uint32_t i = 0; i < event->read_count; i++) {
+        const twin_read *read = &event->reads[i];
+        printf("#   read %u, after %u operations: collection %u, %s %u: %s, key %u, seq %llu\n", i,
+               read->op_count, read->collection, read->is_unique ? "unique index" : "key",
+               read->is_unique ? read->index : read->key, merle_err_name(read->err),
+               read->seen_key, (llu)read->seq);
+    }
+}
+
 static int outcome_is_right(const twin *run, const twin_event *event, uint64_t seq) {
     plain_result result;
     plain_apply(state_at(run, seq), event->ops, event->op_count, &result);
@@ -355,7 +375,7 @@ static int outcome_is_right(const twin *run, const twin_event *event, uint64_t s
 }
 
 static void verify_refusal(twin *run, const twin_event *event) {
-    for (uint64_t seq = event->lo; seq <= event->hi; seq++)
+    for (uint64_t seq = event->lo; seq <= last_instant(event); seq++)
         if (outcome_is_right(run, event, seq)) return;
     plain_result result;
     plain_apply(state_at(run, event->lo), event->ops, event->op_count, &result);
@@ -363,6 +383,7 @@ static void verify_refusal(twin *run, const twin_event *event) {
                    "(errors at the first: %x; section at %llu, %u reads)",
               event->op_count, merle_err_name(event->err), (llu)event->lo, (llu)event->hi,
               result.errors, (llu)event->section_seq, event->read_count);
+    print_commit(run, event);
     plain_result_clear(&result);
 }
 
@@ -384,9 +405,7 @@ static void verify_commit(twin *run, const twin_event *event) {
                   (llu)event->section_seq, read->op_count, read->is_unique ? "unique index" : "key",
                   read->is_unique ? read->index : read->key, read->collection,
                   merle_err_name(read->err), read->seen_key);
-        for (uint32_t j = 0; j < read->op_count; j++)
-            printf("#   operation %u: kind %d, collection %u, key %u\n", j,
-                   (int)event->ops[j].kind, event->ops[j].collection, event->ops[j].key);
+        print_commit(run, event);
     }
     if (event->is_cancelled) return;
     twin_total.refused[event->err]++;
@@ -407,7 +426,7 @@ static void verify_at_once(twin *run, const twin_event *event) {
     merle_err expected = op->doc == NULL ? MERLE_OK : plain_doc_check(op->doc);
     if (event->err == expected) return;
     if (event->err == MERLE_NO_MEMORY && run->options.may_refuse) return;
-    for (uint64_t seq = event->lo; seq <= event->hi; seq++)
+    for (uint64_t seq = event->lo; seq <= last_instant(event); seq++)
         if (event->err == MERLE_GONE &&
             state_at(run, seq)->life[event->collection] == PLAIN_DROPPED)
             return;

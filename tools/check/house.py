@@ -49,6 +49,7 @@ class Tree:
     def __init__(self, root):
         self.root = Path(root)
         self.rooms = {}  # name -> (set of rooms it may include, set of libraries)
+        self.folders = {}  # folder inside a room -> set of libraries that it may include too
         self.room_problems = []
         self._read_rooms()
         self.files = {}  # path relative to the root -> lines, for all C sources and headers
@@ -61,6 +62,9 @@ class Tree:
         for line in self.list_lines("tools/check/rooms.txt"):
             room, _, rest = line.partition(":")
             wanted, _, libraries = rest.partition(";")
+            if "/" in room:
+                self._read_folder(room, wanted, libraries)
+                continue
             allowed = {room}
             for name in self.rooms if wanted.strip() == "*" else wanted.split():
                 if name not in self.rooms:
@@ -68,6 +72,21 @@ class Tree:
                     continue
                 allowed |= self.rooms[name][0]
             self.rooms[room] = (allowed, set(libraries.split()))
+
+    def _read_folder(self, folder, wanted, libraries):
+        if wanted.strip():
+            self.room_problems.append(f"rooms.txt: {folder}: only a room has arrows")
+        if room_of(folder) not in self.rooms:
+            self.room_problems.append(f"rooms.txt: {folder} is in no earlier room")
+        self.folders[folder] = set(libraries.split())
+
+    def libraries_of(self, name):
+        """The libraries that a file may include."""
+        allowed = set(self.rooms[room_of(name)][1]) if room_of(name) in self.rooms else set()
+        for folder, libraries in self.folders.items():
+            if name.startswith(folder + "/"):
+                allowed |= libraries
+        return allowed
 
     def list_lines(self, name):
         """The lines of one of our lists, without comments and empty ones."""
@@ -88,11 +107,19 @@ def room_of(name):
     return name.split("/")[0]
 
 
+def beside(name, other):
+    """The path of a file that lies in the same folder."""
+    return f"{name.rpartition('/')[0]}/{other}"
+
+
 # ---- the rules ----
 
 
 def check_arrows(tree):
-    """A room includes only rooms below it, from the root, and nobody's private header."""
+    """A room includes only rooms below it, from the root, and nobody's private header.
+
+    Tests may name a header that lies beside them without its folder.
+    """
     problems = list(tree.room_problems)
     for name, number, line in tree.numbered():
         match = INCLUDE.match(line)
@@ -105,6 +132,8 @@ def check_arrows(tree):
 
 def arrow_problem(tree, name, included):
     room, target = room_of(name), room_of(included)
+    if room == "tests" and "/" not in included and beside(name, included) in tree.files:
+        return None
     if "/" not in included or ".." in included:
         return f'"{included}" is not written from the root'
     if target in ("include", "merle"):
@@ -121,13 +150,13 @@ def arrow_problem(tree, name, included):
 
 
 def check_libraries(tree):
-    """Each library is included only by the rooms that wrap it."""
+    """Each library is included only by the rooms that wrap it, and by tests of what it keeps."""
     problems = []
     for name, number, line in tree.numbered():
         match = INCLUDE.match(line)
         if not match:
             continue
-        allowed = tree.rooms.get(room_of(name), (None, set()))[1]
+        allowed = tree.libraries_of(name)
         for library, beginnings in LIBRARIES.items():
             if match.group(2).startswith(beginnings) and library not in allowed:
                 problems.append(f"{name}:{number}: {room_of(name)} may not include {library}")

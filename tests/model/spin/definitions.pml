@@ -9,7 +9,8 @@
  *          value is still absent at its seq.
  *          The shards of the new root are born locked by the truncate, which unlocks them after publishing; or
  *          (ROOT_AT_S) a writer takes, each time that it starts, the root that its fresh S shows, and compares it
- *          with the newest after locking. One of the two is needed.
+ *          with the newest after locking; or (SWING_IN_PUBLISH) the root is swung under the publish lock, so that
+ *          who finds the new root gets a later seq. One of the three is needed.
  * Abstract Two keys, each in a key shard of its own; documents under key 1 have a value, which one unique shard of
  *          each root guards. Puts only: removal and hints are in hints.pml. A drop is a truncate here, whose
  *          new root refuses everything. A grace period is the set of sections open when the thing was retired.
@@ -22,6 +23,8 @@
  * BASE   two_writers        NOPS=2 NTRUNC=1 NW=2 NR=0
  * BASE   absence            NOPS=2 NTRUNC=1 NW=2 NR=0 ABSENCE
  * BASE   root_at_s          NOPS=2 NTRUNC=1 NW=1 NR=1 ROOT_AT_S
+ * BASE   swing_in_publish   NOPS=2 NTRUNC=1 NW=1 NR=1 SWING_IN_PUBLISH
+ * BASE   swing_in_publish_absence NOPS=2 NTRUNC=1 NW=2 NR=0 SWING_IN_PUBLISH ABSENCE
  * BASE   root_at_s_absence  NOPS=2 NTRUNC=1 NW=2 NR=0 ROOT_AT_S ABSENCE
  * LONG   two_writers_read   NOPS=2 NTRUNC=1 NW=2 NR=1
  * LONG   two_of_each        NOPS=2 NTRUNC=2 NW=1 NR=1 ABSENCE
@@ -200,18 +203,23 @@ proctype Truncater(byte id) {
         d_step {
             root_last++; fresh = root_last;
             R[fresh].seq = INFINITE; R[fresh].prev = r;
-#if !defined(NEW_ROOT_UNLOCKED) && !defined(ROOT_AT_S)
+#if !defined(NEW_ROOT_UNLOCKED) && !defined(ROOT_AT_S) && !defined(SWING_IN_PUBLISH)
             R[fresh].locked[0] = 1; R[fresh].locked[1] = 1; R[fresh].unique_locked = 1;
 #endif
 #ifdef ROOT_SEQ_UNSET
             R[fresh].seq = 0;
 #endif
         };
+#ifndef SWING_IN_PUBLISH
         root = fresh;
+#endif
 #ifdef ROOT_RETIRED_EARLY
         retire(r, ROOT);
 #endif
         atomic { publish_lock == 0 -> publish_lock = 1 };
+#ifdef SWING_IN_PUBLISH
+        root = fresh;
+#endif
         n = published + 1;
         R[fresh].seq = n;
         d_step { published = n; twin[0] = 0; twin[1] = 0; publish_lock = 0 };
@@ -220,7 +228,7 @@ proctype Truncater(byte id) {
 #elif !defined(ROOT_RETIRED_EARLY)
         retire(r, ROOT);
 #endif
-#if !defined(NEW_ROOT_UNLOCKED) && !defined(ROOT_AT_S)
+#if !defined(NEW_ROOT_UNLOCKED) && !defined(ROOT_AT_S) && !defined(SWING_IN_PUBLISH)
         R[fresh].unique_locked = 0; R[fresh].locked[1] = 0; R[fresh].locked[0] = 0;
 #endif
 #ifndef TRUNCATE_SKIPS_UNIQUE

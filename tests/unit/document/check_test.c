@@ -1,7 +1,7 @@
 /* tests/unit/document/check_test.c
  *
- * Aim     Foreign bytes are taken exactly if they are a document by merle's rules, and reading never
- *         leaves them.
+ * Aim     Foreign bytes are taken exactly if they are a document by merle's rules, and reading
+ *         never leaves them.
  * Method  Every form of value by hand, cut at every byte; UTF-8, depth and double keys at their
  *         edges; random documents and random damage, where msgpack-c's unpacker is the second
  *         opinion on all that was taken.
@@ -9,7 +9,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sample.h"
+#include "tests/unit/document/sample.h"
 
 #include <msgpack.h>
 
@@ -39,76 +39,78 @@ static void refused_at_every_cut(merle_bytes bytes) {
         assert_int_equal(check(merle_bytes_of(bytes.data, size)), MERLE_BAD_DOCUMENT);
 }
 
-static void form_of_every_kind_is_taken_and_refused_when_cut(void **state) {
-    static const struct {
-        const char *data;
-        size_t size;
-    } values[] = {
-#define VALUE(literal) {literal, sizeof(literal) - 1}
-        VALUE("\x00"),
-        VALUE("\x7f"),
-        VALUE("\xe0"),
-        VALUE("\xff"),
-        VALUE("\xc0"),
-        VALUE("\xc2"),
-        VALUE("\xc3"),
-        VALUE("\x80"),
-        VALUE("\x81\xa1x\x01"),
-        VALUE("\x90"),
-        VALUE("\x92\x01\x02"),
-        VALUE("\xa0"),
-        VALUE("\xa3"
-              "abc"),
-        VALUE("\xc4\x00"),
-        VALUE("\xc4\x02\x00\xff"),
-        VALUE("\xc5\x00\x01\xff"),
-        VALUE("\xc6\x00\x00\x00\x01\xff"),
-        VALUE("\xc7\x00\x05"),
-        VALUE("\xc7\x03\x05"
-              "abc"),
-        VALUE("\xc8\x00\x01\x05"
-              "a"),
-        VALUE("\xc9\x00\x00\x00\x01\x05"
-              "a"),
-        VALUE("\xca\x3f\x80\x00\x00"),
-        VALUE("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"),
-        VALUE("\xcc\xff"),
-        VALUE("\xcd\xff\xff"),
-        VALUE("\xce\xff\xff\xff\xff"),
-        VALUE("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
-        VALUE("\xd0\x80"),
-        VALUE("\xd1\x80\x00"),
-        VALUE("\xd2\x80\x00\x00\x00"),
-        VALUE("\xd3\x80\x00\x00\x00\x00\x00\x00\x00"),
-        VALUE("\xd4\x05"
-              "a"),
-        VALUE("\xd5\x05"
-              "ab"),
-        VALUE("\xd6\xff"
-              "abcd"),
-        VALUE("\xd7\xff"
-              "abcdefgh"),
-        VALUE("\xd8\x05"
-              "0123456789abcdef"),
-        VALUE("\xd9\x02"
-              "ab"),
-        VALUE("\xda\x00\x02"
-              "ab"),
-        VALUE("\xdb\x00\x00\x00\x02"
-              "ab"),
-        VALUE("\xdc\x00\x01\x07"),
-        VALUE("\xdd\x00\x00\x00\x01\x07"),
-        VALUE("\xde\x00\x01\xa1"
-              "a\x07"),
-        VALUE("\xdf\x00\x00\x00\x01\xa1"
-              "a\x07"),
+static const struct {
+    const char *data;
+    size_t size;
+} forms[] = {
+#define VALUE(literal) \
+    { literal, sizeof(literal) - 1 }
+    VALUE("\x00"),
+    VALUE("\x7f"),
+    VALUE("\xe0"),
+    VALUE("\xff"),
+    VALUE("\xc0"),
+    VALUE("\xc2"),
+    VALUE("\xc3"),
+    VALUE("\x80"),
+    VALUE("\x81\xa1x\x01"),
+    VALUE("\x90"),
+    VALUE("\x92\x01\x02"),
+    VALUE("\xa0"),
+    VALUE("\xa3"
+          "abc"),
+    VALUE("\xc4\x00"),
+    VALUE("\xc4\x02\x00\xff"),
+    VALUE("\xc5\x00\x01\xff"),
+    VALUE("\xc6\x00\x00\x00\x01\xff"),
+    VALUE("\xc7\x00\x05"),
+    VALUE("\xc7\x03\x05"
+          "abc"),
+    VALUE("\xc8\x00\x01\x05"
+          "a"),
+    VALUE("\xc9\x00\x00\x00\x01\x05"
+          "a"),
+    VALUE("\xca\x3f\x80\x00\x00"),
+    VALUE("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"),
+    VALUE("\xcc\xff"),
+    VALUE("\xcd\xff\xff"),
+    VALUE("\xce\xff\xff\xff\xff"),
+    VALUE("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+    VALUE("\xd0\x80"),
+    VALUE("\xd1\x80\x00"),
+    VALUE("\xd2\x80\x00\x00\x00"),
+    VALUE("\xd3\x80\x00\x00\x00\x00\x00\x00\x00"),
+    VALUE("\xd4\x05"
+          "a"),
+    VALUE("\xd5\x05"
+          "ab"),
+    VALUE("\xd6\xff"
+          "abcd"),
+    VALUE("\xd7\xff"
+          "abcdefgh"),
+    VALUE("\xd8\x05"
+          "0123456789abcdef"),
+    VALUE("\xd9\x02"
+          "ab"),
+    VALUE("\xda\x00\x02"
+          "ab"),
+    VALUE("\xdb\x00\x00\x00\x02"
+          "ab"),
+    VALUE("\xdc\x00\x01\x07"),
+    VALUE("\xdd\x00\x00\x00\x01\x07"),
+    VALUE("\xde\x00\x01\xa1"
+          "a\x07"),
+    VALUE("\xdf\x00\x00\x00\x01\xa1"
+          "a\x07"),
 #undef VALUE
-    };
+};
+
+static void form_of_every_kind_is_taken_and_refused_when_cut(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         merle_buffer doc = {NULL, 0, 0};
         sample_put(&doc, "\x81\xa1k", 3);
-        sample_put(&doc, values[i].data, values[i].size);
+        sample_put(&doc, forms[i].data, forms[i].size);
         merle_bytes bytes = merle_bytes_of(doc.data, doc.size);
         assert_int_equal(check(bytes), MERLE_OK);
         assert_ptr_equal(mrl_scan_skip(doc.data), doc.data + doc.size);
@@ -179,87 +181,89 @@ static void depth_of_64_is_taken_and_65_is_too_big(void **state) {
     }
 }
 
-static void key_twice_in_any_encoding_is_refused(void **state) {
-    static const struct {
-        const char *one, *other;
-        size_t one_size, other_size;
-        int same;
-    } pairs[] = {
-#define PAIR(one, other, same) {one, other, sizeof(one) - 1, sizeof(other) - 1, same}
-        PAIR("\xa1"
-             "a",
-             "\xa1"
-             "a",
-             1),
-        PAIR("\xa1"
-             "a",
-             "\xd9\x01"
-             "a",
-             1),
-        PAIR("\xda\x00\x01"
-             "a",
-             "\xdb\x00\x00\x00\x01"
-             "a",
-             1),
-        PAIR("\xa1"
-             "a",
-             "\xa1"
-             "b",
-             0),
-        PAIR("\xa1"
-             "a",
-             "\xa2"
-             "ab",
-             0),
-        PAIR("\xa0", "\xd9\x00", 1),
-        PAIR("\xa1"
-             "a",
-             "\xc4\x01"
-             "a",
-             0),
-        PAIR("\xc4\x01"
-             "a",
-             "\xc5\x00\x01"
-             "a",
-             1),
-        PAIR("\x05", "\xcc\x05", 1),
-        PAIR("\x05", "\xd3\x00\x00\x00\x00\x00\x00\x00\x05", 1),
-        PAIR("\x05", "\xca\x40\xa0\x00\x00", 1),
-        PAIR("\xff", "\xd0\xff", 1),
-        PAIR("\xff", "\xcc\xff", 0),
-        PAIR("\xc0", "\xc0", 1),
-        PAIR("\xc2", "\xc3", 0),
-        PAIR("\xd4\x05"
-             "a",
-             "\xc7\x01\x05"
-             "a",
-             1),
-        PAIR("\xd4\x05"
-             "a",
-             "\xd4\x06"
-             "a",
-             0),
-        PAIR("\xd6\xff\x00\x00\x00\x01", "\xd7\xff\x00\x00\x00\x00\x00\x00\x00\x01", 1),
-        PAIR("\x91\x01", "\x91\x01", 1),
-        PAIR("\x91\x01", "\x91\x02", 0),
-        PAIR("\x90", "\x80", 0),
-        PAIR("\xcb\x00\x00\x00\x00\x00\x00\x00\x00", "\xcb\x80\x00\x00\x00\x00\x00\x00\x00", 1),
-        PAIR("\xa9"
-             "prefix000",
-             "\xa9"
-             "prefix001",
-             0),
+static const struct {
+    const char *one, *other;
+    size_t one_size, other_size;
+    int same;
+} key_pairs[] = {
+#define PAIR(one, other, same) \
+    { one, other, sizeof(one) - 1, sizeof(other) - 1, same }
+    PAIR("\xa1"
+         "a",
+         "\xa1"
+         "a",
+         1),
+    PAIR("\xa1"
+         "a",
+         "\xd9\x01"
+         "a",
+         1),
+    PAIR("\xda\x00\x01"
+         "a",
+         "\xdb\x00\x00\x00\x01"
+         "a",
+         1),
+    PAIR("\xa1"
+         "a",
+         "\xa1"
+         "b",
+         0),
+    PAIR("\xa1"
+         "a",
+         "\xa2"
+         "ab",
+         0),
+    PAIR("\xa0", "\xd9\x00", 1),
+    PAIR("\xa1"
+         "a",
+         "\xc4\x01"
+         "a",
+         0),
+    PAIR("\xc4\x01"
+         "a",
+         "\xc5\x00\x01"
+         "a",
+         1),
+    PAIR("\x05", "\xcc\x05", 1),
+    PAIR("\x05", "\xd3\x00\x00\x00\x00\x00\x00\x00\x05", 1),
+    PAIR("\x05", "\xca\x40\xa0\x00\x00", 1),
+    PAIR("\xff", "\xd0\xff", 1),
+    PAIR("\xff", "\xcc\xff", 0),
+    PAIR("\xc0", "\xc0", 1),
+    PAIR("\xc2", "\xc3", 0),
+    PAIR("\xd4\x05"
+         "a",
+         "\xc7\x01\x05"
+         "a",
+         1),
+    PAIR("\xd4\x05"
+         "a",
+         "\xd4\x06"
+         "a",
+         0),
+    PAIR("\xd6\xff\x00\x00\x00\x01", "\xd7\xff\x00\x00\x00\x00\x00\x00\x00\x01", 1),
+    PAIR("\x91\x01", "\x91\x01", 1),
+    PAIR("\x91\x01", "\x91\x02", 0),
+    PAIR("\x90", "\x80", 0),
+    PAIR("\xcb\x00\x00\x00\x00\x00\x00\x00\x00", "\xcb\x80\x00\x00\x00\x00\x00\x00\x00", 1),
+    PAIR("\xa9"
+         "prefix000",
+         "\xa9"
+         "prefix001",
+         0),
 #undef PAIR
-    };
+};
+
+static void key_twice_in_any_encoding_is_refused(void **state) {
     (void)state;
-    /* Few keys are compared in pairs, more are sorted on the stack, many in memory. */
+    /* Few keys are compared in key_pairs, more are sorted on the stack, many in memory. */
     static const unsigned fillers[] = {0, 1, 22, 23, 100, 1022, 1023, 3000};
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+    for (size_t i = 0; i < sizeof(key_pairs) / sizeof(key_pairs[0]); i++) {
         for (size_t f = 0; f < sizeof(fillers) / sizeof(fillers[0]); f++) {
             merle_buffer doc = {NULL, 0, 0};
             sample_byte(&doc, 0xde);
             sample_big(&doc, fillers[f] + 2, 2);
-            sample_put(&doc, pairs[i].one, pairs[i].one_size);
+            sample_put(&doc, key_pairs[i].one, key_pairs[i].one_size);
             sample_byte(&doc, 0xc0);
             for (unsigned n = 0; n < fillers[f]; n++) {
                 char name[16];
@@ -269,12 +273,12 @@ static void key_twice_in_any_encoding_is_refused(void **state) {
                 sample_byte(&doc, 0xc3);
             }
             size_t second = doc.size;
-            sample_put(&doc, pairs[i].other, pairs[i].other_size);
+            sample_put(&doc, key_pairs[i].other, key_pairs[i].other_size);
             sample_byte(&doc, 0xc2);
             merle_report report;
             merle_err err = merle_doc_check(merle_bytes_of(doc.data, doc.size), &report);
-            assert_int_equal(err, pairs[i].same ? MERLE_BAD_DOCUMENT : MERLE_OK);
-            if (pairs[i].same) assert_int_equal(report.offset, second);
+            assert_int_equal(err, key_pairs[i].same ? MERLE_BAD_DOCUMENT : MERLE_OK);
+            if (key_pairs[i].same) assert_int_equal(report.offset, second);
             merle_buffer_free(&doc);
         }
     }

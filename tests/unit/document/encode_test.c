@@ -4,11 +4,12 @@
  *         descending; equal values have equal bytes.
  * Method  Random values, most of them close together or at limits, against a plain comparator that
  *         knows numbers as 80-bit floats, which hold every int64, uint64 and double exactly.
- * Blind   On machines whose long double has fewer bits, the comparator would be wrong, not the code.
+ * Blind   On machines whose long double has fewer bits, the comparator would be wrong, not the
+ *         code.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sample.h"
+#include "tests/unit/document/sample.h"
 
 #include <math.h>
 

@@ -1,13 +1,13 @@
 /* tests/unit/document/json_test.c
  *
- * Aim     JSON text becomes the document that it says or is refused; what is written reads back as a
- *         document of equal values, whatever is in it and whatever the locale says of commas.
+ * Aim     JSON text becomes the document that it says or is refused; what is written reads back as
+ *         a document of equal values, whatever is in it and whatever the locale says of commas.
  * Method  Tables by hand; random documents written, read and written again, in both styles.
  * Blind   Other readers' and writers' tastes.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sample.h"
+#include "tests/unit/document/sample.h"
 
 #include <locale.h>
 
@@ -23,106 +23,108 @@ static merle_err read_json(merle_bytes json, merle_buffer *out, merle_report *re
     return err;
 }
 
-static void text_becomes_the_document_it_says(void **state) {
-    static const struct {
-        const char *json;
-        const char *data;
-        size_t size;
-    } cases[] = {
-#define CASE(json, literal) {json, literal, sizeof(literal) - 1}
-        CASE("{}", "\x80"),
-        CASE(" \t\r\n{ } ", "\x80"),
-        CASE("{\"a\":1}",
-             "\x81\xa1"
-             "a\x01"),
-        CASE("{\"a\": null , \"b\":[true,false]}",
-             "\x82\xa1"
-             "a\xc0\xa1"
-             "b\x92\xc3\xc2"),
-        CASE("{\"a\":{\"b\":{}},\"c\":[]}",
-             "\x82\xa1"
-             "a\x81\xa1"
-             "b\x80\xa1"
-             "c\x90"),
-        CASE("{\"a\":-0}",
-             "\x81\xa1"
-             "a\x00"),
-        CASE("{\"a\":-1}",
-             "\x81\xa1"
-             "a\xff"),
-        CASE("{\"a\":18446744073709551615}",
-             "\x81\xa1"
-             "a\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
-        CASE("{\"a\":-9223372036854775808}",
-             "\x81\xa1"
-             "a\xd3\x80\0\0\0\0\0\0\0"),
-        CASE("{\"a\":0.5}",
-             "\x81\xa1"
-             "a\xcb\x3f\xe0\0\0\0\0\0\0"),
-        CASE("{\"a\":5e-1}",
-             "\x81\xa1"
-             "a\xcb\x3f\xe0\0\0\0\0\0\0"),
-        CASE("{\"a\":1E0}",
-             "\x81\xa1"
-             "a\xcb\x3f\xf0\0\0\0\0\0\0"),
-        CASE("{\"a\":-0.0}",
-             "\x81\xa1"
-             "a\xcb\x80\0\0\0\0\0\0\0"),
-        CASE("{\"\":\"\"}", "\x81\xa0\xa0"),
-        CASE("{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}",
-             "\x81\xa1"
-             "a\xa8\"\\/\b\f\n\r\t"),
-        CASE("{\"a\":\"\\u0000\\u00e4\\u20AC\\ud83d\\udc26\"}",
-             "\x81\xa1"
-             "a\xaa\0\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\xa6"),
-        CASE("{\"\\u0061\":1}",
-             "\x81\xa1"
-             "a\x01"),
-        CASE("{\"a\":{\"$bin\":\"\"}}",
-             "\x81\xa1"
-             "a\xc4\0"),
-        CASE("{\"a\":{\"$bin\":\"AP8B\"}}",
-             "\x81\xa1"
-             "a\xc4\x03\0\xff\x01"),
-        CASE("{\"a\":{\"$bin\":\"AP8=\"}}",
-             "\x81\xa1"
-             "a\xc4\x02\0\xff"),
-        CASE("{\"a\":{\"$ext\":[-5,\"AA==\"]}}",
-             "\x81\xa1"
-             "a\xd4\xfb\0"),
-        CASE("{\"a\":{\"$time\":\"1970-01-01T00:00:01Z\"}}",
-             "\x81\xa1"
-             "a\xd6\xff\0\0\0\1"),
-        CASE("{\"a\":{\"$time\":\"1970-01-01T02:00:01.5+02:00\"}}",
-             "\x81\xa1"
-             "a\xd7\xff\x77\x35\x94\0\0\0\0\1"),
-        CASE("{\"a\":{\"$float\":\"inf\"}}",
-             "\x81\xa1"
-             "a\xcb\x7f\xf0\0\0\0\0\0\0"),
-        CASE("{\"a\":{\"$$bin\":1}}",
-             "\x81\xa1"
-             "a\x81\xa4$bin\x01"),
-        CASE("{\"a\":{\"$other\":1}}",
-             "\x81\xa1"
-             "a\x81\xa6$other\x01"),
-        CASE("{\"a\":{\"$bin\":1,\"x\":2}}",
-             "\x81\xa1"
-             "a\x82\xa4$bin\x01\xa1x\x02"),
-        CASE("{\"$bin\":\"x\"}", "\x81\xa4$bin\xa1x"),
+static const struct {
+    const char *json;
+    const char *data;
+    size_t size;
+} good_texts[] = {
+#define CASE(json, literal) \
+    { json, literal, sizeof(literal) - 1 }
+    CASE("{}", "\x80"),
+    CASE(" \t\r\n{ } ", "\x80"),
+    CASE("{\"a\":1}",
+         "\x81\xa1"
+         "a\x01"),
+    CASE("{\"a\": null , \"b\":[true,false]}",
+         "\x82\xa1"
+         "a\xc0\xa1"
+         "b\x92\xc3\xc2"),
+    CASE("{\"a\":{\"b\":{}},\"c\":[]}",
+         "\x82\xa1"
+         "a\x81\xa1"
+         "b\x80\xa1"
+         "c\x90"),
+    CASE("{\"a\":-0}",
+         "\x81\xa1"
+         "a\x00"),
+    CASE("{\"a\":-1}",
+         "\x81\xa1"
+         "a\xff"),
+    CASE("{\"a\":18446744073709551615}",
+         "\x81\xa1"
+         "a\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+    CASE("{\"a\":-9223372036854775808}",
+         "\x81\xa1"
+         "a\xd3\x80\0\0\0\0\0\0\0"),
+    CASE("{\"a\":0.5}",
+         "\x81\xa1"
+         "a\xcb\x3f\xe0\0\0\0\0\0\0"),
+    CASE("{\"a\":5e-1}",
+         "\x81\xa1"
+         "a\xcb\x3f\xe0\0\0\0\0\0\0"),
+    CASE("{\"a\":1E0}",
+         "\x81\xa1"
+         "a\xcb\x3f\xf0\0\0\0\0\0\0"),
+    CASE("{\"a\":-0.0}",
+         "\x81\xa1"
+         "a\xcb\x80\0\0\0\0\0\0\0"),
+    CASE("{\"\":\"\"}", "\x81\xa0\xa0"),
+    CASE("{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}",
+         "\x81\xa1"
+         "a\xa8\"\\/\b\f\n\r\t"),
+    CASE("{\"a\":\"\\u0000\\u00e4\\u20AC\\ud83d\\udc26\"}",
+         "\x81\xa1"
+         "a\xaa\0\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\xa6"),
+    CASE("{\"\\u0061\":1}",
+         "\x81\xa1"
+         "a\x01"),
+    CASE("{\"a\":{\"$bin\":\"\"}}",
+         "\x81\xa1"
+         "a\xc4\0"),
+    CASE("{\"a\":{\"$bin\":\"AP8B\"}}",
+         "\x81\xa1"
+         "a\xc4\x03\0\xff\x01"),
+    CASE("{\"a\":{\"$bin\":\"AP8=\"}}",
+         "\x81\xa1"
+         "a\xc4\x02\0\xff"),
+    CASE("{\"a\":{\"$ext\":[-5,\"AA==\"]}}",
+         "\x81\xa1"
+         "a\xd4\xfb\0"),
+    CASE("{\"a\":{\"$time\":\"1970-01-01T00:00:01Z\"}}",
+         "\x81\xa1"
+         "a\xd6\xff\0\0\0\1"),
+    CASE("{\"a\":{\"$time\":\"1970-01-01T02:00:01.5+02:00\"}}",
+         "\x81\xa1"
+         "a\xd7\xff\x77\x35\x94\0\0\0\0\1"),
+    CASE("{\"a\":{\"$float\":\"inf\"}}",
+         "\x81\xa1"
+         "a\xcb\x7f\xf0\0\0\0\0\0\0"),
+    CASE("{\"a\":{\"$$bin\":1}}",
+         "\x81\xa1"
+         "a\x81\xa4$bin\x01"),
+    CASE("{\"a\":{\"$other\":1}}",
+         "\x81\xa1"
+         "a\x81\xa6$other\x01"),
+    CASE("{\"a\":{\"$bin\":1,\"x\":2}}",
+         "\x81\xa1"
+         "a\x82\xa4$bin\x01\xa1x\x02"),
+    CASE("{\"$bin\":\"x\"}", "\x81\xa4$bin\xa1x"),
 #undef CASE
-    };
+};
+
+static void text_becomes_the_document_it_says(void **state) {
     merle_buffer out = {NULL, 0, 0};
     merle_report report;
     (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(read_json(merle_str(cases[i].json), &out, &report), MERLE_OK);
-        assert_int_equal(out.size, cases[i].size);
-        assert_memory_equal(out.data, cases[i].data, cases[i].size);
+    for (size_t i = 0; i < sizeof(good_texts) / sizeof(good_texts[0]); i++) {
+        assert_int_equal(read_json(merle_str(good_texts[i].json), &out, &report), MERLE_OK);
+        assert_int_equal(out.size, good_texts[i].size);
+        assert_memory_equal(out.data, good_texts[i].data, good_texts[i].size);
         /* Cut anywhere but in the blanks behind, it is refused. */
-        size_t size = strlen(cases[i].json);
-        while (cases[i].json[size - 1] == ' ') size--;
+        size_t size = strlen(good_texts[i].json);
+        while (good_texts[i].json[size - 1] == ' ') size--;
         for (size_t cut = 0; cut < size; cut++) {
-            merle_err err = read_json(merle_bytes_of(cases[i].json, cut), &out, &report);
+            merle_err err = read_json(merle_bytes_of(good_texts[i].json, cut), &out, &report);
             assert_int_equal(err, MERLE_BAD_DOCUMENT);
             assert_int_equal(out.size, 0);
         }
@@ -130,8 +132,7 @@ static void text_becomes_the_document_it_says(void **state) {
     merle_buffer_free(&out);
 }
 
-static void text_that_is_no_json_document_is_refused(void **state) {
-    static const char *const texts[] = {"[]",
+static const char *const bad_texts[] = {"[]",
                                         "1",
                                         "null",
                                         "{} {}",
@@ -196,15 +197,17 @@ static void text_that_is_no_json_document_is_refused(void **state) {
                                         "{\"a\":{\"$time\":\"1970-01-01T00:00:00Zx\"}}",
                                         "{\"a\":{\"$float\":\"NaN\"}}",
                                         "{\"a\":{\"$float\":1}}"};
+
+static void text_that_is_no_json_document_is_refused(void **state) {
     merle_buffer out = {NULL, 0, 0};
     merle_report report;
     (void)state;
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        assert_int_equal(read_json(merle_str(texts[i]), &out, &report), MERLE_BAD_DOCUMENT);
+    for (size_t i = 0; i < sizeof(bad_texts) / sizeof(bad_texts[0]); i++) {
+        assert_int_equal(read_json(merle_str(bad_texts[i]), &out, &report), MERLE_BAD_DOCUMENT);
         assert_int_equal(out.size, 0);
         assert_int_equal(report.err, MERLE_BAD_DOCUMENT);
         assert_true(strstr(report.message, "line 1") != NULL || strlen(report.message) > 0);
-        assert_int_equal(merle_json_read(merle_str(texts[i]), &out, NULL), MERLE_BAD_DOCUMENT);
+        assert_int_equal(merle_json_read(merle_str(bad_texts[i]), &out, NULL), MERLE_BAD_DOCUMENT);
     }
     assert_int_equal(read_json(BYTES("{\n \"a\":\n  x}"), &out, &report), MERLE_BAD_DOCUMENT);
     assert_non_null(strstr(report.message, "line 3, column 3"));

@@ -1,14 +1,14 @@
 /* tests/unit/document/memory_test.c
  *
- * Aim     A refused allocation, whichever it is, is MERLE_NO_MEMORY to its caller and nothing else: no
- *         leak, empty outputs, and the same call works afterwards.
- * Method  Each call of the room that allocates is repeated with its first, second, third... allocation
- *         refused, until it goes through.
+ * Aim     A refused allocation, whichever it is, is MERLE_NO_MEMORY to its caller and nothing else:
+ *         no leak, empty outputs, and the same call works afterwards.
+ * Method  Each call of the room that allocates is repeated with its first, second, third...
+ *         allocation refused, until it goes through.
  * Blind   Leaks are seen only under the address sanitizer.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sample.h"
+#include "tests/unit/document/sample.h"
 
 #include "document/check.h"
 #include "document/patch.h"

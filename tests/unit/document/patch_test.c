@@ -1,14 +1,14 @@
 /* tests/unit/document/patch_test.c
  *
- * Aim     Patches do what a slow, plain model does, with the same errors; their effect, applied to the
- *         same document, gives the same bytes; what no operation names keeps its bytes.
- * Method  Random documents in every encoding, random operations with small names and values, so that
- *         they meet often; the model works on trees that msgpack-c's unpacker read.
+ * Aim     Patches do what a slow, plain model does, with the same errors; their effect, applied to
+ *         the same document, gives the same bytes; what no operation names keeps its bytes.
+ * Method  Random documents in every encoding, random operations with small names and values, so
+ *         that they meet often; the model works on trees that msgpack-c's unpacker read.
  * Blind   Failing allocation of the model itself; speed.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sample.h"
+#include "tests/unit/document/sample.h"
 
 #include <msgpack.h>
 

@@ -1,13 +1,14 @@
 /* tests/unit/document/path_test.c
  *
- * Aim     Paths are taken exactly if they are well formed; compiled, parsed and simple paths find the
- *         same value, one by one and several in one pass; index parts and field rules read them right.
+ * Aim     Paths are taken exactly if they are well formed; compiled, parsed and simple paths find
+ *         the same value, one by one and several in one pass; index parts and field rules read them
+ *         right.
  * Method  Tables by hand; random paths over random documents, each found in three ways.
  * Blind   Whether the grammar is the one that people would like best.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sample.h"
+#include "tests/unit/document/sample.h"
 
 #include "document/path.h"
 #include "document/rules.h"
@@ -91,8 +92,8 @@ static void path_at_its_limits_is_taken_and_beyond_refused(void **state) {
     mrl_path_destroy(path);
 }
 
-/* {"a": {"b": [10, {"c": 20}], "x.y": 30, "q\"\\": 40, "": 50}, "ä": 60, 7: 1, "l": [1, 2, 3]} with
- * heads that are longer than need be. */
+/* {"a": {"b": [10, {"c": 20}], "x.y": 30, "q\"\\": 40, "": 50}, "ä": 60, 7: 1, "l": [1, 2, 3]}
+ * with heads that are longer than need be. */
 #define DOC                         \
     "\x84\xa1"                      \
     "a\xde\x00\x04\xd9\x01"         \
@@ -145,6 +146,12 @@ static void values_are_found_where_they_are(void **state) {
         if (cases[i].value != 0) assert_int_equal(doc.data[offsets[0]], cases[i].value);
         if (cases[i].value == 0) assert_int_equal(offsets[0], 0);
     }
+    /* Two names with escapes lie one behind the other in a compiled path. */
+    const merle_bytes two = BYTES("\x81\xa1\"\x81\xa2\\\\\x07");
+    mrl_path *escaped = compile("\"\\\"\".\"\\\\\\\\\"");
+    assert_int_equal(mrl_path_locate(escaped, two.data, two.size, &offsets[0]), 1);
+    assert_int_equal(offsets[0], two.size - 1);
+    mrl_path_destroy(escaped);
     mrl_paths_locate(paths, count, doc.data, doc.size, offsets);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(offsets[i] != 0, cases[i].value != 0);

@@ -50,8 +50,8 @@ SAMPLE_UNUSED static void sample_big(merle_buffer *out, uint64_t number, unsigne
     while (width-- > 0) sample_byte(out, (unsigned)(number >> (8 * width)));
 }
 
-/* A head of one of the families that have 1, 2 and 4 bytes of size, or the short form if there is one
- * and it fits. first: head of the form with 1 byte (or, without_8, the one with 2). */
+/* A head of one of the families that have 1, 2 and 4 bytes of size, or the short form if there is
+ * one and it fits. first: head of the form with 1 byte (or, without_8, the one with 2). */
 SAMPLE_UNUSED static void sample_head(merle_buffer *out, mrl_random *random, size_t size,
                                       unsigned short_head, size_t short_max, unsigned first,
                                       int without_8) {

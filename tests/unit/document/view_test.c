@@ -1,13 +1,13 @@
 /* tests/unit/document/view_test.c
  *
  * Aim     Values are read, walked over and built as merle/document.h says.
- * Method  Every getter against every type; walks compared with msgpack-c's unpacker; what the builder
- *         makes is checked and read back; each misuse of it has its error.
+ * Method  Every getter against every type; walks compared with msgpack-c's unpacker; what the
+ *         builder makes is checked and read back; each misuse of it has its error.
  * Blind   A builder whose memory fails.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sample.h"
+#include "tests/unit/document/sample.h"
 
 #include <math.h>
 
@@ -54,6 +54,9 @@ static void getter_of_another_type_gives_the_default(void **state) {
     assert_null(merle_doc_str(doc, "gone").data);
     assert_int_equal(merle_doc_has(doc, "n"), 1);
     assert_int_equal(merle_doc_has(doc, "m"), 0);
+    /* What INT64_MAX and UINT64_MAX round to lies beyond their types. */
+    merle_doc top = over(BYTES("\x81\xa1i\xd3\x7f\xff\xff\xff\xff\xff\xff\xff"));
+    assert_true(merle_doc_float(top, "i", 1) == 1);
     merle_doc none = {NULL, 0, 0, NULL};
     merle_value value;
     assert_int_equal(merle_doc_int(none, "i", 1), 1);

@@ -1,4 +1,4 @@
-/* tests/unit/memory/ck_hs_contract_test.c - what memory/map.c relies on in ck_hs, tried on the
+/* tests/unit/memory/ck_hs_contract_test.c - what memory/map_piece.c relies on in ck_hs, tried on the
  * installed one.
  *
  * Aim     another version of Concurrency Kit that keeps its word less well must fail here, not in a
@@ -143,7 +143,7 @@ static uint64_t table_get(ck_hs_t *hs, uint64_t key) {
     return (uintptr_t)ck_hs_get(hs, hash_of(key), &w);
 }
 
-/* Where map.c's hint says that the slots are. */
+/* Where map_piece.c's hint says that the slots are. */
 static const uint64_t *table_slots(const ck_hs_t *hs) {
     return (const uint64_t *)(((uintptr_t)hs->map + 80 + 63) & ~(uintptr_t)63);
 }
@@ -211,7 +211,7 @@ static void apply_adds_keeps_replaces(void **state) {
     heap_end();
 }
 
-/* The trap that map.c goes round: a key that is the same number as an entry is never compared. */
+/* The trap that the map goes round: a key that is the same number as an entry is never compared. */
 static void key_equal_to_an_entry_is_taken_for_it(void **state) {
     (void)state;
     ck_hs_t hs;
@@ -343,7 +343,7 @@ static void growth_doubles_over_a_half_and_defers(void **state) {
     heap_end();
 }
 
-/* As map.c fills tables that no reader has seen. */
+/* As the map fills tables that no reader has seen. */
 static void put_unique_without_compare_fills(void **state) {
     (void)state;
     ck_hs_t hs;

@@ -1,0 +1,290 @@
+/* memory/map_piece.c - one piece of a map: a ck_hs, its memory, and what is put into it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "memory/map_private.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/self.h"
+
+enum { SLOTS_MIN = 8 /* the smallest table that ck_hs makes */ };
+
+/* ---- what ThreadSanitizer must be told ---- */
+
+/* ck stores and loads entries with inline assembly, which ThreadSanitizer does not see. What makes
+ * the program right is: the writer fences (release) before ck stores the entry, and a reader
+ * reaches what the entry stands for through the entry (an address dependency). We tell it so, by a
+ * word for each entry. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
+#endif
+
+#ifdef WITH_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+static char sync_words[4096];
+static void *sync_word(uint64_t entry) {
+    return &sync_words[(entry * 0x9e3779b97f4a7c15u) >> 52];
+}
+static inline void entry_release(uint64_t entry) {
+    __tsan_release(sync_word(entry));
+}
+static inline void entry_acquire(uint64_t entry) {
+    __tsan_acquire(sync_word(entry));
+}
+#else
+static inline void entry_release(uint64_t entry) {
+    (void)entry;
+}
+static inline void entry_acquire(uint64_t entry) {
+    (void)entry;
+}
+#endif
+
+/* ---- what ck asks of an entry ---- */
+
+static inline uint64_t tag_of_pointer(uint64_t entry) {
+    return (entry & 0xfu) | ((entry >> 44) & 0xffff0u);
+}
+static inline const mrl_probe *key_probe(const void *key) {
+    return as_pointer(as_entry(key) & 0x0000fffffffffff8u);
+}
+
+static unsigned long hash_pointer(const void *entry, unsigned long seed) {
+    (void)seed;
+    return spread(tag_of_pointer(as_entry(entry)));
+}
+static unsigned long hash_pair(const void *entry, unsigned long seed) {
+    (void)seed;
+    return spread(as_entry(entry) >> 32);
+}
+
+static bool compare_pointer(const void *in_table, const void *key) {
+    uint64_t entry = as_entry(in_table);
+    const mrl_probe *probe = key_probe(key);
+    if (tag_of_pointer(entry) != (probe->hash & 0xfffffu)) return false;
+    entry_acquire(entry);
+    return probe->matches(probe, entry) != 0;
+}
+static bool compare_pair(const void *in_table, const void *key) {
+    uint64_t entry = as_entry(in_table);
+    const mrl_probe *probe = key_probe(key);
+    if ((uint32_t)(entry >> 32) != (uint32_t)probe->hash) return false;
+    entry_acquire(entry);
+    return probe->matches(probe, entry) != 0;
+}
+
+/* ---- memory for ck ---- */
+
+/* ck_malloc's functions have no context: whose memory it is stands in mrl_self. */
+static void *table_alloc(size_t size) {
+    table_header *header =
+        mrl_block_alloc(mrl_self_get()->allocating, MRL_FOR_TABLES, sizeof(table_header) + size);
+    if (header == NULL) return NULL;
+    header->size = size;
+    return header + 1;
+}
+static void *table_realloc(void *table, size_t size_old, size_t size_new, bool defer) {
+    (void)table, (void)size_old, (void)size_new, (void)defer;
+    return NULL; /* ck_hs never calls it */
+}
+static void table_free(void *table, size_t size, bool defer) {
+    mrl_member *member = mrl_self_get()->allocating;
+    table_header *header = (table_header *)table - 1;
+    (void)size;
+    if (defer)
+        mrl_block_retire(member, header);
+    else
+        mrl_block_free(member, header);
+}
+
+static struct ck_malloc table_memory = {
+    .malloc = table_alloc, .realloc = table_realloc, .free = table_free};
+
+static uint64_t table_size(const struct ck_hs_map *table) {
+    return ((const table_header *)(const void *)table - 1)->size;
+}
+static uint64_t table_slot_count(const struct ck_hs_map *table) {
+    uint64_t slots_size = table_size(table) - CK_MAP_HEADER_SIZE - CK_MAP_SLACK_SIZE;
+    MRL_ASSERT((slots_size & (slots_size - 1)) == 0);
+    return slots_size / sizeof(void *);
+}
+
+/* Every call into ck that may take or give memory stands between these two. */
+static mrl_member *allocate_for(mrl_member *member) {
+    mrl_self *self = mrl_self_get();
+    mrl_member *before = self->allocating;
+    self->allocating = member;
+    return before;
+}
+static void allocate_restore(mrl_member *before) {
+    mrl_self_get()->allocating = before;
+}
+
+/* ---- a piece ---- */
+
+static uint32_t log2_of(uint64_t power) {
+    return (uint32_t)__builtin_ctzll(power);
+}
+
+/* After ck has made a new table: notes where it is, and when it will be too large. A table that ck
+ * made much larger than its entries need (because many have one hash) would be made so again: so it
+ * is not called too large before half of the entries have gone. */
+void mrl_piece_note_table(mrl_piece *p) {
+    uint64_t slot_count = table_slot_count(p->hs.map);
+    uint64_t slots = (as_entry(p->hs.map) + CK_MAP_HEADER_SIZE + CK_MAP_SLACK_SIZE) & ~(uint64_t)63;
+    uint64_t half = piece_entries(p) / 2;
+    atomic_store_explicit(&p->slots_hint, slots | log2_of(slot_count), memory_order_relaxed);
+    atomic_store_explicit(&p->removed_count, 0, memory_order_relaxed);
+    p->shrink_below = 0;
+    if (slot_count > SLOTS_MIN)
+        p->shrink_below = (uint32_t)(half < slot_count / 8 ? half : slot_count / 8);
+}
+
+/* Slots for so many entries: ck doubles when more than a half are taken, and we leave a little
+ * room. */
+static unsigned long slots_for(uint64_t entry_count) {
+    unsigned long slot_count = SLOTS_MIN;
+    while (slot_count * 7 / 16 < entry_count) slot_count *= 2;
+    return slot_count;
+}
+
+mrl_piece *mrl_piece_create(const mrl_map_type *type, mrl_member *member, uint32_t depth,
+                            uint64_t entry_count) {
+    int is_pairs = type->kind == MRL_MAP_PAIRS;
+    mrl_member *before;
+    bool made;
+    mrl_piece *p = mrl_block_alloc(member, MRL_FOR_TABLES, sizeof(mrl_piece));
+    if (p == NULL) return NULL;
+    memset(p, 0, sizeof(*p));
+    before = allocate_for(member);
+    made = ck_hs_init(
+        &p->hs, CK_HS_MODE_SPMC | CK_HS_MODE_DIRECT, is_pairs ? hash_pair : hash_pointer,
+        is_pairs ? compare_pair : compare_pointer, &table_memory, slots_for(entry_count), 0);
+    allocate_restore(before);
+    if (!made) {
+        mrl_block_free(member, p);
+        return NULL;
+    }
+    atomic_init(&p->depth, depth);
+    p->split_at = MRL_PIECE_MAX;
+    mrl_piece_note_table(p);
+    return p;
+}
+
+/* Frees a piece that no reader has seen, or that none can see any more. */
+void mrl_piece_free(mrl_member *member, mrl_piece *p) {
+    mrl_member *before;
+    if (p == NULL) return;
+    before = allocate_for(member);
+    ck_hs_destroy(&p->hs);
+    allocate_restore(before);
+    mrl_block_free(member, p);
+}
+
+/* Frees a piece that was unlinked, when its readers are gone. Nothing of it is changed any more. */
+void mrl_piece_retire(mrl_member *member, mrl_piece *p) {
+    mrl_block_retire(member, (table_header *)(void *)p->hs.map - 1);
+    mrl_block_retire(member, p);
+}
+
+/* Puts an entry that is not there into a piece that no reader has seen yet. While it is being
+ * filled the table compares nothing, since what we give as the key is then the entry. Returns 0
+ * without memory. */
+int mrl_piece_fill(mrl_piece *p, mrl_member *member, uint64_t entry) {
+    mrl_member *before = allocate_for(member);
+    ck_hs_compare_cb_t *compare = p->hs.compare;
+    bool done;
+    p->hs.compare = NULL;
+    done = ck_hs_put_unique(&p->hs, p->hs.hf(as_pointer(entry), 0), as_pointer(entry));
+    p->hs.compare = compare;
+    allocate_restore(before);
+    count_up(&p->entry_count, done);
+    return done;
+}
+
+int mrl_piece_each(const mrl_piece *p, mrl_piece_each_fn *fn, void *context) {
+    ck_hs_iterator_t iterator = CK_HS_ITERATOR_INITIALIZER;
+    ck_hs_t *hs = (ck_hs_t *)(uintptr_t)&p->hs; /* ck only reads it */
+    void *key;
+    int result = 0;
+    while (result == 0 && ck_hs_next_spmc(hs, &iterator, &key)) {
+        entry_acquire(as_entry(key));
+        result = fn(context, as_entry(key));
+    }
+    return result;
+}
+
+/* ---- adding and replacing ---- */
+
+/* What ck_hs_apply is to do with what it finds. */
+typedef struct applying {
+    uint64_t key;
+    uint64_t entry;
+    uint64_t existing;
+    int replaces;
+} applying;
+
+/* Returns what shall stand there afterwards. An existing entry that equals the key was not
+ * compared: it stays, and the caller tries with another key. */
+static void *apply(void *existing, void *context) {
+    applying *a = context;
+    a->existing = as_entry(existing);
+    if (a->existing == a->key) return existing;
+    if (existing != NULL && !a->replaces) return existing;
+    if (existing == NULL && a->replaces) return NULL;
+    return (void *)(uintptr_t)a->entry;
+}
+
+/* Returns 0 without memory. */
+static int piece_apply(mrl_piece *p, unsigned long h, const mrl_probe *probe, applying *a) {
+    uint32_t variant = 0;
+    bool done;
+    /* Release: what the entry stands for is written before ck shows the entry; readers follow the
+     * entry. */
+    atomic_thread_fence(memory_order_release);
+    entry_release(a->entry);
+    do {
+        a->key = probe_key(probe, variant++);
+        a->existing = 0;
+        done = ck_hs_apply(&p->hs, h, as_pointer(a->key), apply, a);
+    } while (done && a->existing == a->key);
+    return done;
+}
+
+merle_err mrl_piece_add(mrl_change *c, mrl_piece *p, const mrl_probe *probe, uint64_t entry,
+                        uint64_t *out_existing) {
+    const struct ck_hs_map *table = p->hs.map;
+    applying a = {.entry = entry};
+    mrl_member *before = allocate_for(c->member);
+    int done = piece_apply(p, table_hash(c->map->type->kind, probe->hash), probe, &a);
+    allocate_restore(before);
+    if (done && a.existing == 0) {
+        count_up(&p->entry_count, 1);
+        map_count_entries(c->map, 1);
+    }
+    if (p->hs.map != table) {
+        c->copied_count += piece_entries(p);
+        mrl_piece_note_table(p);
+    }
+    if (!done) return MERLE_NO_MEMORY;
+    *out_existing = a.existing;
+    return MERLE_OK;
+}
+
+uint64_t mrl_piece_replace(mrl_map_kind kind, mrl_piece *p, const mrl_probe *probe,
+                           uint64_t entry) {
+    applying a = {.entry = entry, .replaces = 1};
+    int done = piece_apply(p, table_hash(kind, probe->hash), probe, &a);
+    /* An existing key is always within the bound of the probe: ck had no need to grow. */
+    MRL_ASSERT(done && a.existing != 0);
+    return a.existing;
+}
