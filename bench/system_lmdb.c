@@ -2,7 +2,7 @@
  *
  * What    key -> document, name -> key, email -> key; one transaction a change, one read
  *         transaction a lookup (renewed, not made anew), one for each 64 of get_many.
- * Owns    a directory of its own in /dev/shm (or TMPDIR), removed when it closes.
+ * Owns    a directory of its own in /dev/shm (or TMPDIR), removed as soon as it is open.
  * Sees    MDB_WRITEMAP, MDB_NOSYNC, MDB_NOMETASYNC, MDB_NOMEMINIT, MDB_NOTLS: as fast as it can be
  *         told to be. The disk is not part of this comparison.
  * Threads any; LMDB lets one writer in at a time.
@@ -65,6 +65,8 @@ static void lmdb_open(uint32_t count, bench_background background) {
     check(mdb_env_set_maxdbs(environment, 3), "maxdbs");
     check(mdb_env_set_mapsize(environment, ((size_t)64 << 20) + (size_t)count * 2048), "mapsize");
     check(mdb_env_open(environment, directory, flags, 0600), "open");
+    /* It has the files open now; nothing is left behind, however the process ends. */
+    directory_remove();
     check(mdb_txn_begin(environment, NULL, 0, &txn), "begin");
     check(mdb_dbi_open(txn, "key", MDB_CREATE, &by_key), "key");
     check(mdb_dbi_open(txn, "name", MDB_CREATE, &by_name), "name");
@@ -74,7 +76,6 @@ static void lmdb_open(uint32_t count, bench_background background) {
 
 static void lmdb_close(void) {
     mdb_env_close(environment);
-    directory_remove();
 }
 
 static void *lmdb_thread_begin(void) {

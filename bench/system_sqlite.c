@@ -4,7 +4,8 @@
  *         as plain columns. A change is a statement, which is a transaction of its own; tick
  *         is 1,000 statements between BEGIN and COMMIT.
  * Owns    the connection and its statements.
- * Sees    journal_mode OFF, synchronous OFF, locking_mode EXCLUSIVE, no mutexes.
+ * Sees    page_size 16384 (twice the inserts of 4096 here, the rest alike), journal_mode OFF,
+ *         synchronous OFF, locking_mode EXCLUSIVE, no mutexes.
  * Threads one: a :memory: database belongs to its connection.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -55,7 +56,8 @@ static void check(int result, int wanted, const char *what) {
 
 static void sqlite_open(uint32_t count, bench_background background) {
     static const char setup[] =
-        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;"
+        "PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA "
+        "locking_mode = EXCLUSIVE;"
         "CREATE TABLE players(key TEXT PRIMARY KEY NOT NULL, name TEXT UNIQUE, email TEXT UNIQUE,"
         " score INTEGER, guild TEXT, lang TEXT, bio TEXT, gold INTEGER);";
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
@@ -203,7 +205,7 @@ static uint64_t sqlite_count(void *context) {
 
 const bench_system bench_sqlite = {
     .name = "sqlite",
-    .about = SQLITE_VERSION " :memory:, journal off, prepared statements",
+    .about = SQLITE_VERSION " :memory:, pages of 16 KiB, journal off, prepared statements",
     .reader_max = 1,
     .writer_max = 1,
     .has_unique = 1,

@@ -1,4 +1,5 @@
-/* database/background.c - the thread "merle-step": does what merle_step does, and sleeps when there is none.
+/* database/background.c - the thread "merle-step": does what merle_step does, and sleeps when there
+ * is none.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -19,7 +19,9 @@
 #define COMMIT_SIZE_MIN (17 * MEBIBYTE)
 #define RESERVE_MIN MEBIBYTE
 
-mrl_store *mrl_db_store(merle_db *db) { return &db->store; }
+mrl_store *mrl_db_store(merle_db *db) {
+    return &db->store;
+}
 
 /* The caller's options, with every zero replaced by what it stands for. */
 static merle_err complete(const merle_options *given, merle_options *out) {
@@ -129,7 +131,8 @@ merle_err merle_close(merle_db *db) {
     if (mrl_domain_is_forked(db->domain)) return MERLE_FORKED;
     mrl_member *member = mrl_member_join(db->domain);
     if (member == NULL) return MERLE_NO_MEMORY;
-    /* The background thread has no section open between its pieces of work: stop it before we count. */
+    /* The background thread has no section open between its pieces of work: stop it before we
+     * count. */
     int had_background = db->background != NULL;
     mrl_background_stop(db);
     mrl_member_each(db->domain, add_open, &open);

@@ -27,7 +27,8 @@ struct merle_db {
     mrl_notices notices;
 };
 
-/* As merle_open; environment may be NULL. It is copied; what it points to is held until the close. */
+/* As merle_open; environment may be NULL. It is copied; what it points to is held until the
+ * close. */
 MERLE_MUST_USE merle_err mrl_db_open(const char *path, const merle_options *options,
                                      const mrl_environment *environment, merle_db **out_db);
 

@@ -24,9 +24,9 @@ static void look_at_abandoned(merle_db *db) {
     uint64_t told = atomic_load_explicit(&notices->abandoned, memory_order_relaxed);
     uint64_t now = mrl_domain_count(db->domain, MRL_N_ABANDONED);
     /* Whoever moves the number on tells: once, also where several threads step. */
-    if (now > told && atomic_compare_exchange_strong_explicit(&notices->abandoned, &told, now,
-                                                              memory_order_relaxed,
-                                                              memory_order_relaxed))
+    if (now > told &&
+        atomic_compare_exchange_strong_explicit(&notices->abandoned, &told, now,
+                                                memory_order_relaxed, memory_order_relaxed))
         tell(notices, MERLE_LOG_WARNING,
              "%llu sections were left open by threads that ended inside them; they were ended",
              (unsigned long long)(now - told));

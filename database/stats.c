@@ -1,7 +1,8 @@
-/* database/stats.c - the inside view: figures of the database, of collections and of indexes; open sections.
+/* database/stats.c - the inside view: figures of the database, of collections and of indexes; open
+ * sections.
  *
- * Figures that many threads count are read one after the other while they go on: each is right by itself,
- * sums of several are right at rest.
+ * Figures that many threads count are read one after the other while they go on: each is right by
+ * itself, sums of several are right at rest.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -38,9 +39,9 @@ typedef struct look {
     uint64_t published;
 } look;
 
-/* What tells the oldest open section of a thread from the ones before and after it. Once something was
- * published behind its S no section that begins later can have that S: then S does. Until then only the
- * count of sections begun can, which inner sections change, too. */
+/* What tells the oldest open section of a thread from the ones before and after it. Once something
+ * was published behind its S no section that begins later can have that S: then S does. Until then
+ * only the count of sections begun can, which inner sections change, too. */
 static uint64_t section_state(const mrl_member *member, uint64_t oldest, uint64_t published) {
     if (oldest < published) return oldest;
     return STATE_IS_QUIET | atomic_load_explicit(&member->sections_begun, memory_order_relaxed);
@@ -67,8 +68,8 @@ void mrl_sections_look(merle_db *db, uint64_t now_ns) {
     mrl_member_each(db->domain, look_at, &l);
 }
 
-/* Whether the thread is in a commit. The list belongs to its owner: what we see of it may be a moment old,
- * and nothing behind it is touched. */
+/* Whether the thread is in a commit. The list belongs to its owner: what we see of it may be a
+ * moment old, and nothing behind it is touched. */
 __attribute__((no_sanitize("thread"))) static int is_in_commit(const mrl_member *member) {
     return __atomic_load_n(&member->commits, __ATOMIC_RELAXED) != NULL;
 }
@@ -171,8 +172,7 @@ static void fill_bytes(merle_db *db, merle_stats_db *stats) {
     stats->bytes_log = mrl_domain_bytes(db->domain, MRL_FOR_LOG);
     stats->bytes_other = mrl_domain_bytes(db->domain, MRL_FOR_OTHER);
     stats->bytes_retired =
-        mrl_store_retired_bytes(&db->store) +
-        mrl_domain_bytes_waiting(db->domain);
+        mrl_store_retired_bytes(&db->store) + mrl_domain_bytes_waiting(db->domain);
     stats->bytes_max = db->memory_max;
     mrl_log_stat(db->log, &log);
     stats->seq = log.published;

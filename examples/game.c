@@ -1,9 +1,9 @@
 /* examples/game.c - a small game loop on merle; it ends by itself after about eight seconds.
  *
- * Three threads use one database. The main thread is the game: thirty ticks a second, each of them one
- * commit of nine patches, and a few scenes between them. A trader moves gold from player to player. A
- * reader looks at the whole world as fast as it can and counts what must never be seen: a sum of gold
- * that is not 10,000, or a name that does not lead to its player.
+ * Three threads use one database. The main thread is the game: thirty ticks a second, each of them
+ * one commit of nine patches, and a few scenes between them. A trader moves gold from player to
+ * player. A reader looks at the whole world as fast as it can and counts what must never be seen: a
+ * sum of gold that is not 10,000, or a name that does not lead to its player.
  *
  * MERLE_DEMO_SECONDS says how long it runs. The result is 0 if everything held.
  * SPDX-License-Identifier: Apache-2.0

@@ -1,7 +1,7 @@
 /* examples/game.h - what the files of the game share.
  *
- * What    game.c is the loop and its threads, scenes.c what happens between the ticks, world.c the rules,
- *         screen.c the picture.
+ * What    game.c is the loop and its threads, scenes.c what happens between the ticks, world.c the
+ *         rules, screen.c the picture.
  * Threads `stop` and the counts beside it: any. All else belongs to the main thread.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -1,4 +1,4 @@
-/* examples/scenes.c - what happens between the ticks: duels for a name, swaps, the throne, old sections.
+/* examples/scenes.c - between the ticks: duels for a name, swaps, the throne, old sections.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

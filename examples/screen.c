@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define BOLD "\033[1m"
@@ -17,6 +18,17 @@
 #define HOME "\033[H"
 #define LINE_END "\033[K\n" /* what an earlier picture left on the line goes */
 #define REST_END "\033[J"
+#define WRAP_OFF "\033[?7l" /* what is wider than the terminal is cut, not wrapped */
+#define WRAP_ON "\033[?7h"
+
+enum { ROWS_FOR_ALL = 32, FEED_LINES_SMALL = 2 };
+
+/* In a small terminal there is no map, and less is told. */
+static int is_small(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 &&
+           size.ws_row < ROWS_FOR_ALL;
+}
 
 void feed_add(feed *f, const char *format, ...) {
     va_list arguments;
@@ -63,10 +75,10 @@ static void draw_players(const picture *p) {
            p->then_age_seconds);
 }
 
-static void draw_feed(const char *title, const feed *f) {
+static void draw_feed(const char *title, const feed *f, uint32_t lines) {
     printf(BOLD "  %s" PLAIN LINE_END, title);
-    for (uint32_t i = 0; i < FEED_LINES; i++) {
-        uint32_t number = f->count < FEED_LINES ? i : f->count - FEED_LINES + i;
+    for (uint32_t i = 0; i < lines; i++) {
+        uint32_t number = f->count < lines ? i : f->count - lines + i;
         printf("   %s" LINE_END, number < f->count ? f->lines[number % FEED_LINES] : "");
     }
 }
@@ -76,21 +88,24 @@ static void draw_numbers(const picture *p) {
     printf("  reader: %" PRIu64 " looks at everything, " BOLD "%" PRIu64 PLAIN
            " torn sums; writers: %" PRIu64 " ticks, %" PRIu64 " trades" LINE_END,
            p->looks, p->torn, p->ticks, p->trades);
-    printf("  merle: seq %" PRIu64 ", %" PRIu64 " commits, %" PRIu64 " conflicts, %" PRIu64
-           " old versions waiting, %" PRIu64 " KiB in all, %" PRIu64 " of them the log" LINE_END,
-           s->seq, s->commits, s->conflicts, s->versions_waiting, s->bytes_total / 1024,
-           s->bytes_log / 1024);
+    printf("  merle: seq %" PRIu64 ", %" PRIu64 " commits, %" PRIu64 " conflicts" LINE_END, s->seq,
+           s->commits, s->conflicts);
+    printf("  memory: %" PRIu64 " KiB in all, the log %" PRIu64 " KiB, %" PRIu64
+           " old versions waiting" LINE_END,
+           s->bytes_total / 1024, s->bytes_log / 1024, s->versions_waiting);
 }
 
 void screen_draw(const picture *p) {
-    printf(HOME BOLD "  merle %s" PLAIN "  a small game, %.1f of %.0f seconds" LINE_END,
+    int small = is_small();
+    uint32_t lines = small ? FEED_LINES_SMALL : FEED_LINES;
+    printf(HOME WRAP_OFF BOLD "  merle %s" PLAIN "  a small game, %.1f of %.0f seconds" LINE_END,
            merle_version(), p->seconds, p->seconds_max);
-    draw_map(p->now);
+    if (!small) draw_map(p->now);
     draw_players(p);
-    draw_feed("what happens", p->story);
-    draw_feed("what the change cursor says", p->news);
+    draw_feed("what happens", p->story, lines);
+    draw_feed("what the change cursor says", p->news, lines);
     draw_numbers(p);
-    printf(REST_END);
+    printf(REST_END WRAP_ON);
     fflush(stdout);
 }
 

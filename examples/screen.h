@@ -13,7 +13,7 @@
 
 #include "examples/world.h"
 
-enum { FEED_LINES = 5, FEED_COLUMNS = 160 };
+enum { FEED_LINES = 4, FEED_COLUMNS = 160 };
 
 /* The latest lines of something that goes on; the oldest make room. */
 typedef struct feed {

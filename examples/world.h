@@ -1,7 +1,7 @@
 /* examples/world.h - the world of the little game: who is in it, and what may happen there.
  *
- * What    Eight players with unique names, a bank and a throne, all of them documents. Every function
- *         that changes something makes one commit of it. Gold is only ever moved, never made.
+ * What    Eight players with unique names, a bank and a throne, all of them documents. Every
+ *         function that changes something makes one commit of it. Gold is only moved, never made.
  * Owns    the database.
  * Threads world_create, world_close: setup. All others: any.
  *
@@ -12,7 +12,7 @@
 
 #include <merle/merle.h>
 
-enum { PLAYER_COUNT = 8, WORLD_WIDTH = 60, WORLD_HEIGHT = 7, GOLD_TOTAL = 10000 };
+enum { PLAYER_COUNT = 8, WORLD_WIDTH = 60, WORLD_HEIGHT = 6, GOLD_TOTAL = 10000 };
 
 typedef struct world {
     merle_db *db;

@@ -55,7 +55,8 @@ size_t mrl_unique_clear_some(mrl_unique *unique, mrl_member *member, size_t max)
 
 uint32_t mrl_unique_find(mrl_unique *unique, mrl_unique_probe *probe) {
     probe->probe.matches = holder_matches;
-    uint64_t entry = mrl_map_find(&mrl_unique_shard_of(unique, probe->probe.hash)->map, &probe->probe);
+    uint64_t entry =
+        mrl_map_find(&mrl_unique_shard_of(unique, probe->probe.hash)->map, &probe->probe);
     return entry == 0 ? MRL_UNIQUE_NONE : mrl_entry_to_number(entry);
 }
 

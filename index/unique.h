@@ -1,10 +1,11 @@
 /* index/unique.h - unique index: hints (hash tag of a value, slot), sharded by the value's hash.
  *
- * What    says which slots may have a value. An entry is a pair (tag, slot); pairs of one value may stand
- *         several at once (an old holder and a new one), and two values of one slot with the same tag share
- *         a pair: so whether a pair may go is asked by tag, never by value.
- *         "Not found" is certain for whoever holds the shard's lock or reads at an instant before which the
- *         pair was added; "found" is a hint, to be compared with the version that one sees.
+ * What    says which slots may have a value. An entry is a pair (tag, slot); pairs of one value may
+ *         stand several at once (an old holder and a new one), and two values of one slot with the
+ *         same tag share a pair: so whether a pair may go is asked by tag, never by value.
+ *         "Not found" is certain for whoever holds the shard's lock or reads at an instant before
+ *         which the pair was added; "found" is a hint, to be compared with the version that one
+ *         sees.
  * Owns    its tables. Knows slots and hashes, not documents.
  * Threads find: read section. lock, add, drop, candidates: the shard's lock held.
  *
@@ -50,13 +51,14 @@ static inline uint64_t mrl_unique_hash(const mrl_unique *unique, const void *enc
 static inline mrl_unique_shard *mrl_unique_shard_of(mrl_unique *unique, uint64_t hash) {
     return &unique->shards[mrl_shard_of(hash)];
 }
-/* By what hints of one slot are told apart: the shard that they stand in, and the tag in their entry. Equal
- * numbers are one hint; equal tags in two shards are two. */
+/* By what hints of one slot are told apart: the shard that they stand in, and the tag in their
+ * entry. Equal numbers are one hint; equal tags in two shards are two. */
 static inline uint64_t mrl_unique_tag(uint64_t hash) {
     return ((uint64_t)mrl_shard_of(hash) << 32) | (uint32_t)hash;
 }
 
-/* The first slot of which probe->holds says yes; MRL_UNIQUE_NONE: there is none. probe->probe.hash is set. */
+/* The first slot of which probe->holds says yes; MRL_UNIQUE_NONE: there is none. probe->probe.hash
+ * is set. */
 #define MRL_UNIQUE_NONE UINT32_MAX
 uint32_t mrl_unique_find(mrl_unique *unique, mrl_unique_probe *probe);
 /* Adds the hint. *out_added: 1 if it was not there yet. Errors: MERLE_NO_MEMORY. */

@@ -1,10 +1,10 @@
 /* store/catalog.c - collections: made, found, listed, truncated, dropped; ids set aside.
  *
- * Definitions are commits of their own: a record, a seq, an instant. One at a time, under the catalog lock,
- * which comes before all shard locks. Truncate and drop hold all shards of the root that they replace, keys
- * before values as everybody does: a writer that prepared against the old root finds, when it gets its
- * locks, that the root has changed, and starts over. Old sections go on with the old root, which is torn
- * down step by step when they are over.
+ * Definitions are commits of their own: a record, a seq, an instant. One at a time, under the
+ * catalog lock, which comes before all shard locks. Truncate and drop hold all shards of the root
+ * that they replace, keys before values as everybody does: a writer that prepared against the old
+ * root finds, when it gets its locks, that the root has changed, and starts over. Old sections go
+ * on with the old root, which is torn down step by step when they are over.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -27,8 +27,8 @@ typedef struct definition {
 } definition;
 
 /* Credit and entry, with no shard locked. */
-static merle_err prepare(definition *d, mrl_store *store, mrl_member *member, uint32_t collection_id,
-                         mrl_record_kind kind, merle_bytes payload) {
+static merle_err prepare(definition *d, mrl_store *store, mrl_member *member,
+                         uint32_t collection_id, mrl_record_kind kind, merle_bytes payload) {
     uint8_t *slot_at;
     size_t bound = mrl_record_begin_size(0) + mrl_record_operation_size(0, payload.size);
     *d = (definition){store, member, NULL, mrl_entry_credit(bound)};
@@ -57,9 +57,9 @@ static merle_err await_credit(mrl_store *store, mrl_member *member) {
     return err;
 }
 
-/* root NULL: only the record. A root is swung under the publish lock, unlike documents: whoever finds the
- * new one, locks its free shards and commits into it, gets a seq after ours, so that the log tells the
- * definition before what rests on it. */
+/* root NULL: only the record. A root is swung under the publish lock, unlike documents: whoever
+ * finds the new one, locks its free shards and commits into it, gets a seq after ours, so that the
+ * log tells the definition before what rests on it. */
 static uint64_t publish(definition *d, merle_collection *collection, mrl_root *root) {
     uint64_t seq = mrl_publish_begin(d->store->log);
     if (root != NULL) {
@@ -152,7 +152,8 @@ fail:
 }
 
 /* Whether the schema asked for is the one in force; the catalog lock is held. */
-static merle_err compare(merle_collection *collection, mrl_member *member, const merle_schema *given) {
+static merle_err compare(merle_collection *collection, mrl_member *member,
+                         const merle_schema *given) {
     mrl_schema *asked;
     if (given == NULL) return MERLE_OK;
     merle_err err =
@@ -226,9 +227,13 @@ merle_err merle_collection_each(merle_db *db, merle_collection_fn *fn, void *con
     return MERLE_OK;
 }
 
-const char *merle_collection_name(const merle_collection *collection) { return collection->name; }
+const char *merle_collection_name(const merle_collection *collection) {
+    return collection->name;
+}
 
-uint32_t merle_collection_id(const merle_collection *collection) { return collection->id; }
+uint32_t merle_collection_id(const merle_collection *collection) {
+    return collection->id;
+}
 
 merle_err merle_collection_describe(merle_collection *collection, merle_buffer *out_json) {
     mrl_store *store = collection->store;

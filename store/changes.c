@@ -1,10 +1,10 @@
 /* store/changes.c - cursors: reading the log in order.
  *
- * What a call hands out points into entries of the log, so a section stays open from a call that gave
- * changes to the next one (or the close). A call that gives nothing leaves no section open: a cursor that
- * nobody calls holds old versions only if its last changes were never taken leave of.
- * A commit that did not fit is gone on with in the same section: its entry may have left the ring meanwhile,
- * and that section is what keeps it.
+ * What a call hands out points into entries of the log, so a section stays open from a call that
+ * gave changes to the next one (or the close). A call that gives nothing leaves no section open: a
+ * cursor that nobody calls holds old versions only if its last changes were never taken leave of.
+ * A commit that did not fit is gone on with in the same section: its entry may have left the ring
+ * meanwhile, and that section is what keeps it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -14,7 +14,7 @@
 
 struct merle_changes {
     mrl_store *store;
-    mrl_member *member; /* the owner; NULL: its thread is gone */
+    mrl_member *member;  /* the owner; NULL: its thread is gone */
     merle_changes *next; /* in the store's list */
     int is_filtered;
     uint32_t collection_id;
@@ -85,10 +85,11 @@ merle_err merle_changes_open(merle_db *db, const merle_changes_options *options,
     if (changes->is_filtered) changes->collection_id = asked.collection->id;
     changes->wants_after = asked.want_after != 0;
     changes->wants_before = asked.want_before != 0;
-    /* Before the position is noted: the commits behind it, but for those under way, have the images. */
+    /* Before the position is noted: the commits behind it, but for those under way, have the
+     * images. */
     mrl_log_want_images(store->log, changes->wants_after, changes->wants_before);
-    changes->position = asked.after_seq == UINT64_MAX ? mrl_log_published_at(store->published)
-                                                      : asked.after_seq;
+    changes->position =
+        asked.after_seq == UINT64_MAX ? mrl_log_published_at(store->published) : asked.after_seq;
     list_add(changes);
     *out_changes = changes;
     return MERLE_OK;
@@ -104,7 +105,8 @@ void merle_changes_close(merle_changes *changes) {
     if (changes == NULL || mrl_domain_is_forked(changes->store->domain)) return;
     mrl_store *store = changes->store;
     mrl_member *member = mrl_member_join(store->domain);
-    /* In a thread that is not the owner's it does nothing; merle_close then says that it is open. */
+    /* In a thread that is not the owner's it does nothing; merle_close then says that it is
+     * open. */
     if (member == NULL || (changes->member != NULL && changes->member != member)) return;
     section_close(changes);
     mrl_log_want_images(store->log, -changes->wants_after, -changes->wants_before);
@@ -270,4 +272,6 @@ void merle_changes_gap(const merle_changes *changes, uint64_t *out_first_seq,
     *out_last_seq = changes->gap_last;
 }
 
-uint64_t merle_changes_position(const merle_changes *changes) { return changes->position; }
+uint64_t merle_changes_position(const merle_changes *changes) {
+    return changes->position;
+}

@@ -1,10 +1,11 @@
 /* store/check.c - merle_check: walks over everything and says what is broken first.
  *
- * Each shard is looked at under its lock, one at a time; in between writers go on. What spans several shards
- * is compared only where it can be told that nothing of it moved meanwhile: the count of documents if the
- * count's version is the same before and after, the bytes in the queues if nothing was retired or freed.
- * Each shard is looked at in a section of the epoch of its own: a root that is replaced meanwhile stays as it
- * was for us (whoever replaces it holds all its locks, and nobody changes it afterwards).
+ * Each shard is looked at under its lock, one at a time; in between writers go on. What spans
+ * several shards is compared only where it can be told that nothing of it moved meanwhile: the
+ * count of documents if the count's version is the same before and after, the bytes in the queues
+ * if nothing was retired or freed. Each shard is looked at in a section of the epoch of its own: a
+ * root that is replaced meanwhile stays as it was for us (whoever replaces it holds all its locks,
+ * and nobody changes it afterwards).
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -32,8 +33,7 @@ merle_err mrl_check_broken(const mrl_check *check, const char *index, const mrl_
                           check->collection != NULL ? check->collection->name : "the database",
                           index != NULL ? ", index " : "", index != NULL ? index : "",
                           version != NULL ? ", key " : "", key, expected, text);
-    if (check->collection != NULL)
-        mrl_report_collection(check->report, check->collection->name);
+    if (check->collection != NULL) mrl_report_collection(check->report, check->collection->name);
     mrl_report_index(check->report, index);
     if (version != NULL) mrl_report_key(check->report, mrl_version_key(version));
     mrl_report_expected(check->report, expected);
@@ -49,8 +49,8 @@ merle_err mrl_check_no_memory(const mrl_check *check) {
 
 typedef merle_err piece_fn(mrl_check *check, uint32_t number);
 
-/* Calls fn for one piece of the collection's root, in a section of its own. The root may be another one from
- * piece to piece. */
+/* Calls fn for one piece of the collection's root, in a section of its own. The root may be another
+ * one from piece to piece. */
 static merle_err in_section(mrl_check *check, piece_fn *fn, uint32_t number) {
     mrl_epoch_token token;
     merle_err err = MERLE_OK;
@@ -75,20 +75,21 @@ static merle_err begin_count(mrl_check *check, uint32_t unused) {
     check->documents = 0;
     check->is_mixed = 0;
     check->root_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
-    /* Acquire: the count that is loaded next is at least as new. */
-    check->count_version = atomic_load_explicit(&root->count_version, memory_order_acquire);
+    check->published = mrl_log_published_at(check->store->published);
     check->count = atomic_load_explicit(&root->count, memory_order_relaxed);
     return MERLE_OK;
 }
 
-/* Whoever changes the count does so before he drops the locks of the shards that he changed: if the version
- * is even and has not moved since before the first shard was locked, the sum is that of one instant. */
+/* Whoever changes the count does so before he drops the locks of the shards that he changed: if the
+ * version is even and has not moved since before the first shard was locked, the sum is that of one
+ * instant. */
 static merle_err end_count(mrl_check *check, uint32_t unused) {
     (void)unused;
     if (atomic_load_explicit(&check->root->seq, memory_order_acquire) != check->root_seq)
         return MERLE_OK;
-    uint64_t now = atomic_load_explicit(&check->root->count_version, memory_order_acquire);
-    if (check->is_mixed || now != check->count_version || (now & 1) != 0) return MERLE_OK;
+    /* A commit that removes here and inserts there changes what the walk sees, not the count. */
+    if (check->is_mixed || mrl_log_published_at(check->store->published) != check->published)
+        return MERLE_OK;
     if (check->documents == check->count) return MERLE_OK;
     return mrl_check_broken(check, NULL, NULL, "as many documents as the collection counts",
                             "%llu documents, counted %llu", (unsigned long long)check->documents,
@@ -183,13 +184,15 @@ static retired_note note_retired(mrl_store *store) {
     return note;
 }
 
-/* Bytes are counted under the lock of their shard: if no sum has moved, nothing was retired or freed. */
+/* Bytes are counted under the lock of their shard: if no sum has moved, nothing was retired or
+ * freed. */
 static merle_err compare_retired(const mrl_check *check, const retired_note *before) {
     retired_note now = note_retired(check->store);
     if (now.has_dying || before->has_dying || now.retired != before->retired ||
         now.freed != before->freed || now.retired - now.freed == check->queued_bytes)
         return MERLE_OK;
-    return mrl_check_broken(check, NULL, NULL, "as many bytes in the queues as are counted as retired",
+    return mrl_check_broken(check, NULL, NULL,
+                            "as many bytes in the queues as are counted as retired",
                             "%llu bytes, counted %llu", (unsigned long long)check->queued_bytes,
                             (unsigned long long)(now.retired - now.freed));
 }
@@ -201,7 +204,8 @@ static merle_err check_record(const mrl_check *check, const mrl_entry *entry) {
     mrl_record_operation_view operation;
     uint32_t count = 0;
     merle_err err = mrl_record_read_begin(merle_bytes_of(entry->body, entry->body_size), &reader);
-    while (err == MERLE_OK && (err = mrl_record_read_next(&reader, &operation)) == MERLE_OK) count++;
+    while (err == MERLE_OK && (err = mrl_record_read_next(&reader, &operation)) == MERLE_OK)
+        count++;
     if (err == MERLE_NOT_FOUND && count == entry->operation_count) return MERLE_OK;
     return mrl_check_broken(check, NULL, NULL, "a log record that can be read",
                             "record %llu breaks off after %u of %u operations",
@@ -228,8 +232,8 @@ static merle_err check_entry(const mrl_check *check, const mrl_entry *entry, uin
     return check_record(check, entry);
 }
 
-/* From the oldest entry to the one that is the last when the check of the log begins. Those that leave
- * meanwhile are passed over. */
+/* From the oldest entry to the one that is the last when the check of the log begins. Those that
+ * leave meanwhile are passed over. */
 static merle_err check_log(mrl_check *check) {
     mrl_log_stats stats;
     int64_t last_time_ns = INT64_MIN;
@@ -244,9 +248,9 @@ static merle_err check_log(mrl_check *check) {
         if (err == MERLE_OK) {
             err = check_entry(check, entry, seq);
             if (err == MERLE_OK && entry->time_ns < last_time_ns)
-                err = mrl_check_broken(check, NULL, NULL, "times in the log that do not run backwards",
-                                       "record %llu is earlier than the one before it",
-                                       (unsigned long long)seq);
+                err = mrl_check_broken(
+                    check, NULL, NULL, "times in the log that do not run backwards",
+                    "record %llu is earlier than the one before it", (unsigned long long)seq);
             last_time_ns = entry->time_ns;
         } else if (err == MERLE_GAP && first > seq) {
             seq = first - 1;

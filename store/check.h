@@ -21,7 +21,7 @@ typedef struct mrl_check {
     mrl_root *root; /* the one that is looked at */
     /* What is added up over the shards of one root, to be compared with its count. */
     uint64_t documents;
-    uint64_t root_seq, count_version, count; /* as they were before the first shard */
+    uint64_t root_seq, published, count; /* as they were before the first shard */
     int is_mixed;                            /* it was replaced meanwhile: no sum of one root */
     int has_more_slots;
     uint64_t queued_bytes; /* over all roots, as mrl_store_retired_bytes counts them */
@@ -50,7 +50,8 @@ typedef struct mrl_check_queue {
 } mrl_check_queue;
 
 /* Copies a shard's queue, the shard's lock held, in its order. Errors: MERLE_NO_MEMORY. */
-merle_err mrl_check_queue_read(const mrl_check *check, const mrl_queue *queue, mrl_check_queue *out);
+merle_err mrl_check_queue_read(const mrl_check *check, const mrl_queue *queue,
+                               mrl_check_queue *out);
 void mrl_check_queue_free(mrl_check_queue *queue);
 
 /* The hash of the version's value in a unique index; 0: it has none. */
@@ -59,8 +60,8 @@ int mrl_check_hash(const mrl_root *root, const mrl_schema_index *index, const mr
 
 /* One shard of keys of check->root. Takes and drops its lock. */
 merle_err mrl_check_shard(mrl_check *check, uint32_t number);
-/* The piece-th piece of the slots: each that has a version belongs to a key. Sets has_more_slots unless it was
- * the last one. Takes and drops locks. */
+/* The piece-th piece of the slots: each that has a version belongs to a key. Sets has_more_slots
+ * unless it was the last one. Takes and drops locks. */
 merle_err mrl_check_slots(mrl_check *check, uint32_t piece);
 /* One shard of a unique index of check->root. Takes and drops locks. */
 merle_err mrl_check_hints(mrl_check *check, const mrl_schema_index *index, uint32_t number);

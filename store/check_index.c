@@ -1,20 +1,23 @@
-/* store/check_index.c - the hints of one shard of a unique index: each stands for a version that is there.
+/* store/check_index.c - the hints of one shard of a unique index: each stands for a version that is
+ * there.
  *
- * The hints are listed under the unique shard's lock, and judged after it was dropped, because the lock of
- * the slot's key shard comes before it. Which lock makes the judgement sound:
- *   a slot that has a version: the lock of its key shard. Hints of the slot are added and dropped, and its
- *       versions come and go, only under that lock. So with it held the hint, if it still stands, must be
- *       that of the current version or of one in the shard's queue.
- *   a slot that has none: the lock of the unique shard. A commit adds a hint under it and keeps it until the
- *       slot has its version, or the hint is gone again; reclamation drops a document's last hint under it
- *       before it clears the slot. So with it held a hint that stands has a version in its slot.
- * Nearly every hint is the current version's: that is seen without a lock. The rest is judged by key shards,
- * so that each queue is read once.
+ * The hints are listed under the unique shard's lock, and judged after it was dropped, because the
+ * lock of the slot's key shard comes before it. Which lock makes the judgement sound:
+ *   a slot that has a version: the lock of its key shard. Hints of the slot are added and dropped,
+ *       and its versions come and go, only under that lock. So with it held the hint, if it still
+ *       stands, must be that of the current version or of one in the shard's queue.
+ *   a slot that has none: the lock of the unique shard. A commit adds a hint under it and keeps it
+ *       until the slot has its version, or the hint is gone again; reclamation drops a document's
+ *       last hint under it before it clears the slot. So with it held a hint that stands has a
+ *       version in its slot.
+ * Nearly every hint is the current version's: that is seen without a lock. The rest is judged by
+ * key shards, so that each queue is read once.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <stdlib.h>
 
+#include "base/self.h"
 #include "store/check.h"
 
 typedef struct hint {
@@ -53,7 +56,8 @@ static int stands(const hints *h, const hint *asked) {
 /* Whether the version has a value with the hint's tag, in this shard. */
 static int is_hint_of(const hints *h, const mrl_version *v, const hint *asked) {
     uint64_t hash;
-    if (mrl_version_is_tombstone(v) || v->path_count != h->check->root->schema->path_count) return 0;
+    if (mrl_version_is_tombstone(v) || v->path_count != h->check->root->schema->path_count)
+        return 0;
     if (!mrl_check_hash(h->check->root, h->index, v, &hash)) return 0;
     return (uint32_t)hash == asked->tag && mrl_shard_of(hash) == h->number;
 }
@@ -90,7 +94,8 @@ static merle_err break_hint(const hints *h, const mrl_version *v, const hint *as
                             "one for slot %u that none has", asked->slot);
 }
 
-/* Under the unique shard's lock; 1: the slot has no version, and the hint does not stand, or is broken. */
+/* Under the unique shard's lock; 1: the slot has no version, and the hint does not stand, or is
+ * broken. */
 static int judge_empty(const hints *h, const hint *asked, merle_err *out_err) {
     mrl_lock_take(&h->shard->lock);
     int has_version = asked->slot < mrl_slots_end(&h->check->root->slots) &&
@@ -192,6 +197,7 @@ merle_err mrl_check_hints(mrl_check *check, const mrl_schema_index *index, uint3
     hints h = {.check = check, .index = index, .unique = unique, .number = number};
     h.shard = &unique->shards[number];
     merle_err err = list_hints(&h);
+    mrl_point("check.hints_listed");
     if (err == MERLE_OK) err = sift(&h);
     if (err == MERLE_OK && h.count > 1) qsort(h.list, h.count, sizeof *h.list, by_key_shard);
     if (err == MERLE_OK) err = judge_all(&h);

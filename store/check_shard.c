@@ -1,14 +1,16 @@
 /* store/check_shard.c - one shard of keys, looked at under its lock.
  *
- * With the shard's lock held nobody changes its table, its slots, its queue or its free slots; every version
- * in it was published, and every hint of its slots stands as it is, because hints are added and dropped only
- * by who holds the lock of the slot's shard. The unique shards' locks are taken one at a time inside it, as
- * the order wants, to look at their tables, and so that the holder of a value cannot change meanwhile.
+ * With the shard's lock held nobody changes its table, its slots, its queue or its free slots;
+ * every version in it was published, and every hint of its slots stands as it is, because hints are
+ * added and dropped only by who holds the lock of the slot's shard. The unique shards' locks are
+ * taken one at a time inside it, as the order wants, to look at their tables, and so that the
+ * holder of a value cannot change meanwhile.
  *
- * Which old versions are still there only the queue can tell: `before` of a version may point to one that was
- * freed long ago, and its memory may be a version again, of another slot or a newer one of the same slot. So
- * a step from a version is taken only to one that stands in the queue as superseded, has the same slot, and
- * lies in the queue before the one that we come from: what is reused of the same slot lies behind it.
+ * Which old versions are still there only the queue can tell: `before` of a version may point to
+ * one that was freed long ago, and its memory may be a version again, of another slot or a newer
+ * one of the same slot. So a step from a version is taken only to one that stands in the queue as
+ * superseded, has the same slot, and lies in the queue before the one that we come from: what is
+ * reused of the same slot lies behind it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -38,10 +40,14 @@ typedef struct walk {
 
 static const char *name_of_kind(uint32_t kind) {
     switch (kind) {
-    case MRL_QUEUED_SUPERSEDED: return "superseded";
-    case MRL_QUEUED_TOMBSTONE: return "tombstone";
-    case MRL_QUEUED_LIMBO: return "limbo";
-    default: return "unknown";
+    case MRL_QUEUED_SUPERSEDED:
+        return "superseded";
+    case MRL_QUEUED_TOMBSTONE:
+        return "tombstone";
+    case MRL_QUEUED_LIMBO:
+        return "limbo";
+    default:
+        return "unknown";
     }
 }
 
@@ -56,7 +62,8 @@ static int copy_entry(void *context, const mrl_queue_entry *entry) {
     return 0;
 }
 
-merle_err mrl_check_queue_read(const mrl_check *check, const mrl_queue *queue, mrl_check_queue *out) {
+merle_err mrl_check_queue_read(const mrl_check *check, const mrl_queue *queue,
+                               mrl_check_queue *out) {
     out->count = 0;
     out->room = mrl_queue_length(queue);
     out->entries = NULL;
@@ -145,8 +152,8 @@ int mrl_check_hash(const mrl_root *root, const mrl_schema_index *index, const mr
     return size != 0;
 }
 
-/* The current version is the one that its value leads to: the hint is there, and no other live document has
- * the value. With the value's lock held that cannot change: see store/values.c. */
+/* The current version is the one that its value leads to: the hint is there, and no other live
+ * document has the value. With the value's lock held that cannot change: see store/values.c. */
 static merle_err check_current_value(const walk *w, const mrl_schema_index *index,
                                      const mrl_version *v) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
@@ -188,10 +195,9 @@ static merle_err check_values(const walk *w, const mrl_version *v, int is_curren
             int has = mrl_unique_has(w->root->uniques[i], hash, v->slot);
             mrl_lock_drop(&shard->lock);
             if (!has)
-                err = mrl_check_broken(w->check, index->name, v,
-                                       "a hint for the value of an old version",
-                                       "none for slot %u, seq %llu", v->slot,
-                                       (unsigned long long)mrl_version_seq(v));
+                err = mrl_check_broken(
+                    w->check, index->name, v, "a hint for the value of an old version",
+                    "none for slot %u, seq %llu", v->slot, (unsigned long long)mrl_version_seq(v));
         }
         if (err != MERLE_OK) return err;
     }
@@ -240,10 +246,10 @@ static merle_err check_agreement(const walk *w, const mrl_version *v) {
     uint64_t hash = mrl_root_hash(w->root, mrl_version_key(v));
     if (mrl_root_find(w->root, hash, mrl_version_key(v)) != v)
         return mrl_check_broken(w->check, NULL, v, "one entry for a key", "another one besides");
-    uint64_t marked = atomic_load_explicit(
-        &mrl_slots_chunk(&w->root->slots, v->slot)
-             ->changed[v->slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS],
-        memory_order_relaxed);
+    uint64_t marked =
+        atomic_load_explicit(&mrl_slots_chunk(&w->root->slots, v->slot)
+                                  ->changed[v->slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS],
+                             memory_order_relaxed);
     if (marked < mrl_version_seq(v))
         return mrl_check_broken(w->check, NULL, v, "a page marked with its last change",
                                 "mark %llu, a version of %llu", (unsigned long long)marked,
@@ -302,17 +308,18 @@ static merle_err check_queued(const walk *w, const mrl_check_queued *queued,
                               const mrl_check_queued *next) {
     const mrl_version *v = queued->version;
     if (next != NULL && next->version == v && next->kind == queued->kind)
-        return mrl_check_broken(w->check, NULL, v, "a version once in the queue",
-                                "twice as %s", name_of_kind(queued->kind));
+        return mrl_check_broken(w->check, NULL, v, "a version once in the queue", "twice as %s",
+                                name_of_kind(queued->kind));
     switch (queued->kind) {
     case MRL_QUEUED_SUPERSEDED:
         if (queued->is_reached) return MERLE_OK;
-        return mrl_check_broken(w->check, NULL, v,
-                                "a superseded version behind its slot's current one",
-                                "slot %u does not lead to seq %llu", v->slot,
-                                (unsigned long long)mrl_version_seq(v));
-    case MRL_QUEUED_TOMBSTONE: return check_tombstone(w, v);
-    case MRL_QUEUED_LIMBO: return check_limbo(w, v);
+        return mrl_check_broken(
+            w->check, NULL, v, "a superseded version behind its slot's current one",
+            "slot %u does not lead to seq %llu", v->slot, (unsigned long long)mrl_version_seq(v));
+    case MRL_QUEUED_TOMBSTONE:
+        return check_tombstone(w, v);
+    case MRL_QUEUED_LIMBO:
+        return check_limbo(w, v);
     default:
         return mrl_check_broken(w->check, NULL, NULL, "a kind of entry in the queue", "kind %u",
                                 queued->kind);
@@ -428,8 +435,8 @@ merle_err mrl_check_shard(mrl_check *check, uint32_t number) {
 
 /* ---- slots ---- */
 
-/* A slot belongs to one shard for as long as its root lives: free slots go back to the shard that they came
- * from. So the version seen without the lock tells which lock to take. */
+/* A slot belongs to one shard for as long as its root lives: free slots go back to the shard that
+ * they came from. So the version seen without the lock tells which lock to take. */
 static merle_err check_slot(mrl_check *check, uint32_t slot) {
     mrl_root *root = check->root;
     const mrl_version *v = mrl_slots_load(&root->slots, slot);
@@ -443,7 +450,8 @@ static merle_err check_slot(mrl_check *check, uint32_t slot) {
             err = mrl_check_broken(check, NULL, v, "a slot that stays with its shard",
                                    "slot %u in shards %u and %u", slot, number, mrl_shard_of(hash));
         else if (mrl_root_find(root, hash, mrl_version_key(v)) != v)
-            err = mrl_check_broken(check, NULL, v, "a version in a slot only where its key leads to it",
+            err = mrl_check_broken(check, NULL, v,
+                                   "a version in a slot only where its key leads to it",
                                    "slot %u with a version that no key leads to", slot);
     }
     mrl_lock_drop(&root->shards[number].lock);

@@ -1,26 +1,30 @@
 /* store/commit.c - the one place that orders a write.
  *
- *  1  prepare    outside all locks: versions and effects on what is current now, the record, its credit
- *  2  lock       key shards of all that is written or read, collections in the order of their ids, shards
- *                in the order of their numbers; the roots must still be current, patches whose base has
- *                changed are composed again, preconditions are checked
- *  3  values     unique shards of all values taken, given up or read, likewise ordered; the read set holds,
- *                no value is taken twice; hints are added
+ *  1  prepare    outside all locks: versions and effects on what is current now, the record, its
+ *                credit
+ *  2  lock       key shards of all that is written or read, collections in the order of their ids,
+ *                shards in the order of their numbers; the roots must still be current, patches
+ *                whose base has changed are composed again, preconditions are checked
+ *  3  values     unique shards of all values taken, given up or read, likewise ordered; the read
+ *                set holds, no value is taken twice; hints are added
  *  4  reserve    slots, room in the queues, key entries, images: all memory is in hand after this
- *  5  swing      key entries and slots point to the new versions, whose seq is still NONE: readers walk on
- *                to the version before. Nothing can fail from here on.
- *  6  publish    under the publish lock: seq, stamped into versions, page runs and record; published
- *  7  retire     what was superseded goes into its shard's queue, with a ticket taken after publishing
+ *  5  swing      key entries and slots point to the new versions, whose seq is still NONE: readers
+ *                walk on to the version before. Nothing can fail from here on.
+ *  6  publish    under the publish lock: seq, stamped into versions, page runs and record;
+ *                published
+ *  7  retire     what was superseded goes into its shard's queue, with a ticket taken after
+ *                publishing
  *  8  unlock; wait for the disk if that was asked for; reclaim a bounded piece
  *
- * Why the swing may come before the seq: a section sees a version only if its seq is at most S. While seq is
- * NONE nobody does; it is stamped before seq is published, and a section whose S reaches it has loaded
- * `published` (acquire) after that. So the lock under which commits are numbered covers only the stamping.
+ * Why the swing may come before the seq: a section sees a version only if its seq is at most S.
+ * While seq is NONE nobody does; it is stamped before seq is published, and a section whose S
+ * reaches it has loaded `published` (acquire) after that. So the lock under which commits are
+ * numbered covers only the stamping.
  *
- * Why nothing leaks from a commit that fails: until step 5 others can have met only hints (compared with
- * versions that do not have the value) and the key entry of a new document (seq NONE, nothing before it).
- * Both are taken away under the same locks; the version behind the key entry, which somebody may be looking
- * at, is freed after a grace period like a retired one, its slot with it.
+ * Why nothing leaks from a commit that fails: until step 5 others can have met only hints (compared
+ * with versions that do not have the value) and the key entry of a new document (seq NONE, nothing
+ * before it). Both are taken away under the same locks; the version behind the key entry, which
+ * somebody may be looking at, is freed after a grace period like a retired one, its slot with it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -65,8 +69,8 @@ static void forget_idle_parts(merle_commit *commit) {
 
 static merle_err prepare_roots(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next) {
-        mrl_root *root = mrl_collection_current(part->collection);
-        if (root->is_dropped)
+        mrl_root *root = mrl_collection_writable(part->collection, commit->store->published);
+        if (root == NULL || root->is_dropped)
             return mrl_store_fail(commit->member, MERLE_GONE, part->collection,
                                   merle_bytes_of(NULL, 0), "the collection was dropped");
         merle_err err = root == part->root ? MERLE_OK : adopt_root(commit, part, root);
@@ -79,8 +83,8 @@ static merle_err prepare_roots(merle_commit *commit) {
     return MERLE_OK;
 }
 
-/* Patches and merges are composed on the version that is current now (what was read back: on the one that
- * was read); the rest needs only its shard's lock to know whether there is one. */
+/* Patches and merges are composed on the version that is current now (what was read back: on the
+ * one that was read); the rest needs only its shard's lock to know whether there is one. */
 static void prepare_touches(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         touch->part->key_shards |= (uint64_t)1 << mrl_shard_of(touch->hash);
@@ -108,7 +112,8 @@ static size_t record_bound(const merle_commit *commit) {
     return size;
 }
 
-/* Credit first, then memory, with nothing held: a stuck disk must not stop those who do not wait for it. */
+/* Credit first, then memory, with nothing held: a stuck disk must not stop those who do not wait
+ * for it. */
 static merle_err prepare_entry(merle_commit *commit, size_t bound) {
     merle_err err;
     if (bound > commit->store->commit_size_max)
@@ -212,7 +217,8 @@ static mrl_shard *shard_of(const mrl_touch *touch) {
     return &touch->part->root->shards[mrl_shard_of(touch->hash)];
 }
 
-/* A touch retires at most what it supersedes and its own tombstone, or, failing, its exposed version. */
+/* A touch retires at most what it supersedes and its own tombstone, or, failing, its exposed
+ * version. */
 static merle_err reserve_queues(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next) {
         uint32_t counts[MRL_SHARD_COUNT];
@@ -222,8 +228,8 @@ static merle_err reserve_queues(merle_commit *commit) {
             if (touch->part == part) counts[mrl_shard_of(touch->hash)] += 2;
         for (uint64_t bits = part->key_shards; bits != 0; bits &= bits - 1) {
             uint32_t shard = (uint32_t)__builtin_ctzll(bits);
-            merle_err err = mrl_queue_reserve(&part->root->shards[shard].queue, commit->member,
-                                              counts[shard]);
+            merle_err err =
+                mrl_queue_reserve(&part->root->shards[shard].queue, commit->member, counts[shard]);
             if (err != MERLE_OK) return err;
         }
     }
@@ -254,8 +260,8 @@ static merle_err expose_key(merle_commit *commit, mrl_touch *touch) {
     mrl_key_probe_init(&probe, touch->hash, touch->key);
     uint64_t existing = 0;
     merle_err err =
-        mrl_map_add(&touch->part->root->maps[mrl_shard_of(touch->hash)], commit->member, &probe.probe,
-                    mrl_entry_pointer(touch->version, touch->hash), &existing);
+        mrl_map_add(&touch->part->root->maps[mrl_shard_of(touch->hash)], commit->member,
+                    &probe.probe, mrl_entry_pointer(touch->version, touch->hash), &existing);
     if (err != MERLE_OK) return err;
     MRL_ASSERT(existing == 0);
     touch->is_exposed = 1;
@@ -267,7 +273,8 @@ static merle_err reserve_touches(merle_commit *commit) {
     merle_err err = reserve_queues(commit);
     for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK; touch = touch->next)
         err = take_slot(commit, touch);
-    for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK; touch = touch->next) {
+    for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK;
+         touch = touch->next) {
         if ((err = mrl_values_take(commit, touch)) == MERLE_EXISTS) return err;
         if (err == MERLE_OK) err = expose_key(commit, touch);
     }
@@ -301,8 +308,8 @@ static void fail_touches(merle_commit *commit) {
         if (touch->is_exposed) {
             mrl_key_probe probe;
             mrl_key_probe_init(&probe, touch->hash, touch->key);
-            (void)mrl_map_remove(&touch->part->root->maps[mrl_shard_of(touch->hash)], commit->member,
-                                 &probe.probe);
+            (void)mrl_map_remove(&touch->part->root->maps[mrl_shard_of(touch->hash)],
+                                 commit->member, &probe.probe);
             retire(shard_of(touch), commit->member, touch->version, MRL_QUEUED_LIMBO,
                    mrl_ticket_take(commit->store->domain));
             forget_version(touch);
@@ -379,7 +386,8 @@ static uint64_t publish(merle_commit *commit) {
         merle_collection *collection = part->collection;
         if (part->count_delta != 0) mrl_root_count_add(part->root, part->count_delta, seq);
         /* Plain additions: the publish lock makes us the only one. */
-        atomic_store_explicit(&collection->puts, collection->puts + part->puts, memory_order_relaxed);
+        atomic_store_explicit(&collection->puts, collection->puts + part->puts,
+                              memory_order_relaxed);
         atomic_store_explicit(&collection->patches, collection->patches + part->patches,
                               memory_order_relaxed);
         atomic_store_explicit(&collection->removes, collection->removes + part->removes,
@@ -398,8 +406,7 @@ static void retire_superseded(merle_commit *commit) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         mrl_shard *shard = shard_of(touch);
         mrl_member *member = commit->member;
-        if (touch->base != NULL)
-            retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket);
+        if (touch->base != NULL) retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket);
         if (touch->outcome == MRL_OUTCOME_REMOVE)
             retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
         forget_version(touch);
@@ -467,7 +474,8 @@ static merle_err try_once(merle_commit *commit, uint64_t *out_seq) {
     mrl_point("commit.prepared");
     lock_keys(commit);
     mrl_point("commit.keys_locked");
-    /* Definitions hold all key shards of the root that they replace: with one of them locked it stays. */
+    /* Definitions hold all key shards of the root that they replace: with one of them locked it
+     * stays. */
     err = roots_are_current(commit) ? write_locked(commit, out_seq) : MERLE_AGAIN;
     unlock_keys(commit);
     mrl_point("commit.unlocked");
@@ -485,16 +493,19 @@ static merle_err check_room(merle_commit *commit) {
     if (mrl_store_retired_bytes(store) <= store->retired_max) return MERLE_OK;
     mrl_oldest_section oldest;
     (void)mrl_store_oldest_section(store, &oldest);
-    return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
-                          "old versions kept for open sections have reached retired_max; the oldest "
-                          "section is of thread %llu, at least %.3f s old, at seq %llu",
-                          (unsigned long long)oldest.thread, (double)oldest.age_ns / 1e9,
-                          (unsigned long long)oldest.seq);
+    return mrl_store_fail(
+        commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
+        "old versions kept for open sections have reached retired_max; the oldest "
+        "section is of thread %llu, at least %.3f s old, at seq %llu",
+        (unsigned long long)oldest.thread, (double)oldest.age_ns / 1e9,
+        (unsigned long long)oldest.seq);
 }
 
-/* What the commit's shards have to reclaim, a bounded piece of it; the section has ended, no lock is held. */
-static void reclaim_after(mrl_store *store, mrl_member *member, merle_collection *const *collections,
-                          const uint64_t *shards, size_t count, size_t budget) {
+/* What the commit's shards have to reclaim, a bounded piece of it; the section has ended, no lock
+ * is held. */
+static void reclaim_after(mrl_store *store, mrl_member *member,
+                          merle_collection *const *collections, const uint64_t *shards,
+                          size_t count, size_t budget) {
     uint64_t commits = atomic_load_explicit(&member->counts[MRL_N_COMMITS], memory_order_relaxed);
     if (commits % ADVANCE_EVERY == 0) {
         mrl_epoch_advance(member);
@@ -517,7 +528,8 @@ static void count_end(merle_commit *commit, merle_err err) {
     if (err == MERLE_CONFLICT) mrl_count(member, MRL_N_CONFLICTS, 1);
 }
 
-/* Which of the commit's shards have something to reclaim. In its section still: the roots are there. */
+/* Which of the commit's shards have something to reclaim. In its section still: the roots are
+ * there. */
 static size_t find_due(const merle_commit *commit, merle_collection **out_collections,
                        uint64_t *out_shards, size_t max) {
     size_t count = 0;

@@ -1,9 +1,11 @@
-/* store/commit.h - what a commit is made of; shared by the files that collect it, compose it and end it.
+/* store/commit.h - what a commit is made of; shared by the files that collect it, compose it and
+ * end it.
  *
- * What    A commit has a part for each collection that it touches or reads, a touch for each key that it
- *         changes, with the actions on that key in order, and a list of what it read. store/operation.c
- *         collects, store/compose.c turns the actions on a key into one new version, store/values.c deals
- *         with unique values, store/commit_read.c reads inside a commit, store/commit.c orders the write.
+ * What    A commit has a part for each collection that it touches or reads, a touch for each key
+ *         that it changes, with the actions on that key in order, and a list of what it read.
+ *         store/operation.c collects, store/compose.c turns the actions on a key into one new
+ *         version, store/values.c deals with unique values, store/commit_read.c reads inside a
+ *         commit, store/commit.c orders the write.
  * Owns    its arena, the versions that were made and not published, its buffers.
  * Threads owner only.
  *
@@ -65,11 +67,11 @@ typedef struct mrl_touch {
     mrl_version *version; /* the new one; NULL if outcome is NONE */
     mrl_outcome outcome;
     uint8_t is_composed;
-    uint8_t needs_base;   /* the outcome depends on base: patches, merges */
-    uint8_t owns_version; /* made by composing: freed when composed anew */
-    uint8_t is_read_back; /* the commit has read its own patch: base must stay */
-    uint8_t has_slot;     /* a slot was taken for it */
-    uint8_t is_exposed;   /* its key entry is in the table */
+    uint8_t needs_base;            /* the outcome depends on base: patches, merges */
+    uint8_t owns_version;          /* made by composing: freed when composed anew */
+    uint8_t is_read_back;          /* the commit has read its own patch: base must stay */
+    uint8_t has_slot;              /* a slot was taken for it */
+    uint8_t is_exposed;            /* its key entry is in the table */
     size_t effect_at, effect_size; /* in the commit's effects: PATCH */
     uint32_t slot;
     uint8_t *slot_at; /* in the record */
@@ -81,7 +83,7 @@ typedef struct mrl_portion {
     struct mrl_portion *next; /* in the order of collection ids */
     merle_collection *collection;
     mrl_root *root;
-    uint64_t key_shards;                           /* to be locked, one bit each */
+    uint64_t key_shards; /* to be locked, one bit each */
     uint64_t value_shards[MERLE_INDEX_COUNT_MAX];
     int64_t count_delta;
     uint32_t puts, patches, removes;
@@ -96,7 +98,7 @@ typedef struct mrl_read {
     const mrl_schema_index *index; /* NULL: by key */
     merle_bytes what;              /* key, or encoded value; in the arena */
     uint64_t hash;
-    const mrl_version *seen;       /* the live version, or NULL */
+    const mrl_version *seen; /* the live version, or NULL */
 } mrl_read;
 
 typedef merle_err mrl_accept_fn(void *context, const mrl_version *before, const mrl_version *after);
@@ -113,7 +115,7 @@ struct merle_commit {
     mrl_touch *touches, *touches_last;
     mrl_read *reads;
     mrl_version *discarded; /* composed, read back, then composed anew; linked by `before` */
-    mrl_touch **table; /* touches by hash, once there are many; in the arena */
+    mrl_touch **table;      /* touches by hash, once there are many; in the arena */
     uint32_t table_size;
     uint32_t touch_count;
     uint32_t operation_count;
@@ -122,18 +124,19 @@ struct merle_commit {
     uint32_t only_removes;
     uint32_t wants_durable; /* ends when the commit is on stable storage */
     uint8_t origin[MERLE_ORIGIN_SIZE_MAX];
-    merle_buffer work[2]; /* documents being composed */
-    merle_buffer effect;  /* of the patch being composed */
-    merle_buffer effects; /* of all that are composed, one behind the other */
+    merle_buffer work[2];   /* documents being composed */
+    merle_buffer effect;    /* of the patch being composed */
+    merle_buffer effects;   /* of all that are composed, one behind the other */
     merle_builder *builder; /* for merge functions; made when first needed */
     /* While it ends: */
     mrl_entry *entry;
     uint64_t credit;
-    uint32_t effective_count; /* operations in the record */
+    uint32_t effective_count;          /* operations in the record */
     uint8_t wants_after, wants_before; /* images, as it was when credit was taken */
     size_t images_max;
-    /* Shown what the first touch found and left (NULL: none), under the locks that order the commit, while it
-     * may still fail: an error of it is the commit's. NULL: nobody looks. See store/one.c. */
+    /* Shown what the first touch found and left (NULL: none), under the locks that order the
+     * commit, while it may still fail: an error of it is the commit's. NULL: nobody looks. See
+     * store/one.c. */
     mrl_accept_fn *accept;
     void *accept_context;
 };
@@ -146,7 +149,8 @@ void mrl_commit_free_spare(mrl_member *member);
 /* NULL: not an open commit of this thread. */
 merle_commit *mrl_commit_own(merle_commit *commit, merle_err *out_err);
 /* The part of a collection, made if need be. Errors: MERLE_INVALID, MERLE_GONE, MERLE_NO_MEMORY. */
-merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection, mrl_portion **out_part);
+merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection,
+                          mrl_portion **out_part);
 mrl_touch *mrl_commit_find_touch(const merle_commit *commit, const mrl_portion *part, uint64_t hash,
                                  merle_bytes key);
 merle_err mrl_commit_copy(merle_commit *commit, merle_bytes bytes, merle_bytes *out_copy);
@@ -165,8 +169,8 @@ merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch);
 /* ---- store/values.c: unique values; in this order ---- */
 /* Which values the touch takes and gives up; adds to the part's value_shards. Key shards locked. */
 merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch);
-/* Refuses a value that another live document would have after this commit, adds the hints. Value shards
- * locked. Errors: MERLE_EXISTS, MERLE_NO_MEMORY. */
+/* Refuses a value that another live document would have after this commit, adds the hints. Value
+ * shards locked. Errors: MERLE_EXISTS, MERLE_NO_MEMORY. */
 merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch);
 /* Takes the hints away that mrl_values_take newly added. */
 void mrl_values_undo(merle_commit *commit, mrl_touch *touch);
@@ -185,8 +189,8 @@ merle_err mrl_reads_check(merle_commit *commit);
 void mrl_reads_mark(merle_commit *commit);
 
 /* ---- store/section.c ---- */
-/* Values asked for, encoded. Errors: MERLE_INVALID (no such index, count), MERLE_NOT_FOUND (a value that no
- * document can have). out has MERLE_VALUE_SIZE_MAX bytes. */
+/* Values asked for, encoded. Errors: MERLE_INVALID (no such index, count), MERLE_NOT_FOUND (a value
+ * that no document can have). out has MERLE_VALUE_SIZE_MAX bytes. */
 merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
                            size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
                            size_t *out_size);

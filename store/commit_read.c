@@ -1,8 +1,9 @@
 /* store/commit_read.c - reading inside a commit, and checking at its end that it still holds.
  *
- * A read gives the commit's instant S with its own writes on top, and notes what was found or not found, by
- * key or by unique value. When the commit ends the shards of all that was read are locked too, and the
- * current state must be the one that was seen: so the commit is serializable for what it read this way.
+ * A read gives the commit's instant S with its own writes on top, and notes what was found or not
+ * found, by key or by unique value. When the commit ends the shards of all that was read are locked
+ * too, and the current state must be the one that was seen: so the commit is serializable for what
+ * it read this way.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -26,10 +27,10 @@ static merle_err note_read(merle_commit *commit, mrl_portion *part, const mrl_sc
     return MERLE_OK;
 }
 
-/* The part, and the root that the commit's instant sees. A collection that was truncated or made since is a
- * conflict waiting to be told at the end: the roots differ. */
-static merle_err open_part(merle_commit *commit, merle_collection *collection, mrl_portion **out_part,
-                           mrl_root **out_root) {
+/* The part, and the root that the commit's instant sees. A collection that was truncated or made
+ * since is a conflict waiting to be told at the end: the roots differ. */
+static merle_err open_part(merle_commit *commit, merle_collection *collection,
+                           mrl_portion **out_part, mrl_root **out_root) {
     merle_err err = mrl_commit_part(commit, collection, out_part);
     if (err != MERLE_OK) return err;
     mrl_root *root = mrl_collection_root(collection, commit->section.seq);
@@ -84,7 +85,8 @@ merle_err merle_commit_get(merle_commit *commit, merle_collection *collection, m
 static int has_value(const mrl_version *v, const mrl_schema_index *index, const uint8_t *encoded,
                      size_t size) {
     uint8_t own[MERLE_VALUE_SIZE_MAX];
-    return v != NULL && mrl_version_encode(v, index, own) == size && memcmp(own, encoded, size) == 0;
+    return v != NULL && mrl_version_encode(v, index, own) == size &&
+           memcmp(own, encoded, size) == 0;
 }
 
 /* Among the commit's own writes: *out_doc, or MERLE_NOT_FOUND. */
@@ -101,8 +103,9 @@ static merle_err find_own(merle_commit *commit, mrl_portion *part, mrl_root *roo
     return MERLE_NOT_FOUND;
 }
 
-merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collection, const char *index,
-                                  const merle_value *values, size_t value_count, merle_doc *out_doc) {
+merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collection,
+                                  const char *index, const merle_value *values, size_t value_count,
+                                  merle_doc *out_doc) {
     merle_err err;
     mrl_portion *part;
     mrl_root *root;
@@ -126,7 +129,8 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
     /* The document counts as a key read, too: what was seen of it must hold. */
     uint64_t key_hash = mrl_root_hash(root, mrl_version_key(v));
     mrl_touch *touch = mrl_commit_find_touch(commit, part, key_hash, mrl_version_key(v));
-    if (touch != NULL) return MERLE_NOT_FOUND; /* changed by this commit: it has the value no more */
+    /* Changed by this commit: it has the value no more. */
+    if (touch != NULL) return MERLE_NOT_FOUND;
     err = note_read(commit, part, NULL, mrl_version_key(v), key_hash, v);
     return err != MERLE_OK ? err : give(v, out_doc);
 }
@@ -151,7 +155,8 @@ static int read_holds(const mrl_read *read) {
         now = mrl_root_find(root, read->hash, read->what);
         if (now != NULL && mrl_version_is_tombstone(now)) now = NULL;
     }
-    /* Versions that the commit has seen cannot be freed before it ends: the same address is the same. */
+    /* Versions that the commit has seen cannot be freed before it ends: the same address is the
+     * same. */
     return now == read->seen;
 }
 

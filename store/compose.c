@@ -1,7 +1,7 @@
 /* store/compose.c - turning the actions on one key into one new version.
  *
- * Runs outside all locks on the version seen, and again under the shard's lock if that version has changed
- * meanwhile and the outcome depends on it. Changes nothing that others can see.
+ * Runs outside all locks on the version seen, and again under the shard's lock if that version has
+ * changed meanwhile and the outcome depends on it. Changes nothing that others can see.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -47,7 +47,8 @@ static merle_err apply_patch(merle_commit *commit, mrl_touch *touch, const mrl_a
         return refuse(commit, touch, action, MERLE_NOT_FOUND, "no document to patch");
     merle_buffer *out = &commit->work[s->work];
     out->size = 0;
-    /* Only a patch alone is logged as its effect; with other writes it becomes a put of the whole. */
+    /* Only a patch alone is logged as its effect; with other writes it becomes a put of the
+     * whole. */
     int keep_effect = s->writes + s->patches == 0 && action->next == NULL;
     merle_err err = mrl_patch_apply(s->doc.data, s->doc.size, action->ops, action->op_count, out,
                                     keep_effect ? &commit->effect : NULL, commit->member->report);
@@ -71,7 +72,8 @@ static merle_err apply_merge(merle_commit *commit, mrl_touch *touch, const mrl_a
         return complete(commit, touch, action, err);
     merle_doc current = {s->doc.data, s->doc.size, 0, NULL};
     merle_bytes made = {NULL, 0};
-    err = action->merge(action->context, s->doc.data != NULL ? &current : NULL, commit->builder, &made);
+    err = action->merge(action->context, s->doc.data != NULL ? &current : NULL, commit->builder,
+                        &made);
     if (err == MERLE_NOT_FOUND) {
         if (s->doc.data != NULL) s->writes++;
         s->doc = merle_bytes_of(NULL, 0);
@@ -160,13 +162,15 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
         touch->version = s->version;
     } else {
         if (s->doc.size > MERLE_DOCUMENT_SIZE_MAX)
-            return refuse(commit, touch, touch->last, MERLE_TOO_BIG, "the document is above 16 MiB");
+            return refuse(commit, touch, touch->last, MERLE_TOO_BIG,
+                          "the document is above 16 MiB");
         err = mrl_schema_check_doc(schema, s->doc, offsets, commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, touch->last, err);
         touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc, offsets);
         touch->owns_version = 1;
         if (touch->version == NULL)
-            return refuse(commit, touch, touch->last, MERLE_NO_MEMORY, "no memory for the document");
+            return refuse(commit, touch, touch->last, MERLE_NO_MEMORY,
+                          "no memory for the document");
     }
     touch->outcome = s->writes == 0 ? MRL_OUTCOME_PATCH : MRL_OUTCOME_PUT;
     return MERLE_OK;

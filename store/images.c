@@ -1,5 +1,5 @@
-/* store/images.c - whole documents for those who follow the log: what was there before a change, and what
- * a patch has made. They stand beside the record and count to the ring's size.
+/* store/images.c - whole documents for those who follow the log: what was there before a change,
+ * and what a patch has made. They stand beside the record and count to the ring's size.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -7,7 +7,8 @@
 
 #include "store/commit.h"
 
-static size_t image_sizes(const merle_commit *commit, const mrl_touch *touch, const mrl_version *base) {
+static size_t image_sizes(const merle_commit *commit, const mrl_touch *touch,
+                          const mrl_version *base) {
     size_t size = sizeof(mrl_images);
     int is_patch = touch->is_composed && touch->outcome == MRL_OUTCOME_PATCH;
     if (commit->wants_after && is_patch) size += touch->version->doc_size;

@@ -1,8 +1,8 @@
 /* store/one.c - calls that are one commit, and running a function in a commit until it holds.
  *
  * A call that gives a document gives the one of its own commit: merle_end shows it under the locks
- * under which it orders the commit, so nobody comes in between, and however many threads hammer one key, a
- * patch, a swap or a count never ends in a conflict.
+ * under which it orders the commit, so nobody comes in between, and however many threads hammer one
+ * key, a patch, a swap or a count never ends in a conflict.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -152,7 +152,8 @@ static merle_err accept_number(void *context, const mrl_version *before, const m
     merle_err err = merle_doc_value(mrl_version_view(after), c->op.path, &value);
     if (err != MERLE_OK) return err;
     /* A float, or above INT64_MAX: nothing that this call could give, so nothing that it counts. */
-    if (value.type != MERLE_TYPE_INT) return value.type == MERLE_TYPE_UINT ? MERLE_OVERFLOW : MERLE_TYPE;
+    if (value.type != MERLE_TYPE_INT)
+        return value.type == MERLE_TYPE_UINT ? MERLE_OVERFLOW : MERLE_TYPE;
     c->number = value.number.i;
     return MERLE_OK;
 }
@@ -193,7 +194,8 @@ merle_err merle_one_count(merle_collection *collection, merle_bytes key, const c
     if (out_number != NULL) *out_number = 0;
     if (path == NULL) return MERLE_INVALID;
     counting c = {.op = merle_op_of(MERLE_OP_INC, path, merle_value_int(delta))};
-    /* A patch first: the log then has the number alone. The merge makes a document that is missing. */
+    /* A patch first: the log then has the number alone. The merge makes a document that is
+     * missing. */
     merle_err err = count_existing(collection, key, &c);
     if (err == MERLE_NOT_FOUND) err = count_anyhow(collection, key, &c);
     if (err == MERLE_OK && out_number != NULL) *out_number = c.number;

@@ -1,7 +1,7 @@
 /* store/operation.c - a commit from begin to end or cancel: collecting what it shall do.
  *
- * Nothing here is visible to anybody else. Arguments are copied: documents into versions at once, keys and
- * patches into the commit's arena.
+ * Nothing here is visible to anybody else. Arguments are copied: documents into versions at once,
+ * keys and patches into the commit's arena.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -155,7 +155,9 @@ void merle_commit_patience(merle_commit *commit, merle_patience patience) {
     if ((commit = mrl_commit_own(commit, &err)) != NULL) commit->patience = (uint32_t)patience;
 }
 
-void mrl_commit_want_durable(merle_commit *commit) { commit->wants_durable = 1; }
+void mrl_commit_want_durable(merle_commit *commit) {
+    commit->wants_durable = 1;
+}
 
 merle_section *merle_commit_section(merle_commit *commit) {
     return (merle_section *)(void *)&commit->section;
@@ -171,7 +173,8 @@ merle_err mrl_commit_copy(merle_commit *commit, merle_bytes bytes, merle_bytes *
     return MERLE_OK;
 }
 
-merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection, mrl_portion **out_part) {
+merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection,
+                          mrl_portion **out_part) {
     *out_part = NULL;
     if (collection == NULL || collection->store != commit->store) return MERLE_INVALID;
     mrl_portion **at = &commit->parts;
@@ -180,7 +183,7 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection, mr
         *out_part = *at;
         return MERLE_OK;
     }
-    mrl_root *root = mrl_collection_current(collection);
+    mrl_root *root = mrl_collection_writable(collection, commit->store->published);
     if (root == NULL || root->is_dropped) return MERLE_GONE;
     mrl_portion *part = mrl_arena_take(&commit->arena, commit->member, sizeof *part);
     if (part == NULL) return MERLE_NO_MEMORY;
@@ -196,8 +199,8 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection, mr
     return MERLE_OK;
 }
 
-static mrl_touch **table_place(mrl_touch **table, uint32_t size, const mrl_portion *part, uint64_t hash,
-                               merle_bytes key) {
+static mrl_touch **table_place(mrl_touch **table, uint32_t size, const mrl_portion *part,
+                               uint64_t hash, merle_bytes key) {
     uint32_t at = (uint32_t)(hash ^ part->collection->id) & (size - 1);
     for (;; at = (at + 1) & (size - 1)) {
         mrl_touch *touch = table[at];
@@ -274,7 +277,8 @@ static merle_err fail(const wanted *w, merle_err err, const char *text) {
     return err;
 }
 
-static merle_err want(wanted *w, merle_commit *commit, merle_collection *collection, merle_bytes key) {
+static merle_err want(wanted *w, merle_commit *commit, merle_collection *collection,
+                      merle_bytes key) {
     merle_err err;
     memset(w, 0, sizeof *w);
     if ((w->commit = mrl_commit_own(commit, &err)) == NULL) return err;

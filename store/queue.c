@@ -19,7 +19,9 @@ static void set_length(mrl_queue *queue, uint32_t length) {
     atomic_store_explicit(&queue->length, length, memory_order_relaxed);
 }
 
-void mrl_queue_init(mrl_queue *queue) { memset(queue, 0, sizeof *queue); }
+void mrl_queue_init(mrl_queue *queue) {
+    memset(queue, 0, sizeof *queue);
+}
 
 void mrl_queue_fini(mrl_queue *queue, mrl_member *member) {
     for (mrl_queue_chunk *chunk = queue->head, *next; chunk != NULL; chunk = next) {

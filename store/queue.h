@@ -16,9 +16,11 @@
 #include "store/version.h"
 
 typedef enum mrl_queued {
-    /* A newer version of the slot was published: its hints that no newer one has go, and it is freed. */
+    /* A newer version of the slot was published: its hints that no newer one has go, and it is
+     * freed. */
     MRL_QUEUED_SUPERSEDED = 0,
-    /* A tombstone was published: if it is still current, key entry and slot pointer go. Else nothing. */
+    /* A tombstone was published: if it is still current, key entry and slot pointer go. Else
+     * nothing. */
     MRL_QUEUED_TOMBSTONE = 1,
     /* Out of reach but for those who had it already: freed, and the slot is free. */
     MRL_QUEUED_LIMBO = 2

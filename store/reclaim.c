@@ -1,15 +1,19 @@
 /* store/reclaim.c - giving back what no section can see any more.
  *
- * One rule: when the oldest entry of a shard's queue is past its grace period, then under the shard's lock
- *   superseded  each of its values that no newer version of the slot has (walk from the current one down to
- *               it: all are still there, because the queue is first in, first out) loses its hint, and the
- *               version is freed. "The same value" is asked by the hint's tag, for a hint is (tag, slot).
- *   tombstone   if it is still current, its key entry and the slot's pointer go; the tombstone goes into limbo
- *               with a new ticket, because a section that began after the removal may have loaded it. If it
- *               is not current, a re-insertion has superseded it and another entry frees it.
+ * One rule: when the oldest entry of a shard's queue is past its grace period, then under the
+ * shard's lock
+ *   superseded  each of its values that no newer version of the slot has (walk from the current one
+ *               down to it: all are still there, because the queue is first in, first out) loses
+ *               its hint, and the version is freed. "The same value" is asked by the hint's tag,
+ *               for a hint is (tag, slot).
+ *   tombstone   if it is still current, its key entry and the slot's pointer go; the tombstone goes
+ *               into limbo with a new ticket, because a section that began after the removal may
+ *               have loaded it. If it is not current, a re-insertion has superseded it and another
+ *               entry frees it.
  *   limbo       it is freed, and its slot may be used again.
  * So a hint stands exactly as long as some version that a section can see has the value.
- * Runs only where the thread holds no lock, for any shard, on behalf of threads that are idle or gone.
+ * Runs only where the thread holds no lock, for any shard, on behalf of threads that are idle or
+ * gone.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

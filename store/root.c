@@ -47,8 +47,9 @@ mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_
 
 /* ---- tearing down ---- */
 
-/* A version that was superseded, or left in limbo, is in no slot any more: the queue is its last holder. A
- * tombstone entry of its own says nothing: the version is current, superseded or in limbo besides. */
+/* A version that was superseded, or left in limbo, is in no slot any more: the queue is its last
+ * holder. A tombstone entry of its own says nothing: the version is current, superseded or in limbo
+ * besides. */
 static size_t drain_queue(mrl_member *member, mrl_shard *shard, size_t budget) {
     size_t done = 0;
     const mrl_queue_entry *entry;
@@ -113,11 +114,13 @@ void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot) 
     if (shard->free_count == shard->free_capacity) {
         uint32_t capacity = shard->free_capacity == 0 ? 16 : 2 * shard->free_capacity;
         uint32_t *slots = mrl_alloc_urgent(member, MRL_FOR_TABLES, capacity * sizeof *slots);
-        /* Without memory the slot is lost to use, nothing else: a number out of four thousand million. */
+        /* Without memory the slot is lost to use, nothing else: a number out of four thousand
+         * million. */
         if (slots == NULL) return;
         if (shard->free_slots != NULL) {
             memcpy(slots, shard->free_slots, shard->free_count * sizeof *slots);
-            mrl_free(member, MRL_FOR_TABLES, shard->free_slots, shard->free_capacity * sizeof *slots);
+            mrl_free(member, MRL_FOR_TABLES, shard->free_slots,
+                     shard->free_capacity * sizeof *slots);
         }
         shard->free_slots = slots;
         shard->free_capacity = capacity;
@@ -130,7 +133,8 @@ void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot) 
 static int key_matches(const mrl_probe *probe, uint64_t entry) {
     const mrl_key_probe *asked = (const mrl_key_probe *)probe;
     const mrl_version *v = mrl_entry_to_pointer(entry);
-    return v->key_size == asked->key.size && memcmp(v->bytes, asked->key.data, asked->key.size) == 0;
+    return v->key_size == asked->key.size &&
+           memcmp(v->bytes, asked->key.data, asked->key.size) == 0;
 }
 
 uint64_t mrl_root_hash(const mrl_root *root, merle_bytes key) {
@@ -181,7 +185,8 @@ static int value_holds(const mrl_unique_probe *probe, uint32_t slot) {
 const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_index *index,
                                         const uint8_t *encoded, size_t size, uint64_t hash,
                                         uint64_t seq) {
-    value_probe probe = {.root = root, .index = index, .encoded = encoded, .size = size, .seq = seq};
+    value_probe probe = {
+        .root = root, .index = index, .encoded = encoded, .size = size, .seq = seq};
     probe.unique.probe.hash = hash;
     probe.unique.holds = value_holds;
     (void)mrl_unique_find(root->uniques[index->number], &probe.unique);
@@ -191,8 +196,8 @@ const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_i
 /* ---- count ---- */
 
 void mrl_root_count_add(mrl_root *root, int64_t delta, uint64_t seq) {
-    /* A sequence lock with one writer (the publish lock): readers take the pair only if the version was
-     * even and the same before and after. */
+    /* A sequence lock with one writer (the publish lock): readers take the pair only if the version
+     * was even and the same before and after. */
     uint64_t version = atomic_load_explicit(&root->count_version, memory_order_relaxed);
     uint64_t count = atomic_load_explicit(&root->count, memory_order_relaxed);
     atomic_store_explicit(&root->count_version, version + 1, memory_order_relaxed);

@@ -1,10 +1,12 @@
-/* store/root.h - a collection, and its root: everything that truncate or drop replaces in one instant.
+/* store/root.h - a collection, and its root: everything that truncate or drop replaces in one
+ * instant.
  *
- * What    A collection is a name and an id for ever; its root holds schema, tables, slots and indexes, and
- *         is versioned by seq as documents are: old sections go on with the old root.
- * Owns    A root owns its tables and the versions in them; it is torn down step by step after its grace.
- * Threads reading: read section. A shard's queue, free slots and map changes: the shard's lock held.
- *         The current root changes only with all locks of the old one held.
+ * What    A collection is a name and an id for ever; its root holds schema, tables, slots and
+ *         indexes, and is versioned by seq as documents are: old sections go on with the old root.
+ * Owns    A root owns its tables and the versions in them; it is torn down step by step after its
+ *         grace.
+ * Threads reading: read section. A shard's queue, free slots and map changes: the shard's lock
+ *         held. The current root changes only with all locks of the old one held.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -52,12 +54,13 @@ typedef struct mrl_root {
     uint32_t reserved;
     mrl_map_type key_type;
     mrl_unique *uniques[MERLE_INDEX_COUNT_MAX];
-    mrl_map maps[MRL_SHARD_COUNT]; /* apart from the locks: readers load these lines, writers those */
+    /* Apart from the locks: readers load these lines, writers those. */
+    mrl_map maps[MRL_SHARD_COUNT];
     mrl_slots slots;
     uint8_t padding[MRL_LINE_SIZE];
     mrl_shard shards[MRL_SHARD_COUNT];
-    /* Count of documents, and the seq up to which it counts: written under the publish lock, odd while
-     * being written; see mrl_root_count. */
+    /* Count of documents, and the seq up to which it counts: written under the publish lock, odd
+     * while being written; see mrl_root_count. */
     _Atomic uint64_t count_version;
     _Atomic uint64_t count;
     _Atomic uint64_t count_seq;
@@ -88,10 +91,21 @@ static inline mrl_root *mrl_collection_current(const merle_collection *collectio
     /* Acquire: pairs with the release when a definition swings it. */
     return atomic_load_explicit(&collection->root, memory_order_acquire);
 }
+/* The root that writers work on: the current one, but the one before while its definition is not published
+ * yet. Its shards are locked until it is: who wants them waits, and starts over. NULL: there is none yet. */
+static inline mrl_root *mrl_collection_writable(const merle_collection *collection,
+                                                const _Atomic uint64_t *published) {
+    mrl_root *root = mrl_collection_current(collection);
+    if (root != NULL && atomic_load_explicit(&root->seq, memory_order_acquire) >
+                            atomic_load_explicit(published, memory_order_acquire))
+        root = root->before;
+    return root;
+}
 /* The root that a section at S sees; NULL: the collection did not exist yet. */
 static inline mrl_root *mrl_collection_root(const merle_collection *collection, uint64_t seq) {
     mrl_root *root = mrl_collection_current(collection);
-    while (__builtin_expect(root != NULL && atomic_load_explicit(&root->seq, memory_order_acquire) > seq, 0))
+    while (__builtin_expect(
+        root != NULL && atomic_load_explicit(&root->seq, memory_order_acquire) > seq, 0))
         root = root->before;
     return root;
 }
@@ -113,10 +127,11 @@ mrl_version *mrl_root_find(const mrl_root *root, uint64_t hash, merle_bytes key)
 
 /* ---- unique values ---- */
 
-/* The live version that has the encoded value. seq: at that instant; MRL_SEQ_NONE: the current one, whether
- * published or not (the value's shard lock held). NULL: none. */
+/* The live version that has the encoded value. seq: at that instant; MRL_SEQ_NONE: the current one,
+ * whether published or not (the value's shard lock held). NULL: none. */
 const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_index *index,
-                                        const uint8_t *encoded, size_t size, uint64_t hash, uint64_t seq);
+                                        const uint8_t *encoded, size_t size, uint64_t hash,
+                                        uint64_t seq);
 
 /* ---- count ---- */
 

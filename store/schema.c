@@ -152,7 +152,8 @@ static merle_err build_definition(mrl_schema *schema, const char *collection, ui
 }
 
 merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
-                            const merle_schema *given, mrl_schema **out_schema, merle_report *report) {
+                            const merle_schema *given, mrl_schema **out_schema,
+                            merle_report *report) {
     merle_err err = MERLE_OK;
     *out_schema = NULL;
     mrl_schema *schema = calloc(1, sizeof *schema);
@@ -164,9 +165,11 @@ merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
         err = mrl_report_fill(report, MERLE_INVALID, "schema: versions begin with 1");
         goto fail;
     }
-    for (const merle_index *i = given == NULL ? NULL : given->indexes; i != NULL && i->name != NULL; i++)
+    for (const merle_index *i = given == NULL ? NULL : given->indexes; i != NULL && i->name != NULL;
+         i++)
         if ((err = compile_index(schema, i, report)) != MERLE_OK) goto fail;
-    for (const merle_rule *r = given == NULL ? NULL : given->rules; r != NULL && r->path != NULL; r++)
+    for (const merle_rule *r = given == NULL ? NULL : given->rules; r != NULL && r->path != NULL;
+         r++)
         if ((err = compile_rule(schema, r, report)) != MERLE_OK) goto fail;
     if ((err = build_definition(schema, collection, collection_id)) != MERLE_OK) goto fail;
     *out_schema = schema;
@@ -194,10 +197,11 @@ void mrl_schema_release(mrl_schema *schema) {
 
 /* ---- comparing ---- */
 
-static merle_err differ(merle_report *report, const char *what, const char *asked, const char *found) {
+static merle_err differ(merle_report *report, const char *what, const char *asked,
+                        const char *found) {
     if (report != NULL) {
-        mrl_report_fill(report, MERLE_DIFFERS, "%s differs: asked for %s, in force is %s", what, asked,
-                        found);
+        mrl_report_fill(report, MERLE_DIFFERS, "%s differs: asked for %s, in force is %s", what,
+                        asked, found);
         mrl_report_expected(report, asked);
         mrl_report_found(report, found);
     }
@@ -257,7 +261,8 @@ merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked
         return differ_number(report, "the number of indexes", asked->index_count,
                              in_force->index_count);
     if (in_force->rule_count != asked->rule_count)
-        return differ_number(report, "the number of rules", asked->rule_count, in_force->rule_count);
+        return differ_number(report, "the number of rules", asked->rule_count,
+                             in_force->rule_count);
     merle_err err = compare_indexes(in_force, asked, report);
     return err != MERLE_OK ? err : compare_rules(in_force, asked, report);
 }
@@ -270,8 +275,8 @@ const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const ch
 
 /* ---- documents ---- */
 
-static merle_err refuse_value(const mrl_schema *schema, const mrl_schema_index *index, uint32_t part,
-                              merle_err err, merle_type type, merle_report *report) {
+static merle_err refuse_value(const mrl_schema *schema, const mrl_schema_index *index,
+                              uint32_t part, merle_err err, merle_type type, merle_report *report) {
     const char *path = mrl_path_text(schema->paths[index->parts[part].path]);
     if (err == MERLE_TYPE)
         mrl_report_fill(report, err, "unique index %s cannot hold %s at %s", index->name,
@@ -309,9 +314,9 @@ static merle_err measure_index(const mrl_schema *schema, const mrl_schema_index 
     for (uint32_t i = 0; i < index->part_count; i++) {
         size_t size = 0;
         const uint8_t *at = bytes + offsets[index->parts[i].path];
-        merle_err err = mrl_encode_at(at, bytes + doc.size, 0, encoded, sizeof encoded - used, &size);
-        if (err != MERLE_OK)
-            return refuse_value(schema, index, i, err, mrl_scan_type(at), report);
+        merle_err err =
+            mrl_encode_at(at, bytes + doc.size, 0, encoded, sizeof encoded - used, &size);
+        if (err != MERLE_OK) return refuse_value(schema, index, i, err, mrl_scan_type(at), report);
         used += size;
     }
     return MERLE_OK;
@@ -330,7 +335,8 @@ static merle_err check_index(const mrl_schema *schema, const mrl_schema_index *i
         }
         size_t part = bound_part(bytes + offset);
         if (part == SIZE_MAX)
-            return refuse_value(schema, index, i, MERLE_TYPE, mrl_scan_type(bytes + offset), report);
+            return refuse_value(schema, index, i, MERLE_TYPE, mrl_scan_type(bytes + offset),
+                                report);
         bound += part;
     }
     if (is_missing || bound <= MERLE_VALUE_SIZE_MAX) return MERLE_OK;

@@ -1,7 +1,9 @@
 /* store/schema.h - a collection's schema in the form that the store works with.
  *
- * What    compiled paths and index definitions, field rules, and the definition as msgpack for the log.
- * Owns    everything it points to (malloc); immutable once made; shared by the roots that use it, counted.
+ * What    compiled paths and index definitions, field rules, and the definition as msgpack for the
+ *         log.
+ * Owns    everything it points to (malloc); immutable once made; shared by the roots that use it,
+ *         counted.
  * Threads any, read only.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -54,11 +56,12 @@ MERLE_MUST_USE merle_err mrl_schema_create(const char *collection, uint32_t coll
 mrl_schema *mrl_schema_hold(mrl_schema *schema);
 void mrl_schema_release(mrl_schema *schema);
 /* MERLE_OK if they say the same, else MERLE_DIFFERS with a report on the first difference. */
-merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked, merle_report *report);
+merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked,
+                             merle_report *report);
 /* NULL if there is none of that name. */
 const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name);
-/* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already. out_offsets
- * (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it. */
+/* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already.
+ * out_offsets (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it. */
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
                                merle_report *report);
 /* The schema as JSON. */

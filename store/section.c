@@ -1,9 +1,11 @@
 /* store/section.c - reading: sections, get, unique, many, scan, count.
  *
- * A section enters the epoch and then notes S, the last published seq. In this order: a version that S can
- * see is superseded after S was noted, thus after the epoch was entered, and its ticket cannot pass before
- * the section ends. The other way round a version could be freed between the two.
- * A reader takes no lock. It loads the current version and walks to the version before while seq > S.
+ * A section enters the epoch and then notes S, the last published seq. In this order: a version
+ * that S can see is superseded after S was noted, thus after the epoch was entered, and its ticket
+ * cannot pass before the section ends. The other way round a version could be freed between the
+ * two.
+ * A reader takes no lock. It loads the current version and walks to the version before while seq >
+ * S.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -19,7 +21,9 @@
 
 enum { BATCH = 16 };
 
-static mrl_section *section_of(merle_section *section) { return (mrl_section *)section; }
+static mrl_section *section_of(merle_section *section) {
+    return (mrl_section *)section;
+}
 
 /* NULL: not an open section of this thread. */
 static mrl_section *own_section(merle_section *section, merle_err *out_err) {
@@ -85,7 +89,7 @@ static merle_err section_root(const mrl_section *section, const merle_collection
 
 static merle_err check_key(merle_bytes key) {
     return key.data == NULL || key.size == 0 || key.size > MERLE_KEY_SIZE_MAX ? MERLE_INVALID
-                                                                             : MERLE_OK;
+                                                                              : MERLE_OK;
 }
 
 merle_err merle_get(merle_section *section, merle_collection *collection, merle_bytes key,
@@ -98,7 +102,8 @@ merle_err merle_get(merle_section *section, merle_collection *collection, merle_
     if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
     if ((err = check_key(key)) != MERLE_OK) return err;
     mrl_count(own->member, MRL_N_GETS, 1);
-    const mrl_version *v = mrl_version_at(mrl_root_find(root, mrl_root_hash(root, key), key), own->seq);
+    const mrl_version *v =
+        mrl_version_at(mrl_root_find(root, mrl_root_hash(root, key), key), own->seq);
     if (v == NULL) {
         mrl_count(own->member, MRL_N_GETS_MISSED, 1);
         return MERLE_NOT_FOUND;
@@ -114,7 +119,8 @@ merle_err merle_exists(merle_section *section, merle_collection *collection, mer
 
 /* ---- many at once ---- */
 
-/* Takes the first entry with the right tag and brings its version nearer: nearly always the right one. */
+/* Takes the first entry with the right tag and brings its version nearer: nearly always the right
+ * one. */
 typedef struct peek_probe {
     mrl_probe probe;
     mrl_version *found;
@@ -127,8 +133,8 @@ static int peek_matches(const mrl_probe *probe, uint64_t entry) {
     return 1;
 }
 
-static size_t get_batch(mrl_section *own, const mrl_root *root, const merle_bytes *keys, size_t count,
-                        merle_doc *out_docs) {
+static size_t get_batch(mrl_section *own, const mrl_root *root, const merle_bytes *keys,
+                        size_t count, merle_doc *out_docs) {
     uint64_t hashes[BATCH];
     mrl_version *seen[BATCH];
     size_t found = 0;
@@ -156,8 +162,9 @@ static size_t get_batch(mrl_section *own, const mrl_root *root, const merle_byte
     return found;
 }
 
-merle_err merle_get_many(merle_section *section, merle_collection *collection, const merle_bytes *keys,
-                         size_t key_count, merle_doc *out_docs, size_t *out_found) {
+merle_err merle_get_many(merle_section *section, merle_collection *collection,
+                         const merle_bytes *keys, size_t key_count, merle_doc *out_docs,
+                         size_t *out_found) {
     merle_err err;
     mrl_root *root;
     size_t found = 0;
@@ -192,8 +199,8 @@ merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const mer
         /* A value that no document may have is found in none. */
         if (values[i].type == MERLE_TYPE_NIL || values[i].type == MERLE_TYPE_NONE)
             return MERLE_NOT_FOUND;
-        merle_err err = mrl_encode_value(&values[i], (int)index->parts[i].descending, out + *out_size,
-                                         MERLE_VALUE_SIZE_MAX - *out_size, &size);
+        merle_err err = mrl_encode_value(&values[i], (int)index->parts[i].descending,
+                                         out + *out_size, MERLE_VALUE_SIZE_MAX - *out_size, &size);
         if (err == MERLE_TOO_BIG) return MERLE_NOT_FOUND;
         if (err != MERLE_OK) return MERLE_INVALID;
         *out_size += size;

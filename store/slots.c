@@ -13,7 +13,8 @@ void mrl_slots_init(mrl_slots *slots) {
 
 void mrl_slots_fini(mrl_slots *slots, mrl_member *member) {
     for (uint32_t s = 0; s < MRL_SEGMENT_COUNT; s++) {
-        _Atomic(mrl_chunk *) *places = atomic_load_explicit(&slots->segments[s], memory_order_relaxed);
+        _Atomic(mrl_chunk *) *places =
+            atomic_load_explicit(&slots->segments[s], memory_order_relaxed);
         if (places == NULL) continue;
         for (uint32_t i = 0; i < (1u << s); i++) {
             mrl_chunk *chunk = atomic_load_explicit(&places[i], memory_order_relaxed);
@@ -47,8 +48,8 @@ static merle_err grow(mrl_slots *slots, mrl_member *member, uint32_t slot) {
 
 merle_err mrl_slots_take(mrl_slots *slots, mrl_member *member, uint32_t *out_slot) {
     *out_slot = MRL_SLOT_NONE;
-    /* Everything below `next` has its chunk, so a slot is given only when its chunk is there: who cannot
-     * get memory gives none. */
+    /* Everything below `next` has its chunk, so a slot is given only when its chunk is there: who
+     * cannot get memory gives none. */
     uint64_t next = atomic_load_explicit(&slots->next, memory_order_relaxed);
     for (;;) {
         if (next >= MRL_SLOT_COUNT_MAX) return MERLE_TOO_BIG;

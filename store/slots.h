@@ -1,10 +1,11 @@
 /* store/slots.h - slot -> current version, and the seq of the last change of each run of slots.
  *
- * What    a dense array that grows in chunks of MRL_CHUNK_SLOTS; chunk k's place never moves, nothing is
- *         copied as it grows. Each run of MRL_RUN_SLOTS slots keeps the seq of its last change: pages on
- *         disk are made of whole runs.
+ * What    a dense array that grows in chunks of MRL_CHUNK_SLOTS; chunk k's place never moves,
+ *         nothing is copied as it grows. Each run of MRL_RUN_SLOTS slots keeps the seq of its last
+ *         change: pages on disk are made of whole runs.
  * Owns    its chunks (domain, MRL_FOR_TABLES), not the versions.
- * Sees    a reader in a section finds under a slot the current version, from which it walks to its own.
+ * Sees    a reader in a section finds under a slot the current version, from which it walks to its
+ *         own.
  * Threads load: read section. store: who holds the lock of the slot's shard. ensure: any.
  * Limits  2^32 - 2 slots.
  *
@@ -31,7 +32,7 @@ typedef struct mrl_chunk {
 typedef struct mrl_slots {
     /* Segment s holds the places of 2^s chunks. */
     _Atomic(_Atomic(mrl_chunk *) *) segments[MRL_SEGMENT_COUNT];
-    uint8_t padding[64]; /* readers load the places, inserts change what follows */
+    uint8_t padding[64];   /* readers load the places, inserts change what follows */
     _Atomic uint64_t next; /* the first slot that was never given */
     mrl_lock grow_lock;
 } mrl_slots;
@@ -56,7 +57,8 @@ static inline mrl_chunk *mrl_slots_chunk(const mrl_slots *slots, uint32_t slot) 
 static inline mrl_version *mrl_slots_load(const mrl_slots *slots, uint32_t slot) {
     mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
     if (chunk == NULL) return NULL;
-    /* Acquire: pairs with the release in mrl_slots_store; the version is complete when it is found. */
+    /* Acquire: pairs with the release in mrl_slots_store; the version is complete when it is
+     * found. */
     return atomic_load_explicit(&chunk->current[slot % MRL_CHUNK_SLOTS], memory_order_acquire);
 }
 static inline void mrl_slots_store(mrl_slots *slots, uint32_t slot, mrl_version *version) {

@@ -59,7 +59,8 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
 }
 
 uint64_t mrl_store_retired_bytes(mrl_store *store) {
-    /* Freed first: what is retired between the two sums makes the result too large, never negative. */
+    /* Freed first: what is retired between the two sums makes the result too large, never
+     * negative. */
     uint64_t freed = mrl_domain_count(store->domain, MRL_N_FREED_BYTES);
     uint64_t bytes = mrl_domain_count(store->domain, MRL_N_RETIRED_BYTES) - freed;
     atomic_store_explicit(&store->retired_seen, bytes, memory_order_relaxed);
@@ -71,7 +72,8 @@ uint64_t mrl_store_retired_bytes(mrl_store *store) {
 static void look_for_oldest(void *context, mrl_member *member) {
     mrl_oldest_section *oldest = context;
     uint64_t seq = atomic_load_explicit(&member->section_oldest_seq, memory_order_relaxed);
-    if (atomic_load_explicit(&member->sections_open, memory_order_relaxed) == 0 || seq >= oldest->seq)
+    if (atomic_load_explicit(&member->sections_open, memory_order_relaxed) == 0 ||
+        seq >= oldest->seq)
         return;
     oldest->seq = seq;
     oldest->thread = member->thread;

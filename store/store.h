@@ -1,7 +1,8 @@
-/* store/store.h - the documents of one database in memory: sections, commits, collections, reclamation.
+/* store/store.h - the documents of one database in memory: sections, commits, collections,
+ * reclamation.
  *
- * What    The parts that the rooms above and the files of this room share. The public functions on sections,
- *         commits and collections stand in the files that do their work.
+ * What    The parts that the rooms above and the files of this room share. The public functions on
+ *         sections, commits and collections stand in the files that do their work.
  * Owns    collections, roots and versions; borrows domain and log from database/.
  * Sees    see docs/architecture.md; store/commit.c is the only place that orders a write.
  * Threads any, as each function says.
@@ -39,8 +40,8 @@ typedef struct mrl_store {
     /* Reclamation. */
     _Atomic uint64_t retired_seen; /* mrl_store_retired_bytes as it was a few commits ago */
     mrl_lock dying_lock;
-    mrl_root *dying; /* replaced roots, oldest first */
-    mrl_lock step_lock; /* one step at a time */
+    mrl_root *dying;                   /* replaced roots, oldest first */
+    mrl_lock step_lock;                /* one step at a time */
     merle_collection *step_collection; /* where the last step stopped */
     uint32_t step_shard;
     _Atomic uint32_t cursors_open;
@@ -102,8 +103,8 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
 /* Ends the sections of the cursors of a thread that ends: they wait to be closed, by any thread. */
 void mrl_changes_leaving(mrl_store *store, mrl_member *member);
 
-/* Bytes of versions in the shards' queues: exact at rest. Takes the domain's member lock; also refreshes
- * retired_seen, which costs one load. */
+/* Bytes of versions in the shards' queues: exact at rest. Takes the domain's member lock; also
+ * refreshes retired_seen, which costs one load. */
 uint64_t mrl_store_retired_bytes(mrl_store *store);
 
 typedef struct mrl_oldest_section {

@@ -1,9 +1,10 @@
 /* store/values.c - the unique values that a commit takes and gives up.
  *
- * A value is guarded by the lock of its shard in the index. Whoever takes it, gives it up, or has read it,
- * holds that lock from before the check until the commit is published. So, with the lock held, whether the
- * current version of another document has the value cannot change; it may be read without that document's
- * own shard lock: a commit that changes the document at this moment keeps the value or holds our lock.
+ * A value is guarded by the lock of its shard in the index. Whoever takes it, gives it up, or has
+ * read it, holds that lock from before the check until the commit is published. So, with the lock
+ * held, whether the current version of another document has the value cannot change; it may be read
+ * without that document's own shard lock: a commit that changes the document at this moment keeps
+ * the value or holds our lock.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -12,7 +13,9 @@
 #include "base/report.h"
 #include "store/commit.h"
 
-static uint64_t shard_bit(uint64_t hash) { return (uint64_t)1 << mrl_shard_of(hash); }
+static uint64_t shard_bit(uint64_t hash) {
+    return (uint64_t)1 << mrl_shard_of(hash);
+}
 
 static const mrl_version *live_base(const mrl_touch *touch) {
     return touch->base != NULL && !mrl_version_is_tombstone(touch->base) ? touch->base : NULL;
@@ -149,7 +152,8 @@ void mrl_values_undo(merle_commit *commit, mrl_touch *touch) {
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];
         if (!change->added) continue;
-        mrl_unique_drop(touch->part->root->uniques[i], commit->member, change->new_hash, touch->slot);
+        mrl_unique_drop(touch->part->root->uniques[i], commit->member, change->new_hash,
+                        touch->slot);
         change->added = 0;
     }
 }

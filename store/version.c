@@ -20,8 +20,7 @@ mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, me
                                 merle_bytes doc, const uint32_t *offsets) {
     size_t path_count = schema->path_count;
     size_t offset_size = doc.size > UINT16_MAX ? 4 : 2;
-    size_t size =
-        offsetof(mrl_version, bytes) + key.size + path_count * offset_size + doc.size;
+    size_t size = offsetof(mrl_version, bytes) + key.size + path_count * offset_size + doc.size;
     mrl_version *v = mrl_alloc(member, MRL_FOR_DOCUMENTS, size);
     if (v == NULL) return NULL;
     version_init(v, key);
@@ -63,9 +62,9 @@ size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *in
         uint32_t offset = mrl_version_offset(version, index->parts[i].path);
         if (offset == 0 || doc[offset] == 0xc0) return 0;
         size_t size = 0;
-        merle_err err = mrl_encode_at(doc + offset, doc + version->doc_size,
-                                      (int)index->parts[i].descending, out + used,
-                                      MERLE_VALUE_SIZE_MAX - used, &size);
+        merle_err err =
+            mrl_encode_at(doc + offset, doc + version->doc_size, (int)index->parts[i].descending,
+                          out + used, MERLE_VALUE_SIZE_MAX - used, &size);
         MRL_ASSERT(err == MERLE_OK);
         used += size;
     }

@@ -1,12 +1,13 @@
 /* store/version.h - one immutable state of a document.
  *
- * What    seq, the version before, the slot, the key, where the indexed fields lie, the msgpack bytes. A
- *         tombstone has a key and no bytes: it says that there is no document.
+ * What    seq, the version before, the slot, the key, where the indexed fields lie, the msgpack
+ *         bytes. A tombstone has a key and no bytes: it says that there is no document.
  * Owns    its own memory (domain, MRL_FOR_DOCUMENTS); freed by reclamation only, once reachable.
- * Sees    seq is MRL_SEQ_NONE until its commit publishes: a reader then walks on to the version before.
- *         `before` may be followed only while seq is above the reader's S, or down to a version that is
- *         known to be in the shard's queue: what lies further back may be freed.
- * Threads everything but seq is written before the version is reachable; seq once, under the publish lock.
+ * Sees    seq is MRL_SEQ_NONE until its commit publishes: a reader then walks on to the version
+ *         before. `before` may be followed only while seq is above the reader's S, or down to a
+ *         version that is known to be in the shard's queue: what lies further back may be freed.
+ * Threads everything but seq is written before the version is reachable; seq once, under the
+ *         publish lock.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -39,7 +40,8 @@ typedef struct mrl_version {
 } mrl_version;
 
 static inline uint64_t mrl_version_seq(const mrl_version *v) {
-    /* Acquire: pairs with the release in publishing; who sees the seq sees the whole commit's versions. */
+    /* Acquire: pairs with the release in publishing; who sees the seq sees the whole commit's
+     * versions. */
     return atomic_load_explicit(&v->seq, memory_order_acquire);
 }
 static inline int mrl_version_is_tombstone(const mrl_version *v) {
@@ -75,24 +77,26 @@ static inline merle_doc mrl_version_view(const mrl_version *v) {
     return doc;
 }
 
-/* The version that a section at S sees, beginning at the current one; NULL: none, or a tombstone. */
+/* The version that a section at S sees, beginning at the current one; NULL: none, or a
+ * tombstone. */
 static inline const mrl_version *mrl_version_at(const mrl_version *v, uint64_t seq) {
     while (v != NULL && mrl_version_seq(v) > seq) v = v->before;
     return v != NULL && !mrl_version_is_tombstone(v) ? v : NULL;
 }
 
-/* A version with a copy of key and document, which mrl_schema_check_doc has checked and located the fields
- * of. seq is NONE, slot NONE, before NULL. NULL: no memory. */
+/* A version with a copy of key and document, which mrl_schema_check_doc has checked and located the
+ * fields of. seq is NONE, slot NONE, before NULL. NULL: no memory. */
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
                                 merle_bytes doc, const uint32_t *offsets);
 /* A tombstone; may use the reserve beyond the memory limit. */
 mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key);
 void mrl_version_free(mrl_member *member, mrl_version *version);
 
-/* The value of a unique index in this version, encoded into out (MERLE_VALUE_SIZE_MAX bytes). 0: the
- * document lacks it (a field absent or nil). Writers have checked that it can be encoded. */
+/* The value of a unique index in this version, encoded into out (MERLE_VALUE_SIZE_MAX bytes). 0:
+ * the document lacks it (a field absent or nil). Writers have checked that it can be encoded. */
 size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out);
 /* Whether two versions certainly have the same bytes in all fields of the index. 0: perhaps not. */
-int mrl_version_same_fields(const mrl_version *a, const mrl_version *b, const mrl_schema_index *index);
+int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
+                            const mrl_schema_index *index);
 
 #endif

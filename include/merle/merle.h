@@ -182,8 +182,8 @@ MERLE_API merle_err merle_get_unique(merle_section *section, merle_collection *c
 /* The key of a document that merle gave; valid as long as the document. {NULL, 0} for the caller's
  * own. */
 MERLE_API merle_bytes merle_doc_key(merle_doc doc);
-/* How many documents there are, exactly, at the section's instant: a few loads if none was added or removed
- * since it began, else a walk over all slots. */
+/* How many documents there are, exactly, at the section's instant: a few loads if none was added or
+ * removed since it began, else a walk over all slots. */
 MERLE_API merle_err merle_count(merle_section *section, merle_collection *collection,
                                 uint64_t *out_count);
 /* How many there are about now, at the cost of a few loads. */
@@ -347,17 +347,17 @@ typedef struct merle_changes_options {
 
 /* Opens a cursor over the log; options may be NULL. Commits made before the first cursor with
  * want_after (or want_before) was opened do not have these documents. Errors: MERLE_NO_MEMORY,
- * MERLE_INVALID (after_seq is beyond the last commit), MERLE_FORKED. Threads: any; the cursor: owner
- * only, but any thread may close one whose thread has ended. */
+ * MERLE_INVALID (after_seq is beyond the last commit), MERLE_FORKED. Threads: any; the cursor:
+ * owner only, but any thread may close one whose thread has ended. */
 MERLE_API MERLE_MUST_USE merle_err merle_changes_open(merle_db *db,
                                                       const merle_changes_options *options,
                                                       merle_changes **out_changes);
 /* Gives the next changes, whole commits where they fit into change_max, in order; a larger commit
- * comes in several calls. *out_count 0: nothing new. What a call gave is kept until the next one, and
- * old versions with it, as an open section keeps them: call until *out_count is 0, or close, before
- * leaving a cursor alone. Errors: MERLE_GAP: what follows was overwritten before it was read;
- * merle_changes_gap tells which, and the next call goes on behind it. MERLE_CORRUPT, MERLE_INVALID,
- * MERLE_WRONG_THREAD, MERLE_FORKED. */
+ * comes in several calls. *out_count 0: nothing new. What a call gave is kept until the next one,
+ * and old versions with it, as an open section keeps them: call until *out_count is 0, or close,
+ * before leaving a cursor alone. Errors: MERLE_GAP: what follows was overwritten before it was
+ * read; merle_changes_gap tells which, and the next call goes on behind it. MERLE_CORRUPT,
+ * MERLE_INVALID, MERLE_WRONG_THREAD, MERLE_FORKED. */
 MERLE_API MERLE_MUST_USE merle_err merle_changes_next(merle_changes *changes,
                                                       merle_change *out_changes, size_t change_max,
                                                       size_t *out_count);
@@ -429,19 +429,20 @@ MERLE_API MERLE_MUST_USE merle_err merle_check(merle_db *db, merle_report *repor
 
 /* The calls that take a list of operations or values, as C++ has them. */
 template <typename... Ops>
-inline merle_err merle_patch(merle_commit *commit, merle_collection *collection, merle_bytes key, Ops... ops) {
+inline merle_err merle_patch(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                             Ops... ops) {
     const merle_op list[] = {ops...};
     return merle_patch_ops(commit, collection, key, list, sizeof...(ops));
 }
 template <typename... Ops>
-inline merle_err merle_one_patch(merle_collection *collection, merle_bytes key, merle_buffer *out_doc,
-                                 uint64_t *out_seq, Ops... ops) {
+inline merle_err merle_one_patch(merle_collection *collection, merle_bytes key,
+                                 merle_buffer *out_doc, uint64_t *out_seq, Ops... ops) {
     const merle_op list[] = {ops...};
     return merle_one_patch_ops(collection, key, list, sizeof...(ops), out_doc, out_seq);
 }
 template <typename... Values>
-inline merle_err merle_get_by(merle_section *section, merle_collection *collection, const char *index,
-                              merle_doc *out_doc, Values... values) {
+inline merle_err merle_get_by(merle_section *section, merle_collection *collection,
+                              const char *index, merle_doc *out_doc, Values... values) {
     const merle_value list[] = {values...};
     return merle_get_unique(section, collection, index, list, sizeof...(values), out_doc);
 }

@@ -373,7 +373,10 @@ static void add_read(twin_worker *w, merle_commit *commit, twin_event *event, ui
     see(w->run, read, err, doc);
     read->life_seq_end = published(w->run);
     /* What gave no answer is no read. */
-    if (!may_refuse(w->run, err)) event->read_count++;
+    if (may_refuse(w->run, err))
+        event->is_read_failed = 1;
+    else
+        event->read_count++;
 }
 
 /* Two documents swap their names, in one commit. */

@@ -41,7 +41,7 @@ struct twin_event {
     uint64_t seq; /* of a successful write */
     merle_err err;
     uint32_t collection;
-    uint32_t is_cancelled, is_one;
+    uint32_t is_cancelled, is_one, is_read_failed;
     merle_change_kind definition;
     twin_gives gives;
     uint64_t given_hash;

@@ -179,10 +179,12 @@ static void verify_many(twin *run, const twin_event *event) {
 
 /* ---- reads inside a commit ---- */
 
-/* The last state that may justify a refusal. A drop refuses writers while it is being published, that
- * is one seq before sections see it; nothing else can come between. */
-static uint64_t last_instant(const twin_event *event) {
-    return event->err == MERLE_GONE ? event->hi + 1 : event->hi;
+/* The last state that may justify a refusal. A truncate or drop refuses writers while it is being
+ * published, that is one seq before sections see it; nothing else can come between. */
+static uint64_t last_instant(const twin *run, const twin_event *event) {
+    if (event->hi == run->state_last) return event->hi;
+    merle_change_kind next = run->log[event->hi + 1].kind;
+    return event->hi + (next == MERLE_CHANGE_TRUNCATE || next == MERLE_CHANGE_DROP);
 }
 
 static const plain_doc *doc_after(const plain_state *state, const plain_result *result,
@@ -317,7 +319,7 @@ static int reads_hold(const twin *run, const twin_event *event, uint64_t seq) {
 /* Whether anything that the commit read or touched is another thing at this seq. */
 static int may_conflict(const twin *run, const twin_event *event, uint64_t seq) {
     const plain_state *then = state_at(run, event->section_seq), *now = state_at(run, seq);
-    if (event->read_count == 0) return 0;
+    if (event->read_count == 0 && !event->is_read_failed) return 0;
     for (uint32_t i = 0; i < event->read_count; i++) {
         const twin_read *read = &event->reads[i];
         if (then->root_seq[read->collection] != now->root_seq[read->collection]) return 1;
@@ -375,7 +377,7 @@ static int outcome_is_right(const twin *run, const twin_event *event, uint64_t s
 }
 
 static void verify_refusal(twin *run, const twin_event *event) {
-    for (uint64_t seq = event->lo; seq <= last_instant(event); seq++)
+    for (uint64_t seq = event->lo; seq <= last_instant(run, event); seq++)
         if (outcome_is_right(run, event, seq)) return;
     plain_result result;
     plain_apply(state_at(run, event->lo), event->ops, event->op_count, &result);
@@ -426,7 +428,7 @@ static void verify_at_once(twin *run, const twin_event *event) {
     merle_err expected = op->doc == NULL ? MERLE_OK : plain_doc_check(op->doc);
     if (event->err == expected) return;
     if (event->err == MERLE_NO_MEMORY && run->options.may_refuse) return;
-    for (uint64_t seq = event->lo; seq <= last_instant(event); seq++)
+    for (uint64_t seq = event->lo; seq <= last_instant(run, event); seq++)
         if (event->err == MERLE_GONE &&
             state_at(run, seq)->life[event->collection] == PLAIN_DROPPED)
             return;

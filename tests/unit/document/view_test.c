@@ -142,7 +142,7 @@ static void value_is(const merle_value *value, const msgpack_object *object) {
         return;
     case MSGPACK_OBJECT_EXT:
         if (value->type == MERLE_TYPE_TIME) {
-            msgpack_timestamp time;
+            msgpack_timestamp time = {0, 0};
             assert_true(msgpack_object_to_timestamp(object, &time));
             assert_true(time.tv_sec == value->number.i && time.tv_nsec == value->count);
             return;

@@ -247,7 +247,7 @@ static void every_room_gives_the_same_changes(void **state) {
 
 static void overrun_cursor_is_told_its_gap(void **state) {
     (void)state;
-    stand s = stand_open_with(64 << 10);
+    stand s = stand_open_with(64 << 10, 0);
     merle_change got[ROOM];
     char key[16];
     uint64_t first, last;
@@ -274,7 +274,7 @@ static void overrun_cursor_is_told_its_gap(void **state) {
 
 static void commit_given_in_parts_survives_overrun(void **state) {
     (void)state;
-    stand s = stand_open_with(64 << 10);
+    stand s = stand_open_with(64 << 10, 0);
     merle_change got[ROOM];
     merle_changes *changes = cursor_open(&s, (merle_changes_options){.after_seq = UINT64_MAX});
     put_groups(&s, NULL);
@@ -389,7 +389,7 @@ static void *write_many(void *context) {
 /* Every number arrives once and in order, but for those in a gap, and a gap tells how many they are. */
 static void follower_of_a_writer_misses_nothing_in_silence(void **state) {
     (void)state;
-    stand s = stand_open_with(256 << 10);
+    stand s = stand_open_with(256 << 10, 0);
     merle_change got[ROOM];
     pthread_t thread;
     void *failed = NULL;

@@ -56,19 +56,21 @@ static inline void assert_is_doc(merle_bytes bytes, const char *json) {
     merle_buffer_free(&wanted);
 }
 
-static inline stand stand_open_with(uint64_t ring_size) {
+/* hash_seed 0: a random one. */
+static inline stand stand_open_with(uint64_t ring_size, uint64_t hash_seed) {
     static const merle_index indexes[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
     const merle_schema schema = {.version = 1, .indexes = indexes};
     merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = ring_size};
+    const mrl_environment environment = {.hash_seed = hash_seed};
     stand s;
     memset(&s, 0, sizeof s);
     options.report = &s.report;
-    must(&s, merle_open(NULL, &options, &s.db));
+    must(&s, mrl_db_open(NULL, &options, &environment, &s.db));
     must(&s, merle_collection_open(s.db, "players", &schema, &s.players));
     return s;
 }
 
-static inline stand stand_open(void) { return stand_open_with(0); }
+static inline stand stand_open(void) { return stand_open_with(0, 0); }
 
 static inline void stand_close(stand *s) { must(s, merle_close(s->db)); }
 

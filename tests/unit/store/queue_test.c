@@ -1,0 +1,246 @@
+/* tests/unit/store/queue_test.c - what a shard has retired, first in, first out.
+ *
+ * Aim     Entries come out as they went in; what was reserved can be pushed, whatever memory says later; all
+ *         memory comes back.
+ * Method  Random reserving, pushing, popping, beside a plain array that is compared at each step. Versions
+ *         are numbers that only look like pointers: the queue does not look behind them. Memory is refused
+ *         at every allocation in turn.
+ * Blind   One thread; whoever uses the queue holds its shard's lock.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/queue.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+
+enum { MODEL_MAX = 4096, STEPS = 20000 };
+
+static uint64_t seed;
+
+/* ---- a domain that can say no ---- */
+
+typedef struct stand {
+    mrl_domain *domain;
+    mrl_member *member;
+    mrl_refusal refusal;
+    uint64_t grants; /* allocations that still succeed */
+    uint64_t bytes_before;
+} stand;
+
+static int refuses(void *context, size_t size) {
+    stand *s = context;
+    (void)size;
+    if (s->grants == 0) return 1;
+    s->grants--;
+    return 0;
+}
+
+static void stand_init(stand *s) {
+    memset(s, 0, sizeof *s);
+    s->grants = UINT64_MAX;
+    s->refusal = (mrl_refusal){s, refuses};
+    const mrl_domain_options options = {.refusal = &s->refusal};
+    assert_int_equal(mrl_domain_create(&options, &s->domain), MERLE_OK);
+    s->member = mrl_member_join(s->domain);
+    assert_non_null(s->member);
+    s->bytes_before = mrl_domain_bytes(s->domain, MRL_FOR_OTHER);
+}
+
+static void stand_fini(stand *s) {
+    assert_int_equal(mrl_domain_bytes(s->domain, MRL_FOR_OTHER), s->bytes_before);
+    mrl_domain_destroy(s->domain);
+}
+
+/* ---- the model ---- */
+
+typedef struct model {
+    mrl_queue_entry entries[MODEL_MAX];
+    uint32_t first, count; /* entries first .. first + count are in */
+    uint32_t pushed;
+} model;
+
+static mrl_queue_entry entry_of(uint32_t number) {
+    mrl_queue_entry entry = {(mrl_version *)(uintptr_t)(16 * (uint64_t)(number + 1)), number * 7,
+                             number % 3};
+    return entry;
+}
+
+static void assert_same_entry(const mrl_queue_entry *found, const mrl_queue_entry *wanted) {
+    assert_ptr_equal(found->version, wanted->version);
+    assert_int_equal(found->ticket, wanted->ticket);
+    assert_int_equal(found->kind, wanted->kind);
+}
+
+static void push_next(mrl_queue *queue, model *m) {
+    mrl_queue_entry entry = entry_of(m->pushed++);
+    m->entries[(m->first + m->count++) % MODEL_MAX] = entry;
+    mrl_queue_push(queue, entry.version, (mrl_queued)entry.kind, entry.ticket);
+}
+
+static void pop_next(stand *s, mrl_queue *queue, model *m) {
+    const mrl_queue_entry *oldest = mrl_queue_peek(queue);
+    assert_non_null(oldest);
+    assert_same_entry(oldest, &m->entries[m->first]);
+    mrl_queue_pop(queue, s->member);
+    m->first = (m->first + 1) % MODEL_MAX;
+    m->count--;
+}
+
+typedef struct comparing {
+    const model *m;
+    uint32_t at, stop_at;
+} comparing;
+
+static int compare_next(void *context, const mrl_queue_entry *entry) {
+    comparing *c = context;
+    assert_true(c->at < c->m->count);
+    assert_same_entry(entry, &c->m->entries[(c->m->first + c->at) % MODEL_MAX]);
+    return ++c->at == c->stop_at ? 77 : 0;
+}
+
+static void assert_same(const mrl_queue *queue, const model *m) {
+    comparing c = {m, 0, UINT32_MAX};
+    assert_int_equal(mrl_queue_length(queue), m->count);
+    assert_int_equal(mrl_queue_each(queue, compare_next, &c), 0);
+    assert_int_equal(c.at, m->count);
+    if (m->count == 0) assert_null(mrl_queue_peek(queue));
+}
+
+/* ---- tests ---- */
+
+static void queue_empty_gives_nothing(void **state) {
+    (void)state;
+    stand s;
+    mrl_queue queue;
+    stand_init(&s);
+    mrl_queue_init(&queue);
+    assert_null(mrl_queue_peek(&queue));
+    assert_int_equal(mrl_queue_length(&queue), 0);
+    assert_int_equal(mrl_queue_reserve(&queue, s.member, 0), MERLE_OK);
+    assert_int_equal(mrl_queue_reserve(&queue, s.member, 1), MERLE_OK);
+    assert_null(mrl_queue_peek(&queue));
+    mrl_queue_fini(&queue, s.member);
+    stand_fini(&s);
+}
+
+static void queue_random_steps_are_as_the_model(void **state) {
+    (void)state;
+    static model m;
+    stand s;
+    mrl_queue queue;
+    mrl_random random;
+    stand_init(&s);
+    mrl_queue_init(&queue);
+    memset(&m, 0, sizeof m);
+    mrl_random_init(&random, seed);
+    for (int step = 0; step < STEPS; step++) {
+        /* Long phases of growing and of shrinking, so that many chunks come and go. */
+        uint32_t grows = step / 1000 % 2 == 0 ? 3 : 1;
+        uint32_t count = (uint32_t)mrl_random_below(&random, 40);
+        if (mrl_random_below(&random, 4) < grows) {
+            if (m.count + count > MODEL_MAX) continue;
+            assert_int_equal(mrl_queue_reserve(&queue, s.member, count), MERLE_OK);
+            while (count-- > 0) push_next(&queue, &m);
+        } else {
+            while (count-- > 0 && m.count > 0) pop_next(&s, &queue, &m);
+        }
+        if (step % 16 == 0) assert_same(&queue, &m);
+    }
+    while (m.count > 0) pop_next(&s, &queue, &m);
+    assert_same(&queue, &m);
+    mrl_queue_fini(&queue, s.member);
+    stand_fini(&s);
+}
+
+static void queue_each_stops_where_asked(void **state) {
+    (void)state;
+    static model m;
+    stand s;
+    mrl_queue queue;
+    stand_init(&s);
+    mrl_queue_init(&queue);
+    memset(&m, 0, sizeof m);
+    assert_int_equal(mrl_queue_reserve(&queue, s.member, 100), MERLE_OK);
+    for (int i = 0; i < 100; i++) push_next(&queue, &m);
+    for (int i = 0; i < 35; i++) pop_next(&s, &queue, &m);
+    comparing c = {&m, 0, 40};
+    assert_int_equal(mrl_queue_each(&queue, compare_next, &c), 77);
+    assert_int_equal(c.at, 40);
+    mrl_queue_fini(&queue, s.member);
+    stand_fini(&s);
+}
+
+static void queue_quiet_takes_no_more_memory(void **state) {
+    (void)state;
+    static model m;
+    stand s;
+    mrl_queue queue;
+    stand_init(&s);
+    mrl_queue_init(&queue);
+    memset(&m, 0, sizeof m);
+    assert_int_equal(mrl_queue_reserve(&queue, s.member, 2), MERLE_OK);
+    uint64_t bytes = mrl_domain_bytes(s.domain, MRL_FOR_OTHER);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(mrl_queue_reserve(&queue, s.member, 2), MERLE_OK);
+        push_next(&queue, &m);
+        push_next(&queue, &m);
+        pop_next(&s, &queue, &m);
+        pop_next(&s, &queue, &m);
+    }
+    assert_int_equal(mrl_domain_bytes(s.domain, MRL_FOR_OTHER), bytes);
+    mrl_queue_fini(&queue, s.member);
+    stand_fini(&s);
+}
+
+static void queue_refused_memory_keeps_what_was_promised(void **state) {
+    (void)state;
+    static model m;
+    for (uint64_t grants = 0; grants < 6; grants++) {
+        stand s;
+        mrl_queue queue;
+        stand_init(&s);
+        mrl_queue_init(&queue);
+        memset(&m, 0, sizeof m);
+        assert_int_equal(mrl_queue_reserve(&queue, s.member, 20), MERLE_OK);
+        for (int i = 0; i < 10; i++) push_next(&queue, &m);
+        s.grants = grants;
+        assert_int_equal(mrl_queue_reserve(&queue, s.member, 500), MERLE_NO_MEMORY);
+        assert_same(&queue, &m);
+        /* Ten of the twenty are still promised. */
+        for (int i = 0; i < 10; i++) push_next(&queue, &m);
+        assert_same(&queue, &m);
+        s.grants = UINT64_MAX;
+        assert_int_equal(mrl_queue_reserve(&queue, s.member, 500), MERLE_OK);
+        for (int i = 0; i < 500; i++) push_next(&queue, &m);
+        assert_same(&queue, &m);
+        while (m.count > 0) pop_next(&s, &queue, &m);
+        mrl_queue_fini(&queue, s.member);
+        stand_fini(&s);
+    }
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(queue_empty_gives_nothing),
+        cmocka_unit_test(queue_random_steps_are_as_the_model),
+        cmocka_unit_test(queue_each_stops_where_asked),
+        cmocka_unit_test(queue_quiet_takes_no_more_memory),
+        cmocka_unit_test(queue_refused_memory_keeps_what_was_promised),
+    };
+    const char *text = getenv("MERLE_TEST_SEED");
+    if (argc > 1 && strncmp(argv[1], "--seed=", 7) == 0) text = argv[1] + 7;
+    seed = text != NULL ? strtoull(text, NULL, 0) : mrl_random_seed();
+    printf("# seed %llu\n", (unsigned long long)seed);
+    (void)fflush(stdout);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
