@@ -334,7 +334,7 @@ static const uint8_t *check_pairs(checker *c, const uint8_t *at, uint64_t values
 
 merle_err mrl_check_document(const uint8_t *data, size_t size, merle_report *report) {
     checker c = {data + size, data, FAULT_NONE};
-    uint64_t values;
+    uint64_t values = 0;
     if (size == 0 || data == NULL)
         return mrl_report_fill(report, MERLE_BAD_DOCUMENT, "The document has no bytes.");
     if (size > MERLE_DOCUMENT_SIZE_MAX)

@@ -22,7 +22,7 @@ typedef struct mrl_check {
     /* What is added up over the shards of one root, to be compared with its count. */
     uint64_t documents;
     uint64_t root_seq, published, count; /* as they were before the first shard */
-    int is_mixed;                            /* it was replaced meanwhile: no sum of one root */
+    int is_mixed;                        /* it was replaced meanwhile: no sum of one root */
     int has_more_slots;
     uint64_t queued_bytes; /* over all roots, as mrl_store_retired_bytes counts them */
 } mrl_check;

@@ -154,6 +154,25 @@ mrl_version *mrl_root_find(const mrl_root *root, uint64_t hash, merle_bytes key)
     return entry == 0 ? NULL : mrl_entry_to_pointer(entry);
 }
 
+typedef struct peek_probe {
+    mrl_probe probe;
+    mrl_version *found;
+} peek_probe;
+
+/* Takes the first entry with the right tag. */
+static int peek_matches(const mrl_probe *probe, uint64_t entry) {
+    mrl_version *v = mrl_entry_to_pointer(entry);
+    ((peek_probe *)(uintptr_t)probe)->found = v;
+    __builtin_prefetch(v);
+    return 1;
+}
+
+mrl_version *mrl_root_peek(const mrl_root *root, uint64_t hash) {
+    peek_probe peek = {{hash, peek_matches}, NULL};
+    (void)mrl_map_find(&root->maps[mrl_shard_of(hash)], &peek.probe);
+    return peek.found;
+}
+
 /* ---- unique values ---- */
 
 typedef struct value_probe {

@@ -91,8 +91,9 @@ static inline mrl_root *mrl_collection_current(const merle_collection *collectio
     /* Acquire: pairs with the release when a definition swings it. */
     return atomic_load_explicit(&collection->root, memory_order_acquire);
 }
-/* The root that writers work on: the current one, but the one before while its definition is not published
- * yet. Its shards are locked until it is: who wants them waits, and starts over. NULL: there is none yet. */
+/* The root that writers work on: the current one, but the one before while its definition is not
+ * published yet. Its shards are locked until it is: who wants them waits, and starts over. NULL:
+ * there is none yet. */
 static inline mrl_root *mrl_collection_writable(const merle_collection *collection,
                                                 const _Atomic uint64_t *published) {
     mrl_root *root = mrl_collection_current(collection);
@@ -124,6 +125,14 @@ uint64_t mrl_root_hash(const mrl_root *root, merle_bytes key);
 void mrl_key_probe_init(mrl_key_probe *probe, uint64_t hash, merle_bytes key);
 /* The current version under a key, a tombstone too, published or not; NULL: none. Read section. */
 mrl_version *mrl_root_find(const mrl_root *root, uint64_t hash, merle_bytes key);
+
+/* For those who will want a key soon. First: brings the lines that a find will touch nearer. */
+static inline void mrl_root_prefetch(const mrl_root *root, uint64_t hash) {
+    mrl_map_prefetch(&root->maps[mrl_shard_of(hash)], hash);
+}
+/* Then, a little later: the version that most likely stands under the key (it has the right tag, the key was
+ * not compared), its first lines on their way. NULL: none. Read section. */
+mrl_version *mrl_root_peek(const mrl_root *root, uint64_t hash);
 
 /* ---- unique values ---- */
 

@@ -119,20 +119,6 @@ merle_err merle_exists(merle_section *section, merle_collection *collection, mer
 
 /* ---- many at once ---- */
 
-/* Takes the first entry with the right tag and brings its version nearer: nearly always the right
- * one. */
-typedef struct peek_probe {
-    mrl_probe probe;
-    mrl_version *found;
-} peek_probe;
-
-static int peek_matches(const mrl_probe *probe, uint64_t entry) {
-    mrl_version *v = mrl_entry_to_pointer(entry);
-    ((peek_probe *)(uintptr_t)probe)->found = v;
-    __builtin_prefetch(v);
-    return 1;
-}
-
 static size_t get_batch(mrl_section *own, const mrl_root *root, const merle_bytes *keys,
                         size_t count, merle_doc *out_docs) {
     uint64_t hashes[BATCH];
@@ -140,13 +126,9 @@ static size_t get_batch(mrl_section *own, const mrl_root *root, const merle_byte
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         hashes[i] = mrl_root_hash(root, keys[i]);
-        mrl_map_prefetch(&root->maps[mrl_shard_of(hashes[i])], hashes[i]);
+        mrl_root_prefetch(root, hashes[i]);
     }
-    for (size_t i = 0; i < count; i++) {
-        peek_probe peek = {{hashes[i], peek_matches}, NULL};
-        (void)mrl_map_find(&root->maps[mrl_shard_of(hashes[i])], &peek.probe);
-        seen[i] = peek.found;
-    }
+    for (size_t i = 0; i < count; i++) seen[i] = mrl_root_peek(root, hashes[i]);
     for (size_t i = 0; i < count; i++) {
         const mrl_version *v = seen[i];
         if (v != NULL &&

@@ -65,6 +65,11 @@ static inline void mrl_slots_store(mrl_slots *slots, uint32_t slot, mrl_version 
     mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
     atomic_store_explicit(&chunk->current[slot % MRL_CHUNK_SLOTS], version, memory_order_release);
 }
+/* For those who will store soon. */
+static inline void mrl_slots_prefetch(const mrl_slots *slots, uint32_t slot) {
+    mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
+    if (chunk != NULL) __builtin_prefetch(&chunk->current[slot % MRL_CHUNK_SLOTS], 1);
+}
 /* Under the publish lock: seqs only grow there, a plain store is a maximum. */
 static inline void mrl_slots_mark(mrl_slots *slots, uint32_t slot, uint64_t seq) {
     mrl_chunk *chunk = mrl_slots_chunk(slots, slot);

@@ -296,7 +296,8 @@ MERLE_API merle_err merle_one_patch_ops(merle_collection *collection, merle_byte
 MERLE_API merle_err merle_one_swap(merle_collection *collection, merle_bytes key, merle_bytes doc,
                                    merle_buffer *out_old, uint64_t *out_seq);
 /* Adds delta to the integer at path, making document and field if missing, and gives the new
- * number. */
+ * number. Errors besides: MERLE_TYPE (no integer), MERLE_OVERFLOW (beyond an int64_t); then nothing
+ * was added. */
 MERLE_API merle_err merle_one_count(merle_collection *collection, merle_bytes key, const char *path,
                                     int64_t delta, int64_t *out_number);
 

@@ -30,10 +30,12 @@ typedef struct world {
     sim *simulator;
     merle_db *db;
     merle_collection *players;
+    int failures; /* noted by workers, which must not jump out of their stacks */
 } world;
 
 static void world_open(world *w, uint64_t seed) {
     merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 256 << 10};
+    w->failures = 0;
     w->simulator = sim_create(seed, 2);
     assert_non_null(w->simulator);
     assert_int_equal(mrl_db_open(NULL, &options, sim_environment(w->simulator), &w->db), MERLE_OK);
@@ -42,6 +44,7 @@ static void world_open(world *w, uint64_t seed) {
 
 static void world_close(world *w) {
     merle_report report;
+    assert_int_equal(w->failures, 0);
     assert_int_equal(merle_check(w->db, &report), MERLE_OK);
     assert_int_equal(merle_close(w->db), MERLE_OK);
     sim_destroy(w->simulator);
@@ -196,7 +199,7 @@ static void looks(void *context) {
             merle_get_by(&section, w->players, "email", &doc, merle_value_str("x"));
         sim_point(w->simulator, "test.between");
         merle_err by_key = merle_get(&section, w->players, MERLE_STR("a"), &doc);
-        assert_int_equal(by_value, by_key);
+        w->failures += by_value != by_key;
         (void)merle_section_end(&section);
     }
 }
@@ -206,7 +209,7 @@ static void removes(void *context) {
     for (int i = 0; i < 10; i++) {
         (void)put(w->players, "a", "x", "n", 0, NULL);
         merle_err err = merle_one_remove(w->players, MERLE_STR("a"), NULL);
-        assert_true(err == MERLE_OK || err == MERLE_NOT_FOUND);
+        w->failures += err != MERLE_OK && err != MERLE_NOT_FOUND;
         (void)merle_step(w->db, 0, 0);
     }
 }

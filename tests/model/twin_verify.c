@@ -495,8 +495,12 @@ static void verify_document_change(twin *run, const twin_change *change) {
         is_right = 0;
     if (change->before != hash_before && !(may_lack && change->before == 0)) is_right = 0;
     if (!is_right)
-        twin_fail(run, "seq %llu: the change of key %u (kind %d) is not what the model says",
-                  (llu)change->seq, change->key, (int)change->kind);
+        twin_fail(run,
+                  "seq %llu: the change of key %u (kind %d) is not what the model says (after %s, "
+                  "before %s; in the log %s and %s; images from %llu on)",
+                  (llu)change->seq, change->key, (int)change->kind, hash == 0 ? "none" : "one",
+                  hash_before == 0 ? "none" : "one", change->after == hash ? "so" : "not so",
+                  change->before == hash_before ? "so" : "not so", (llu)run->cursor_images_seq);
 }
 
 static void verify_change(twin *run, const twin_change *change) {

@@ -1,14 +1,14 @@
 /* tests/unit/database/stats_test.c - the inside view.
  *
- * Aim     Figures say what was done; ages of sections grow as steps see them, never beyond what is so, also
- *         with sections inside one another and where nobody commits; lists are in order and bounded; shorter
- *         and longer structs of other versions are taken or refused.
+ * Aim     Figures say what was done; ages of sections grow as steps see them, never beyond what is
+ *         so, also with sections inside one another and where nobody commits; lists are in order
+ *         and bounded; shorter and longer structs of other versions are taken or refused.
  * Method  A clock of the test's own, moved by hand; a database without threads.
  * Blind   What the figures are while many threads count.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "../store/stand.h"
+#include "tests/unit/store/stand.h"
 
 #include <pthread.h>
 
@@ -313,8 +313,8 @@ static void *hold(void *context) {
     holder *h = context;
     merle_section section;
     merle_commit *commit = NULL;
-    merle_err err = h->in_commit ? merle_begin(h->s->db, &commit)
-                                 : merle_section_begin(h->s->db, &section);
+    merle_err err =
+        h->in_commit ? merle_begin(h->s->db, &commit) : merle_section_begin(h->s->db, &section);
     mrl_event_signal(h->begun);
     while (mrl_event_count(h->end) == 0) (void)mrl_event_wait(h->end, 0, UINT64_MAX);
     if (err != MERLE_OK) return h;

@@ -1,5 +1,5 @@
-/* tests/unit/memory/ck_hs_contract_test.c - what memory/map_piece.c relies on in ck_hs, tried on the
- * installed one.
+/* tests/unit/memory/ck_hs_contract_test.c - what memory/map_piece.c relies on in ck_hs, tried on
+ * the installed one.
  *
  * Aim     another version of Concurrency Kit that keeps its word less well must fail here, not in a
  *         map.

@@ -1,15 +1,15 @@
 /* tests/unit/store/changes_test.c - cursors over the log.
  *
- * Aim     A cursor gives every change once, in order, whole commits where they fit; images only where they
- *         were asked for; a gap is told with its bounds; what a call gave stays valid until the next one, and
- *         nothing is held once a call gave nothing.
- * Method  Small hand-made histories, read with different room; a ring of the smallest size, overrun; a
- *         writer in another thread whose counter must arrive without a hole.
+ * Aim     A cursor gives every change once, in order, whole commits where they fit; images only
+ *         where they were asked for; a gap is told with its bounds; what a call gave stays valid
+ *         until the next one, and nothing is held once a call gave nothing.
+ * Method  Small hand-made histories, read with different room; a ring of the smallest size,
+ *         overrun; a writer in another thread whose counter must arrive without a hole.
  * Blind   Records that a disk would give back: there is none yet.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "stand.h"
+#include "tests/unit/store/stand.h"
 
 #include <pthread.h>
 
@@ -149,6 +149,8 @@ static void images_are_given_only_where_asked_for(void **state) {
     merle_changes_close(both);
     merle_changes_close(plain);
     /* Nobody asks any more. */
+    assert_false(mrl_log_wants_after(s.db->log));
+    assert_false(mrl_log_wants_before(s.db->log));
     both = cursor_open(&s, (merle_changes_options){.after_seq = UINT64_MAX});
     must(&s, merle_one_patch(s.players, merle_str("a"), NULL, NULL, MERLE_INC("n", 1)));
     assert_int_equal(next(&s, both, got, ROOM), 1);
@@ -222,8 +224,8 @@ static void every_room_gives_the_same_changes(void **state) {
         merle_change got[ROOM];
         must(&s, merle_collection_open(s.db, "other", NULL, &other));
         merle_changes *all = cursor_open(&s, (merle_changes_options){.after_seq = UINT64_MAX});
-        merle_changes *half = cursor_open(
-            &s, (merle_changes_options){.after_seq = UINT64_MAX, .collection = other});
+        merle_changes *half =
+            cursor_open(&s, (merle_changes_options){.after_seq = UINT64_MAX, .collection = other});
         put_groups(&s, other);
         int expected = 'a';
         for (size_t count; (count = next(&s, all, got, room)) != 0;)
@@ -386,7 +388,8 @@ static void *write_many(void *context) {
     return NULL;
 }
 
-/* Every number arrives once and in order, but for those in a gap, and a gap tells how many they are. */
+/* Every number arrives once and in order, but for those in a gap, and a gap tells how many they
+ * are. */
 static void follower_of_a_writer_misses_nothing_in_silence(void **state) {
     (void)state;
     stand s = stand_open_with(256 << 10, 0);

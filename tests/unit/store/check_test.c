@@ -1,15 +1,15 @@
 /* tests/unit/store/check_test.c - merle_check: finds what is broken, and only that.
  *
- * Aim     Every invariant that merle_check names is named when it is broken, and nothing is when all is
- *         well, also while writers, reclamation and truncates go on.
- * Method  A store with old versions, a tombstone, a free slot and a superseded value is made by hand; then
- *         one thing is broken behind its back, looked for, and mended again. Threads with random operations
- *         for the other half, seeded.
+ * Aim     Every invariant that merle_check names is named when it is broken, and nothing is when
+ *         all is well, also while writers, reclamation and truncates go on.
+ * Method  A store with old versions, a tombstone, a free slot and a superseded value is made by
+ *         hand; then one thing is broken behind its back, looked for, and mended again. Threads
+ *         with random operations for the other half, seeded.
  * Blind   Damage that a walk over it does not survive, like pointers into nowhere.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "stand.h"
+#include "tests/unit/store/stand.h"
 
 #include <pthread.h>
 
@@ -89,8 +89,12 @@ static void hint_drop(fixture *f, mrl_version *v) {
     f->version = v;
     mrl_unique_drop(f->root->uniques[0], f->member, value_hash(f, v), v->slot);
 }
-static void hint_drop_current(fixture *f) { hint_drop(f, current(f, "a")); }
-static void hint_drop_old(fixture *f) { hint_drop(f, current(f, "a")->before); }
+static void hint_drop_current(fixture *f) {
+    hint_drop(f, current(f, "a"));
+}
+static void hint_drop_old(fixture *f) {
+    hint_drop(f, current(f, "a")->before);
+}
 static void hint_drop_mend(fixture *f) {
     int added = 0;
     must(&f->s, mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, f->version),
@@ -105,9 +109,15 @@ static void hint_add(fixture *f, uint32_t slot) {
                                &added));
     assert_int_equal(added, 1);
 }
-static void hint_add_wrong(fixture *f) { hint_add(f, current(f, "b")->slot); }
-static void hint_add_tombstone(fixture *f) { hint_add(f, current(f, "gone")->slot); }
-static void hint_add_empty(fixture *f) { hint_add(f, f->free_slot); }
+static void hint_add_wrong(fixture *f) {
+    hint_add(f, current(f, "b")->slot);
+}
+static void hint_add_tombstone(fixture *f) {
+    hint_add(f, current(f, "gone")->slot);
+}
+static void hint_add_empty(fixture *f) {
+    hint_add(f, f->free_slot);
+}
 static void hint_add_mend(fixture *f) {
     mrl_unique_drop(f->root->uniques[0], f->member, value_hash(f, current(f, "a")),
                     (uint32_t)f->number);
@@ -118,19 +128,21 @@ static void value_twice(fixture *f) {
     int added = 0;
     mrl_version *b = current(f, "b");
     mrl_unique_drop(f->root->uniques[0], f->member, value_hash(f, b), b->slot);
-    *(text_in(b, "\xa1"
-                 "b") + 1) = 'a';
-    must(&f->s,
-         mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, b), b->slot, &added));
+    *(text_in(b,
+              "\xa1"
+              "b") +
+      1) = 'a';
+    must(&f->s, mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, b), b->slot, &added));
 }
 static void value_twice_mend(fixture *f) {
     int added = 0;
     mrl_version *b = current(f, "b");
     mrl_unique_drop(f->root->uniques[0], f->member, value_hash(f, b), b->slot);
-    *(text_in(b, "\xa1"
-                 "a") + 1) = 'b';
-    must(&f->s,
-         mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, b), b->slot, &added));
+    *(text_in(b,
+              "\xa1"
+              "a") +
+      1) = 'b';
+    must(&f->s, mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, b), b->slot, &added));
 }
 
 static void slot_clear(fixture *f) {
@@ -166,13 +178,23 @@ static void key_change(fixture *f) {
     f->version = current(f, "b");
     f->version->bytes[0] = 'q';
 }
-static void key_change_mend(fixture *f) { f->version->bytes[0] = 'b'; }
+static void key_change_mend(fixture *f) {
+    f->version->bytes[0] = 'b';
+}
 
-static void count_raise(fixture *f) { atomic_fetch_add(&f->root->count, 1); }
-static void count_mend(fixture *f) { atomic_fetch_sub(&f->root->count, 1); }
+static void count_raise(fixture *f) {
+    atomic_fetch_add(&f->root->count, 1);
+}
+static void count_mend(fixture *f) {
+    atomic_fetch_sub(&f->root->count, 1);
+}
 
-static void retired_raise(fixture *f) { mrl_count(f->member, MRL_N_RETIRED_BYTES, 1); }
-static void retired_mend(fixture *f) { mrl_count(f->member, MRL_N_FREED_BYTES, 1); }
+static void retired_raise(fixture *f) {
+    mrl_count(f->member, MRL_N_RETIRED_BYTES, 1);
+}
+static void retired_mend(fixture *f) {
+    mrl_count(f->member, MRL_N_FREED_BYTES, 1);
+}
 
 static void seq_ahead(fixture *f) {
     f->version = current(f, "b");
@@ -184,7 +206,9 @@ static void seq_rising(fixture *f) {
     f->number = mrl_version_seq(f->version);
     atomic_store(&f->version->seq, mrl_version_seq(current(f, "a")));
 }
-static void seq_mend(fixture *f) { atomic_store(&f->version->seq, f->number); }
+static void seq_mend(fixture *f) {
+    atomic_store(&f->version->seq, f->number);
+}
 
 static _Atomic uint64_t *mark_of(const fixture *f) {
     uint32_t slot = current(f, "a")->slot;
@@ -194,17 +218,28 @@ static void mark_lower(fixture *f) {
     f->number = atomic_load(mark_of(f));
     atomic_store(mark_of(f), 1);
 }
-static void mark_mend(fixture *f) { atomic_store(mark_of(f), f->number); }
+static void mark_mend(fixture *f) {
+    atomic_store(mark_of(f), f->number);
+}
 
-static void doc_spoil(fixture *f) { *text_in(current(f, "b"), "email") = 0xff; }
-static void doc_mend(fixture *f) { *(text_in(current(f, "b"), "mail") - 1) = 'e'; }
+static void doc_spoil(fixture *f) {
+    *text_in(current(f, "b"), "email") = 0xff;
+}
+static void doc_mend(fixture *f) {
+    *(text_in(current(f, "b"), "mail") - 1) = 'e';
+}
 
-static void offset_spoil(fixture *f) { current(f, "b")->bytes[current(f, "b")->key_size]++; }
-static void offset_mend(fixture *f) { current(f, "b")->bytes[current(f, "b")->key_size]--; }
+static void offset_spoil(fixture *f) {
+    current(f, "b")->bytes[current(f, "b")->key_size]++;
+}
+static void offset_mend(fixture *f) {
+    current(f, "b")->bytes[current(f, "b")->key_size]--;
+}
 
 /* ---- the queue ---- */
 
-/* Empties the shard's queue in front of f->version's entry, and puts everything but that one back. */
+/* Empties the shard's queue in front of f->version's entry, and puts everything but that one back.
+ */
 static void queue_lose(fixture *f, const char *key, mrl_version *v, mrl_queued kind) {
     mrl_queue *queue = &shard_of(f, key)->queue;
     f->version = v;
@@ -259,11 +294,15 @@ static void chain_cut(fixture *f) {
     f->version = current(f, "a")->before;
     current(f, "a")->before = NULL;
 }
-static void chain_mend(fixture *f) { current(f, "a")->before = f->version; }
+static void chain_mend(fixture *f) {
+    current(f, "a")->before = f->version;
+}
 
 /* ---- free slots ---- */
 
-static mrl_shard *shard_with_free(const fixture *f) { return shard_of(f, "freed"); }
+static mrl_shard *shard_with_free(const fixture *f) {
+    return shard_of(f, "freed");
+}
 
 static void free_twice(fixture *f) {
     mrl_shard_return_slot(shard_with_free(f), f->member, f->free_slot);
@@ -274,7 +313,9 @@ static void free_used(fixture *f) {
 static void free_beyond(fixture *f) {
     mrl_shard_return_slot(shard_with_free(f), f->member, 5000);
 }
-static void free_mend(fixture *f) { shard_with_free(f)->free_count--; }
+static void free_mend(fixture *f) {
+    shard_with_free(f)->free_count--;
+}
 
 /* ---- the log ---- */
 
@@ -289,9 +330,15 @@ static void log_body_spoil(fixture *f) {
     mrl_entry *entry = last_entry(f);
     entry->body[entry->body_size - 1] ^= 1;
 }
-static void log_header_spoil(fixture *f) { last_entry(f)->header[9] ^= 1; }
-static void log_count_spoil(fixture *f) { last_entry(f)->operation_count ^= 1; }
-static void log_size_spoil(fixture *f) { last_entry(f)->body_size ^= 1; }
+static void log_header_spoil(fixture *f) {
+    last_entry(f)->header[9] ^= 1;
+}
+static void log_count_spoil(fixture *f) {
+    last_entry(f)->operation_count ^= 1;
+}
+static void log_size_spoil(fixture *f) {
+    last_entry(f)->body_size ^= 1;
+}
 /* Another's frame, sound by itself. */
 static void log_order_spoil(fixture *f) {
     mrl_entry *entry = last_entry(f);
@@ -348,8 +395,10 @@ static const plant plants[] = {
     {"used slot free", free_used, free_mend, NULL, NULL, "free slots without a version"},
     {"free slot never given", free_beyond, free_mend, NULL, NULL, "free slots that were given"},
     {"log body spoilt", log_body_spoil, log_body_spoil, NULL, NULL, "a log record whose checksum"},
-    {"log header spoilt", log_header_spoil, log_header_spoil, NULL, NULL, "a log frame whose header"},
-    {"log count spoilt", log_count_spoil, log_count_spoil, NULL, NULL, "a log record that can be read"},
+    {"log header spoilt", log_header_spoil, log_header_spoil, NULL, NULL,
+     "a log frame whose header"},
+    {"log count spoilt", log_count_spoil, log_count_spoil, NULL, NULL,
+     "a log record that can be read"},
     {"log size spoilt", log_size_spoil, log_size_spoil, NULL, NULL, "a log entry that says"},
     {"log out of order", log_order_spoil, log_order_spoil, NULL, NULL, "log frames in order"},
 };
@@ -364,8 +413,7 @@ static void check_one(const plant *p) {
                    (p->key == NULL || strcmp(report.key, p->key) == 0) &&
                    (p->index == NULL || strcmp(report.index, p->index) == 0) &&
                    strstr(report.message, report.expected) != NULL && report.found[0] != 0;
-    if (!is_named)
-        print_message("# %s: %s, %s\n", p->name, merle_err_name(err), report.message);
+    if (!is_named) print_message("# %s: %s, %s\n", p->name, merle_err_name(err), report.message);
     assert_true(is_named);
     p->mend(&f);
     must(&f.s, merle_check(f.s.db, &f.s.report));
@@ -406,12 +454,18 @@ static void write_one(stand *s, mrl_random *random, merle_builder *builder) {
     snprintf(email, sizeof email, "e%d", (int)mrl_random_below(random, EMAILS));
     switch (mrl_random_below(random, 8)) {
     case 0:
-    case 1: (void)merle_one_remove(s->players, merle_str(key), NULL); return;
-    case 2:
-        (void)merle_one_patch(s->players, merle_str(key), NULL, NULL, MERLE_SET_STR("email", email));
+    case 1:
+        (void)merle_one_remove(s->players, merle_str(key), NULL);
         return;
-    case 3: (void)merle_one_count(s->players, merle_str(key), "n", 1, NULL); return;
-    default: break;
+    case 2:
+        (void)merle_one_patch(s->players, merle_str(key), NULL, NULL,
+                              MERLE_SET_STR("email", email));
+        return;
+    case 3:
+        (void)merle_one_count(s->players, merle_str(key), "n", 1, NULL);
+        return;
+    default:
+        break;
     }
     if (mrl_random_below(random, 1000) == 0 &&
         merle_collection_truncate(s->players, NULL) != MERLE_OK)

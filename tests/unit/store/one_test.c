@@ -1,15 +1,16 @@
 /* tests/unit/store/one_test.c - calls that are one commit, and merle_run.
  *
- * Aim     Each call does what its commit would, and nothing when it fails; a call that gives a document
- *         gives that of its own commit, also while other threads hammer the same key, and then it does not
- *         conflict.
- * Method  Single calls compared with what a section sees. Threads: every number that merle_one_count gives
- *         is given once; every document swapped out was swapped in exactly once.
+ * Aim     Each call does what its commit would, and nothing when it fails; a call that gives a
+ *         document gives that of its own commit, also while other threads hammer the same key, and
+ *         then it does not conflict.
+ * Method  Single calls compared with what a section sees. Threads: every number that
+ *         merle_one_count gives is given once; every document swapped out was swapped in exactly
+ *         once.
  * Blind   Which interleavings occur is the scheduler's choice.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "stand.h"
+#include "tests/unit/store/stand.h"
 
 #include <pthread.h>
 
@@ -22,7 +23,8 @@ static void insert_twice_is_refused(void **state) {
     uint64_t seq = 0;
     must(&s, merle_one_insert(s.players, merle_str("a"), bytes_of(&doc), &seq));
     assert_int_not_equal(seq, 0);
-    assert_int_equal(merle_one_insert(s.players, merle_str("a"), bytes_of(&doc), &seq), MERLE_EXISTS);
+    assert_int_equal(merle_one_insert(s.players, merle_str("a"), bytes_of(&doc), &seq),
+                     MERLE_EXISTS);
     assert_int_equal(seq, 0);
     must(&s, merle_one_replace(s.players, merle_str("a"), bytes_of(&doc), NULL));
     assert_int_equal(merle_one_replace(s.players, merle_str("b"), bytes_of(&doc), NULL),

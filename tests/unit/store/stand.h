@@ -1,8 +1,8 @@
 /* tests/unit/store/stand.h - a database with one collection of players, for tests of the store.
  *
- * What    Opens it without a thread of its own, so that nothing happens but what the test does; documents
- *         are written as JSON.
- * Threads owner only, but `stand` itself may be shared while it stays as it is.
+ * What    Opens it without a thread of its own, so that nothing happens but what the test does;
+ *         documents are written as JSON. Threads owner only, but `stand` itself may be shared while
+ *         it stays as it is.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -70,9 +70,13 @@ static inline stand stand_open_with(uint64_t ring_size, uint64_t hash_seed) {
     return s;
 }
 
-static inline stand stand_open(void) { return stand_open_with(0, 0); }
+static inline stand stand_open(void) {
+    return stand_open_with(0, 0);
+}
 
-static inline void stand_close(stand *s) { must(s, merle_close(s->db)); }
+static inline void stand_close(stand *s) {
+    must(s, merle_close(s->db));
+}
 
 /* Reclaims what can be reclaimed now. */
 static inline void stand_settle(const stand *s) {
