@@ -12,34 +12,41 @@ enum { HASH_SLOTS_A_LINE = 8 /* ck_hs probes cache line by cache line */ };
 
 /* ---- finding ---- */
 
-static inline void piece_prefetch_slot(const mrl_piece *p, unsigned long h) {
-    uint64_t hint = atomic_load_explicit(&p->slots_hint, memory_order_relaxed);
+/* Asks for the line of the slot at which a probe with this hash begins. */
+static inline void prefetch_slot(uint64_t hint, unsigned long h) {
     uint64_t mask = ((uint64_t)1 << (hint & 63)) - 1;
     uint64_t slot = h & mask & ~(uint64_t)(HASH_SLOTS_A_LINE - 1);
     __builtin_prefetch(as_pointer((hint & ~(uint64_t)63) + slot * sizeof(void *)));
+}
+
+/* Asks for the header of the table, which lies just before its slots, across two or three lines. */
+static inline void prefetch_header(uint64_t hint) {
+    __builtin_prefetch(as_pointer((hint & ~(uint64_t)63) - 64));
+    __builtin_prefetch(as_pointer((hint & ~(uint64_t)63) - 128));
 }
 
 uint64_t mrl_map_find(const mrl_map *map, const mrl_probe *probe) {
     const mrl_directory *d = map_directory(map);
     uint64_t key;
     if (d == NULL) return 0;
-    const mrl_piece *p = piece_of(d, probe->hash);
+    size_t place = place_of(d, probe->hash);
     unsigned long h = table_hash(map->type->kind, probe->hash);
-    /* The slot's line is asked for before ck reads the table's header, which tells it where the
-     * slot is. */
-    piece_prefetch_slot(p, h);
-    return piece_find(p, h, probe, &key);
+    /* Before ck reads the piece and the table's header, which tells it where the slots are: the three
+     * are fetched side by side. */
+    uint64_t hint = atomic_load_explicit(&d->places[place].slots_hint, memory_order_relaxed);
+    prefetch_slot(hint, h);
+    prefetch_header(hint);
+    return piece_find(piece_at(d, place), h, probe, &key);
 }
 
 void mrl_map_prefetch(const mrl_map *map, uint64_t hash) {
     const mrl_directory *d = map_directory(map);
     if (d == NULL) return;
-    const mrl_piece *p = piece_of(d, hash);
-    uint64_t hint = atomic_load_explicit(&p->slots_hint, memory_order_relaxed) & ~(uint64_t)63;
-    /* The table's header lies just before its slots, across two or three lines. */
-    __builtin_prefetch(as_pointer(hint - 64));
-    __builtin_prefetch(as_pointer(hint - 128));
-    piece_prefetch_slot(p, table_hash(map->type->kind, hash));
+    size_t place = place_of(d, hash);
+    uint64_t hint = atomic_load_explicit(&d->places[place].slots_hint, memory_order_relaxed);
+    __builtin_prefetch(piece_at(d, place));
+    prefetch_header(hint);
+    prefetch_slot(hint, table_hash(map->type->kind, hash));
 }
 
 /* ---- changing ---- */
@@ -77,13 +84,26 @@ static merle_err map_start(mrl_change *c, const mrl_probe *probe, uint64_t entry
     err = mrl_piece_add(c, p, probe, entry, &existing);
     if (err != MERLE_OK) goto fail;
     d->deepest_count = 1;
-    atomic_init(&d->pieces[0], p);
+    atomic_init(&d->places[0].piece, p);
+    atomic_init(&d->places[0].slots_hint, atomic_load_explicit(&p->slots_hint, memory_order_relaxed));
     map_put_directory(c->map, d);
     return MERLE_OK;
 fail:
     mrl_piece_free(c->member, p);
     mrl_block_free(c->member, d);
     return err;
+}
+
+/* After a change that may have given the piece for this hash a new table. */
+static void refresh_hint(const mrl_map *map, uint64_t hash) {
+    mrl_directory *d = map_directory(map);
+    size_t place = place_of(d, hash);
+    mrl_piece *p = piece_at(d, place);
+    uint64_t hint = atomic_load_explicit(&p->slots_hint, memory_order_relaxed);
+    if (atomic_load_explicit(&d->places[place].slots_hint, memory_order_relaxed) == hint) return;
+    size_t end = place_after(d, place, p);
+    for (size_t i = end - span_of(d, p); i < end; i++)
+        atomic_store_explicit(&d->places[i].slots_hint, hint, memory_order_relaxed);
 }
 
 merle_err mrl_map_add(mrl_map *map, mrl_member *member, const mrl_probe *probe, uint64_t entry,
@@ -105,6 +125,7 @@ merle_err mrl_map_add(mrl_map *map, mrl_member *member, const mrl_probe *probe, 
             p = piece_of(map_directory(map), probe->hash);
         }
         if (err == MERLE_OK) err = mrl_piece_add(&c, p, probe, entry, out_existing);
+        refresh_hint(map, probe->hash);
     }
     change_end(&c);
     return err;
@@ -137,6 +158,7 @@ uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe
     }
     while (mrl_piece_merge(&c, probe->hash)) continue;
     mrl_piece_rebuild(&c, probe->hash);
+    refresh_hint(map, probe->hash);
     change_end(&c);
     return entry;
 }

@@ -28,7 +28,7 @@ void mrl_map_stat(const mrl_map *map, mrl_map_stats *out_stats) {
     if (d == NULL) return;
     out_stats->entries = atomic_load_explicit(&map->entry_count, memory_order_relaxed);
     out_stats->directory_size = places_of(d);
-    out_stats->bytes = sizeof(mrl_directory) + (sizeof(mrl_piece *) << d->depth);
+    out_stats->bytes = sizeof(mrl_directory) + (sizeof(mrl_place) << d->depth);
     for (size_t i = 0; i < places_of(d);) {
         const mrl_piece *p = piece_at(d, i);
         uint64_t removed = piece_removed(p), slot_count = piece_slot_count(p);

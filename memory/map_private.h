@@ -53,12 +53,19 @@ struct mrl_map_piece {
     uint32_t shrink_below; /* entries below which the table is too large */
 };
 
+/* The hint of the piece stands here, too: so a find can ask for the slot's line without waiting for the
+ * piece's own. It may be old; a prefetch cannot be wrong. */
+typedef struct mrl_place {
+    mrl_piece *_Atomic piece;
+    _Atomic uint64_t slots_hint;
+} mrl_place;
+
 typedef struct mrl_map_directory mrl_directory;
 struct mrl_map_directory {
     uint32_t depth;
     uint32_t deepest_count; /* writer's: pieces whose depth is the directory's */
     uint32_t cleared_count; /* mrl_map_clear_some: places emptied so far */
-    mrl_piece *_Atomic pieces[];
+    mrl_place places[];
 };
 
 /* One call of a writer: what it works on, and how many entries it has copied. */
@@ -150,7 +157,7 @@ static inline size_t place_of(const mrl_directory *d, uint64_t hash) {
 }
 static inline mrl_piece *piece_at(const mrl_directory *d, size_t place) {
     /* Acquire: pairs with the release in directory_put; a reader sees the piece filled. */
-    return atomic_load_explicit(&d->pieces[place], memory_order_acquire);
+    return atomic_load_explicit(&d->places[place].piece, memory_order_acquire);
 }
 static inline mrl_directory *map_directory(const mrl_map *map) {
     /* Acquire: pairs with the release in map_put_directory; a reader sees all its places filled. */

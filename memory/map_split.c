@@ -21,12 +21,15 @@ enum {
 /* ---- the directory ---- */
 
 static void directory_put(mrl_directory *d, size_t place, size_t count, mrl_piece *p) {
-    for (size_t i = 0; i < count; i++)
-        atomic_store_explicit(&d->pieces[place + i], p, memory_order_release);
+    uint64_t hint = atomic_load_explicit(&p->slots_hint, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++) {
+        atomic_store_explicit(&d->places[place + i].slots_hint, hint, memory_order_relaxed);
+        atomic_store_explicit(&d->places[place + i].piece, p, memory_order_release);
+    }
 }
 
 mrl_directory *mrl_directory_create(mrl_member *member, uint32_t depth) {
-    size_t size = sizeof(mrl_directory) + (sizeof(mrl_piece *) << depth);
+    size_t size = sizeof(mrl_directory) + (sizeof(mrl_place) << depth);
     mrl_directory *d = mrl_block_alloc(member, MRL_FOR_TABLES, size);
     if (d == NULL) return NULL;
     memset(d, 0, sizeof(*d));
@@ -48,7 +51,10 @@ static int directory_resize(mrl_change *c, uint32_t depth) {
     if (d == NULL) return 0;
     for (size_t i = 0; i < places_of(d); i++) {
         size_t from = depth > old->depth ? i >> 1 : i << 1;
-        atomic_init(&d->pieces[i], piece_at(old, from));
+        mrl_piece *p = piece_at(old, from);
+        atomic_init(&d->places[i].piece, p);
+        atomic_init(&d->places[i].slots_hint,
+                    atomic_load_explicit(&p->slots_hint, memory_order_relaxed));
     }
     directory_count_deepest(d);
     map_put_directory(c->map, d);

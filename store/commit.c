@@ -37,7 +37,7 @@
 #include "base/report.h"
 #include "base/self.h"
 
-enum { RESTARTS_MAX = 1000, RECLAIM_FROM = 24, ADVANCE_EVERY = 16, RECLAIM_PARTS = 4 };
+enum { RESTARTS_MAX = 1000, RECLAIM_FROM = 24, ADVANCE_EVERY = 16, RECLAIM_PARTS = 4, ENTRY_PREFETCH_MAX = 1024 };
 
 /* ---- 1: prepare ---- */
 
@@ -125,7 +125,12 @@ static merle_err prepare_entry(merle_commit *commit, size_t bound) {
     if (err != MERLE_OK) return err;
     commit->credit = credit;
     commit->entry = mrl_entry_create(commit->member, bound);
-    if (commit->entry != NULL) return MERLE_OK;
+    if (commit->entry != NULL) {
+        /* Its memory was last used a whole ring ago. */
+        for (size_t at = 0; at < bound && at < ENTRY_PREFETCH_MAX; at += MRL_LINE_SIZE)
+            __builtin_prefetch(commit->entry->body + at, 1);
+        return MERLE_OK;
+    }
     return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
                           "no memory for the commit's record");
 }
@@ -188,6 +193,8 @@ static merle_err settle_touches(merle_commit *commit) {
         }
         if (touch->outcome != MRL_OUTCOME_NONE) commit->effective_count++;
         if (touch->version != NULL) touch->version->before = base;
+        /* The last of the steps that bring nearer what this commit will change. */
+        if (base != NULL) mrl_slots_prefetch(&touch->part->root->slots, base->slot);
         count_outcome(touch);
         merle_err err = mrl_values_compute(commit, touch);
         if (err != MERLE_OK) return err;
@@ -285,13 +292,14 @@ static merle_err reserve_touches(merle_commit *commit) {
 }
 
 /* Pushes what somebody may still be looking at. */
-static void retire(mrl_shard *shard, mrl_member *member, mrl_version *v, mrl_queued kind,
-                   uint32_t ticket) {
-    mrl_queue_push(&shard->queue, v, kind, ticket);
+static mrl_queue_entry *retire(mrl_shard *shard, mrl_member *member, mrl_version *v, mrl_queued kind,
+                               uint32_t ticket) {
+    mrl_queue_entry *entry = mrl_queue_push(&shard->queue, v, kind, ticket);
     /* A tombstone is current still: it counts when it is superseded, or goes into limbo. */
-    if (kind == MRL_QUEUED_TOMBSTONE) return;
+    if (kind == MRL_QUEUED_TOMBSTONE) return entry;
     mrl_count(member, MRL_N_RETIRED, 1);
-    mrl_count(member, MRL_N_RETIRED_BYTES, mrl_version_size(v));
+    mrl_count(member, MRL_N_RETIRED_BYTES, entry->size);
+    return entry;
 }
 
 static void forget_version(mrl_touch *touch) {
@@ -310,7 +318,7 @@ static void fail_touches(merle_commit *commit) {
             mrl_key_probe_init(&probe, touch->hash, touch->key);
             (void)mrl_map_remove(&touch->part->root->maps[mrl_shard_of(touch->hash)],
                                  commit->member, &probe.probe);
-            retire(shard_of(touch), commit->member, touch->version, MRL_QUEUED_LIMBO,
+            (void)retire(shard_of(touch), commit->member, touch->version, MRL_QUEUED_LIMBO,
                    mrl_ticket_take(commit->store->domain));
             forget_version(touch);
         } else if (touch->has_slot) {
@@ -406,9 +414,11 @@ static void retire_superseded(merle_commit *commit) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         mrl_shard *shard = shard_of(touch);
         mrl_member *member = commit->member;
-        if (touch->base != NULL) retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket);
+        if (touch->base != NULL)
+            retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)->hints_passed_on =
+                mrl_values_stay(touch) & 1;
         if (touch->outcome == MRL_OUTCOME_REMOVE)
-            retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
+            (void)retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
         forget_version(touch);
         touch->has_slot = touch->is_exposed = 0;
     }

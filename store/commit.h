@@ -172,6 +172,8 @@ merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch);
 /* Refuses a value that another live document would have after this commit, adds the hints. Value
  * shards locked. Errors: MERLE_EXISTS, MERLE_NO_MEMORY. */
 merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch);
+/* 1: no unique value is taken or given up; the hints of base are those of the new version. */
+int mrl_values_stay(const mrl_touch *touch);
 /* Takes the hints away that mrl_values_take newly added. */
 void mrl_values_undo(merle_commit *commit, mrl_touch *touch);
 

@@ -290,23 +290,17 @@ static merle_err want(wanted *w, merle_commit *commit, merle_collection *collect
     err = mrl_commit_part(commit, collection, &w->part);
     if (err != MERLE_OK) return fail(w, err, merle_err_text(err));
     w->hash = mrl_root_hash(w->part->root, key);
-    /* The first of three steps that bring nearer, while there is other work, what the end will touch. */
+    /* The first of the steps that bring nearer, while there is other work, what the end will touch. */
     mrl_root_prefetch(w->part->root, w->hash);
     return MERLE_OK;
 }
 
 /* The second: the version that will be superseded, and its first fields. */
-static const mrl_version *approach_version(const wanted *w) {
+static void approach_version(const wanted *w) {
     const mrl_version *v = mrl_root_peek(w->part->root, w->hash);
-    if (v == NULL) return NULL;
+    if (v == NULL) return;
     __builtin_prefetch((const uint8_t *)v + 64);
     __builtin_prefetch((const uint8_t *)v + 128);
-    return v;
-}
-
-/* The third: its slot. */
-static void approach_slot(const wanted *w, const mrl_version *v) {
-    if (v != NULL && v->slot != MRL_SLOT_NONE) mrl_slots_prefetch(&w->part->root->slots, v->slot);
 }
 
 /* Adds an action to the key's touch, which is made if need be. */
@@ -347,7 +341,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
         mrl_report_operation(report, commit->operation_count);
         return err;
     }
-    const mrl_version *old = approach_version(&w);
+    approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
     action.version = mrl_version_create(commit->member, w.part->root->schema, key, doc, offsets);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
@@ -356,7 +350,6 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
         if ((err = add_action(&w, &condition)) != MERLE_OK) goto fail;
     }
     if ((err = add_action(&w, &action)) != MERLE_OK) goto fail;
-    approach_slot(&w, old);
     commit->operation_count++;
     return MERLE_OK;
 fail:
@@ -422,10 +415,9 @@ merle_err merle_patch_ops(merle_commit *commit, merle_collection *collection, me
     void *memory = mrl_arena_take(&commit->arena, commit->member, mrl_ops_size(ops, op_count));
     if (memory == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the patch");
     mrl_action action = {.kind = MRL_ACTION_PATCH, .op_count = op_count};
-    const mrl_version *old = approach_version(&w);
+    approach_version(&w);
     action.ops = mrl_ops_copy_into(memory, ops, op_count);
     if ((err = add_action(&w, &action)) != MERLE_OK) return err;
-    approach_slot(&w, old);
     commit->operation_count++;
     return MERLE_OK;
 }

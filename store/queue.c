@@ -52,7 +52,8 @@ merle_err mrl_queue_reserve(mrl_queue *queue, mrl_member *member, uint32_t count
     return MERLE_OK;
 }
 
-void mrl_queue_push(mrl_queue *queue, mrl_version *version, mrl_queued kind, uint32_t ticket) {
+mrl_queue_entry *mrl_queue_push(mrl_queue *queue, mrl_version *version, mrl_queued kind,
+                                uint32_t ticket) {
     MRL_ASSERT(queue->room > 0);
     if (queue->tail_at == CHUNK_ENTRIES) {
         queue->tail = queue->tail->next;
@@ -61,9 +62,12 @@ void mrl_queue_push(mrl_queue *queue, mrl_version *version, mrl_queued kind, uin
     mrl_queue_entry *entry = &queue->tail->entries[queue->tail_at++];
     entry->version = version;
     entry->ticket = ticket;
-    entry->kind = (uint32_t)kind;
+    entry->kind = (uint32_t)kind & 3;
+    entry->hints_passed_on = 0;
+    entry->size = (uint32_t)mrl_version_size(version) & 0x1fffffff;
     queue->room--;
     set_length(queue, mrl_queue_length(queue) + 1);
+    return entry;
 }
 
 const mrl_queue_entry *mrl_queue_peek(const mrl_queue *queue) {

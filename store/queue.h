@@ -29,8 +29,13 @@ typedef enum mrl_queued {
 typedef struct mrl_queue_entry {
     mrl_version *version;
     uint32_t ticket;
-    uint32_t kind;
+    uint32_t kind : 2;
+    /* SUPERSEDED by a version with the same unique values: the hints are that one's affair now, and
+     * reclaiming need not look at either of the two. */
+    uint32_t hints_passed_on : 1;
+    uint32_t size : 29; /* of the version: freeing need not look at it, it has long been out of the cache */
 } mrl_queue_entry;
+_Static_assert(sizeof(mrl_queue_entry) == 16, "a queue's entry is two words");
 
 typedef struct mrl_queue_chunk mrl_queue_chunk;
 
@@ -47,7 +52,9 @@ void mrl_queue_init(mrl_queue *queue);
 void mrl_queue_fini(mrl_queue *queue, mrl_member *member);
 /* From now on count pushes cannot fail. urgent: may use the reserve. Errors: MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_queue_reserve(mrl_queue *queue, mrl_member *member, uint32_t count);
-void mrl_queue_push(mrl_queue *queue, mrl_version *version, mrl_queued kind, uint32_t ticket);
+/* Gives the new entry, for a word that the caller wants to add. */
+mrl_queue_entry *mrl_queue_push(mrl_queue *queue, mrl_version *version, mrl_queued kind,
+                                uint32_t ticket);
 /* The oldest, or NULL. */
 const mrl_queue_entry *mrl_queue_peek(const mrl_queue *queue);
 void mrl_queue_pop(mrl_queue *queue, mrl_member *member);

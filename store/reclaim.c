@@ -87,10 +87,10 @@ static int reclaim_tombstone(mrl_store *store, mrl_member *member, mrl_root *roo
     return 1;
 }
 
-static void free_version(mrl_member *member, mrl_version *version) {
+static void free_version(mrl_member *member, const mrl_queue_entry *entry) {
     mrl_count(member, MRL_N_FREED, 1);
-    mrl_count(member, MRL_N_FREED_BYTES, mrl_version_size(version));
-    mrl_version_free(member, version);
+    mrl_count(member, MRL_N_FREED_BYTES, entry->size);
+    mrl_version_free_sized(member, entry->version, entry->size);
 }
 
 /* Handles the oldest entry; 0: nothing can be done now. The shard's lock is held. */
@@ -100,15 +100,15 @@ static int reclaim_one(mrl_store *store, mrl_member *member, mrl_root *root, mrl
     mrl_queue_entry entry = *oldest;
     switch ((mrl_queued)entry.kind) {
     case MRL_QUEUED_SUPERSEDED:
-        if (root->schema->index_count > 0) drop_hints(root, member, entry.version);
-        free_version(member, entry.version);
+        if (!entry.hints_passed_on) drop_hints(root, member, entry.version);
+        free_version(member, &entry);
         break;
     case MRL_QUEUED_TOMBSTONE:
         if (!reclaim_tombstone(store, member, root, shard, entry.version)) return 0;
         break;
     case MRL_QUEUED_LIMBO:
         mrl_shard_return_slot(shard, member, entry.version->slot);
-        free_version(member, entry.version);
+        free_version(member, &entry);
         break;
     }
     mrl_queue_pop(&shard->queue, member);

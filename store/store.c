@@ -40,8 +40,8 @@ void mrl_store_fini(mrl_store *store, mrl_member *member) {
 }
 
 void mrl_store_leaving(void *context, mrl_member *member) {
-    (void)context;
     while (member->commits != NULL) mrl_commit_close(member->commits);
+    mrl_changes_leaving(context, member);
     mrl_commit_free_spare(member);
 }
 

@@ -146,6 +146,13 @@ merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch) {
     return MERLE_OK;
 }
 
+int mrl_values_stay(const mrl_touch *touch) {
+    uint32_t count = touch->part->root->schema->index_count;
+    for (uint32_t i = 0; i < count; i++)
+        if (touch->values[i].changed) return 0;
+    return 1;
+}
+
 void mrl_values_undo(merle_commit *commit, mrl_touch *touch) {
     const mrl_schema *schema = touch->part->root->schema;
     if (touch->values == NULL) return;

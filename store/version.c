@@ -51,7 +51,7 @@ mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key) {
 }
 
 void mrl_version_free(mrl_member *member, mrl_version *version) {
-    mrl_free(member, MRL_FOR_DOCUMENTS, version, mrl_version_size(version));
+    mrl_version_free_sized(member, version, mrl_version_size(version));
 }
 
 size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out) {

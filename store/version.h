@@ -91,6 +91,10 @@ mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, me
 /* A tombstone; may use the reserve beyond the memory limit. */
 mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key);
 void mrl_version_free(mrl_member *member, mrl_version *version);
+/* The same without a look at it: size is mrl_version_size. */
+static inline void mrl_version_free_sized(mrl_member *member, mrl_version *version, size_t size) {
+    mrl_free(member, MRL_FOR_DOCUMENTS, version, size);
+}
 
 /* The value of a unique index in this version, encoded into out (MERLE_VALUE_SIZE_MAX bytes). 0:
  * the document lacks it (a field absent or nil). Writers have checked that it can be encoded. */

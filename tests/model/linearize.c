@@ -32,18 +32,32 @@ static int happen(const linear_call *call, uint64_t *registers) {
     uint64_t *at = &registers[call->at], *other = &registers[call->other], was = *at;
     int is_possible;
     switch (call->kind) {
-    case LINEAR_GET: return was == call->value;
-    case LINEAR_GET_TWO: return was == call->value && *other == call->other_value;
-    case LINEAR_PUT: *at = call->value; return 1;
+    case LINEAR_GET:
+        return was == call->value;
+    case LINEAR_GET_TWO:
+        return was == call->value && *other == call->other_value;
+    case LINEAR_PUT:
+        *at = call->value;
+        return 1;
     case LINEAR_SWAP:
         *at = *other;
         *other = was;
         return 1;
-    case LINEAR_INSERT: is_possible = was == 0; break;
-    case LINEAR_REMOVE: is_possible = was != 0; break;
-    case LINEAR_CAS: is_possible = was == call->expected; break;
-    case LINEAR_TAKE: is_possible = was == 0 || was == call->value; break;
-    default: is_possible = was == call->value; break; /* LINEAR_RELEASE */
+    case LINEAR_INSERT:
+        is_possible = was == 0;
+        break;
+    case LINEAR_REMOVE:
+        is_possible = was != 0;
+        break;
+    case LINEAR_CAS:
+        is_possible = was == call->expected;
+        break;
+    case LINEAR_TAKE:
+        is_possible = was == 0 || was == call->value;
+        break;
+    default:
+        is_possible = was == call->value;
+        break; /* LINEAR_RELEASE */
     }
     if (is_possible != call->is_done) return 0;
     if (call->is_done)

@@ -45,10 +45,11 @@ static linear_call planted(uint64_t begin, uint64_t end, linear_kind kind, uint6
 
 static void checker_accepts_what_can_be(void **state) {
     (void)state;
-    linear_call calls[] = {planted(0, 10, LINEAR_PUT, 1, 1), planted(5, 20, LINEAR_PUT, 2, 1),
-                           planted(12, 14, LINEAR_GET, 1, 1), planted(15, 30, LINEAR_GET, 2, 1),
-                           planted(40, 50, LINEAR_REMOVE, 0, 1), planted(41, 60, LINEAR_GET, 2, 1),
-                           planted(61, 62, LINEAR_INSERT, 3, 1), planted(63, 64, LINEAR_INSERT, 4, 0)};
+    linear_call calls[] = {
+        planted(0, 10, LINEAR_PUT, 1, 1),     planted(5, 20, LINEAR_PUT, 2, 1),
+        planted(12, 14, LINEAR_GET, 1, 1),    planted(15, 30, LINEAR_GET, 2, 1),
+        planted(40, 50, LINEAR_REMOVE, 0, 1), planted(41, 60, LINEAR_GET, 2, 1),
+        planted(61, 62, LINEAR_INSERT, 3, 1), planted(63, 64, LINEAR_INSERT, 4, 0)};
     assert_int_equal(linear_check(calls, sizeof calls / sizeof calls[0]), 1);
     assert_int_equal(linear_check(calls, 0), 1);
 }
@@ -80,8 +81,7 @@ static void checker_finds_two_winners_of_one_value(void **state) {
     linear_call calls[] = {planted(0, 50, LINEAR_TAKE, 1, 1), planted(10, 60, LINEAR_TAKE, 2, 1),
                            planted(70, 80, LINEAR_GET, 1, 1)};
     assert_int_equal(linear_check(calls, 3), 0);
-    linear_call released[] = {planted(0, 50, LINEAR_TAKE, 1, 1),
-                              planted(10, 60, LINEAR_TAKE, 2, 1),
+    linear_call released[] = {planted(0, 50, LINEAR_TAKE, 1, 1), planted(10, 60, LINEAR_TAKE, 2, 1),
                               planted(40, 80, LINEAR_RELEASE, 1, 1)};
     assert_int_equal(linear_check(released, 3), 1);
 }
@@ -89,7 +89,8 @@ static void checker_finds_two_winners_of_one_value(void **state) {
 static void checker_finds_a_torn_swap(void **state) {
     (void)state;
     linear_call calls[] = {planted(0, 1, LINEAR_PUT, 1, 1), planted(2, 3, LINEAR_PUT, 2, 1),
-                           planted(10, 50, LINEAR_SWAP, 0, 1), planted(20, 30, LINEAR_GET_TWO, 1, 1)};
+                           planted(10, 50, LINEAR_SWAP, 0, 1),
+                           planted(20, 30, LINEAR_GET_TWO, 1, 1)};
     calls[1].at = 1;
     calls[2].other = calls[3].other = 1;
     calls[3].other_value = 1; /* the same value in both places */
@@ -222,23 +223,30 @@ static merle_err make_call(runner *r, linear_call *call) {
     merle_bytes doc = number_doc(bytes, call->value);
     merle_err err;
     switch (call->kind) {
-    case LINEAR_PUT: return merle_one_put(a->collection, key, doc, NULL);
-    case LINEAR_INSERT: return merle_one_insert(a->collection, key, doc, NULL);
-    case LINEAR_REMOVE: return merle_one_remove(a->collection, key, NULL);
-    case LINEAR_CAS: return compare_and_set(a, call, key, doc);
+    case LINEAR_PUT:
+        return merle_one_put(a->collection, key, doc, NULL);
+    case LINEAR_INSERT:
+        return merle_one_insert(a->collection, key, doc, NULL);
+    case LINEAR_REMOVE:
+        return merle_one_remove(a->collection, key, NULL);
+    case LINEAR_CAS:
+        return compare_and_set(a, call, key, doc);
     case LINEAR_SWAP:
         /* A document that was read and is gone at the end may be told either way. */
         do {
             err = swap_two(a, call->at, call->other);
         } while (err == MERLE_CONFLICT || err == MERLE_NOT_FOUND);
         return err;
-    default: get_two(a, call); return MERLE_OK;
+    default:
+        get_two(a, call);
+        return MERLE_OK;
     }
 }
 
 static void random_call(runner *r, linear_call *call) {
-    static const linear_kind kinds[] = {LINEAR_GET_TWO, LINEAR_GET_TWO, LINEAR_GET_TWO, LINEAR_PUT,
-                                        LINEAR_INSERT,  LINEAR_REMOVE,  LINEAR_CAS,     LINEAR_SWAP};
+    static const linear_kind kinds[] = {LINEAR_GET_TWO, LINEAR_GET_TWO, LINEAR_GET_TWO,
+                                        LINEAR_PUT,     LINEAR_INSERT,  LINEAR_REMOVE,
+                                        LINEAR_CAS,     LINEAR_SWAP};
     memset(call, 0, sizeof *call);
     call->kind = kinds[mrl_random_below(&r->random, 8)];
     call->at = (uint32_t)mrl_random_below(&r->random, REGISTER_COUNT);
@@ -343,10 +351,11 @@ static void record_and_check(merle_threads threads, int is_unique, uint64_t roun
     for (uint32_t i = 0; i < THREAD_COUNT; i++) (void)pthread_join(handles[i], NULL);
     for (int i = 0; result != 1 && i < THREAD_COUNT * CALLS_EACH; i++) {
         const linear_call *c = &a.calls[i / CALLS_EACH][i % CALLS_EACH];
-        test_say("thread %d: %llu to %llu, kind %d, at %u and %u: %llu, %llu, expected %llu, done %d",
-                 i / CALLS_EACH, (unsigned long long)c->begin_ns, (unsigned long long)c->end_ns,
-                 (int)c->kind, c->at, c->other, (unsigned long long)c->value,
-                 (unsigned long long)c->other_value, (unsigned long long)c->expected, c->is_done);
+        test_say(
+            "thread %d: %llu to %llu, kind %d, at %u and %u: %llu, %llu, expected %llu, done %d",
+            i / CALLS_EACH, (unsigned long long)c->begin_ns, (unsigned long long)c->end_ns,
+            (int)c->kind, c->at, c->other, (unsigned long long)c->value,
+            (unsigned long long)c->other_value, (unsigned long long)c->expected, c->is_done);
     }
     assert_int_equal(result, 1);
     assert_int_equal(atomic_load(&a.failures), 0);
@@ -356,14 +365,14 @@ static void record_and_check(merle_threads threads, int is_unique, uint64_t roun
 
 static void documents_are_linearizable(void **state) {
     (void)state;
-    record_and_check(MERLE_THREADS_NONE, 0, test_amount(2000));
-    record_and_check(MERLE_THREADS_BACKGROUND, 0, test_amount(1000));
+    record_and_check(MERLE_THREADS_NONE, 0, test_amount(8000));
+    record_and_check(MERLE_THREADS_BACKGROUND, 0, test_amount(4000));
 }
 
 static void unique_values_are_linearizable(void **state) {
     (void)state;
-    record_and_check(MERLE_THREADS_NONE, 1, test_amount(2000));
-    record_and_check(MERLE_THREADS_BACKGROUND, 1, test_amount(1000));
+    record_and_check(MERLE_THREADS_NONE, 1, test_amount(8000));
+    record_and_check(MERLE_THREADS_BACKGROUND, 1, test_amount(4000));
 }
 
 int main(void) {

@@ -56,18 +56,33 @@ plain_value plain_value_of(uint32_t number) {
         return text(MERLE_TYPE_STR, name);
     }
     switch (number) {
-    case 8: return integer(0);
-    case 9: return integer(1);
-    case 10: return integer(-7);
-    case 11: return floating(0.0); /* equal to the integer 0 */
-    case 12: return floating(1.0);
-    case 13: return floating(2.5);
-    case 14: return integer(((int64_t)1 << 53) + 1);
-    case 15: return floating(9007199254740992.0); /* just below the one before */
-    case 16: return text(MERLE_TYPE_BIN, "v0");   /* not the string v0 */
-    case 17: return text(MERLE_TYPE_STR, "");
-    case 18: value.type = MERLE_TYPE_BOOL; value.i = 1; return value;
-    default: value.type = MERLE_TYPE_NIL; return value;
+    case 8:
+        return integer(0);
+    case 9:
+        return integer(1);
+    case 10:
+        return integer(-7);
+    case 11:
+        return floating(0.0); /* equal to the integer 0 */
+    case 12:
+        return floating(1.0);
+    case 13:
+        return floating(2.5);
+    case 14:
+        return integer(((int64_t)1 << 53) + 1);
+    case 15:
+        return floating(9007199254740992.0); /* just below the one before */
+    case 16:
+        return text(MERLE_TYPE_BIN, "v0"); /* not the string v0 */
+    case 17:
+        return text(MERLE_TYPE_STR, "");
+    case 18:
+        value.type = MERLE_TYPE_BOOL;
+        value.i = 1;
+        return value;
+    default:
+        value.type = MERLE_TYPE_NIL;
+        return value;
     }
 }
 
@@ -92,12 +107,18 @@ int plain_value_equal(const plain_value *a, const plain_value *b) {
 merle_value plain_value_to_merle(const plain_value *value) {
     merle_bytes bytes = merle_bytes_of(value->text, value->size);
     switch (value->type) {
-    case MERLE_TYPE_BOOL: return merle_value_bool((int)value->i);
-    case MERLE_TYPE_INT: return merle_value_int(value->i);
-    case MERLE_TYPE_FLOAT: return merle_value_float(value->f);
-    case MERLE_TYPE_STR: return merle_value_bytes(bytes);
-    case MERLE_TYPE_BIN: return merle_value_bin(bytes);
-    default: return merle_value_nil();
+    case MERLE_TYPE_BOOL:
+        return merle_value_bool((int)value->i);
+    case MERLE_TYPE_INT:
+        return merle_value_int(value->i);
+    case MERLE_TYPE_FLOAT:
+        return merle_value_float(value->f);
+    case MERLE_TYPE_STR:
+        return merle_value_bytes(bytes);
+    case MERLE_TYPE_BIN:
+        return merle_value_bin(bytes);
+    default:
+        return merle_value_nil();
     }
 }
 
@@ -237,18 +258,25 @@ static int parse_value(const merle_value *value, plain_value *out) {
     out->type = value->type;
     switch (value->type) {
     case MERLE_TYPE_NONE:
-    case MERLE_TYPE_NIL: return 0;
+    case MERLE_TYPE_NIL:
+        return 0;
     case MERLE_TYPE_BOOL:
-    case MERLE_TYPE_INT: out->i = value->number.i; return 0;
-    case MERLE_TYPE_FLOAT: out->f = value->number.f; return 0;
+    case MERLE_TYPE_INT:
+        out->i = value->number.i;
+        return 0;
+    case MERLE_TYPE_FLOAT:
+        out->f = value->number.f;
+        return 0;
     case MERLE_TYPE_STR:
     case MERLE_TYPE_BIN:
         if (value->bytes.size > PLAIN_TEXT_MAX) return -1;
         out->size = (uint32_t)value->bytes.size;
         memcpy(out->text, value->bytes.data, value->bytes.size);
         return 0;
-    case MERLE_TYPE_ARRAY: return parse_list(value, out);
-    default: return -1;
+    case MERLE_TYPE_ARRAY:
+        return parse_list(value, out);
+    default:
+        return -1;
     }
 }
 
@@ -326,9 +354,18 @@ void plain_op_random_patch(mrl_random *random, plain_op *op) {
     memset(patch, 0, sizeof *patch);
     patch->kind = MERLE_OP_SET;
     switch (mrl_random_below(random, 10)) {
-    case 0: patch->field = PLAIN_NAME; patch->value = random_indexed(random); break;
-    case 1: patch->field = PLAIN_GUILD; patch->value = random_indexed(random); break;
-    case 2: patch->field = PLAIN_RANK; patch->value = plain_value_of(random->state & 3); break;
+    case 0:
+        patch->field = PLAIN_NAME;
+        patch->value = random_indexed(random);
+        break;
+    case 1:
+        patch->field = PLAIN_GUILD;
+        patch->value = random_indexed(random);
+        break;
+    case 2:
+        patch->field = PLAIN_RANK;
+        patch->value = plain_value_of(random->state & 3);
+        break;
     case 3:
         patch->kind = MERLE_OP_UNSET;
         patch->field = (plain_field)mrl_random_below(random, PLAIN_FIELD_COUNT);
@@ -437,12 +474,18 @@ static merle_err patch_list(const plain_patch *patch, plain_value *there) {
 static merle_err patch_one(const plain_patch *patch, plain_doc *doc) {
     plain_value *there = &doc->fields[patch->field];
     switch (patch->kind) {
-    case MERLE_OP_SET: *there = patch->value; return MERLE_OK;
-    case MERLE_OP_UNSET: *there = none(); return MERLE_OK;
+    case MERLE_OP_SET:
+        *there = patch->value;
+        return MERLE_OK;
+    case MERLE_OP_UNSET:
+        *there = none();
+        return MERLE_OK;
     case MERLE_OP_INC:
     case MERLE_OP_MIN:
-    case MERLE_OP_MAX: return patch_number(patch, there);
-    default: return patch_list(patch, there);
+    case MERLE_OP_MAX:
+        return patch_number(patch, there);
+    default:
+        return patch_list(patch, there);
     }
 }
 
@@ -492,11 +535,14 @@ static void run_op(key_run *run, const plain_op *op, const plain_cell *base) {
     case PLAIN_PATCH:
         if (!there) run->err = MERLE_NOT_FOUND;
         break;
-    case PLAIN_MERGE_FAIL: run->err = MERLE_TYPE; break;
+    case PLAIN_MERGE_FAIL:
+        run->err = MERLE_TYPE;
+        break;
     case PLAIN_EXPECT:
         if (op->seq != (base->doc != NULL ? base->seq : 0)) run->err = MERLE_CONFLICT;
         return;
-    default: break;
+    default:
+        break;
     }
     if (run->err != MERLE_OK) return;
     if (op->kind == PLAIN_PUT || op->kind == PLAIN_INSERT || op->kind == PLAIN_REPLACE)

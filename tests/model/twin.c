@@ -34,7 +34,9 @@ static void add_event(twin *run, twin_event *event) {
     run->events_last = &event->next;
 }
 
-static uint64_t below(twin_worker *w, uint64_t limit) { return mrl_random_below(&w->random, limit); }
+static uint64_t below(twin_worker *w, uint64_t limit) {
+    return mrl_random_below(&w->random, limit);
+}
 
 static uint32_t random_key(twin_worker *w) {
     return (uint32_t)below(w, w->run->key_count);
@@ -130,8 +132,7 @@ static void read_many(twin_worker *w, merle_section *section) {
     uint32_t collection = random_collection(w), first = random_key(w);
     for (size_t i = 0; i < count; i++)
         keys[i] = plain_key((uint32_t)((first + i) % w->run->key_count));
-    merle_err err =
-        merle_get_many(section, handle(w->run, collection), keys, count, docs, &found);
+    merle_err err = merle_get_many(section, handle(w->run, collection), keys, count, docs, &found);
     for (size_t i = 0; i < count; i++) {
         twin_event *event = section_event(w, section, TWIN_READ);
         twin_read *read = &event->reads[event->read_count++];
@@ -186,13 +187,22 @@ static void read_something(twin_worker *w) {
         section = &own;
     }
     switch (below(w, 8)) {
-    case 0: read_many(w, section); break;
-    case 1: read_count(w, section); break;
-    case 2: read_scan(w, section); break;
+    case 0:
+        read_many(w, section);
+        break;
+    case 1:
+        read_count(w, section);
+        break;
+    case 2:
+        read_scan(w, section);
+        break;
     case 3:
     case 4:
-    case 5: read_unique(w, section); break;
-    default: read_get(w, section);
+    case 5:
+        read_unique(w, section);
+        break;
+    default:
+        read_get(w, section);
     }
     if (section == &own && merle_section_end(&own) != MERLE_OK)
         twin_fail(w->run, "a section did not end");
@@ -222,9 +232,8 @@ static merle_err merge_count(void *context, const merle_doc *current, merle_buil
         merle_build_copy(builder, *current, except, 1);
         if (merle_doc_value(*current, "number", &number) != MERLE_OK) number.number.i = 0;
     }
-    int64_t before = number.type == MERLE_TYPE_INT && number.number.i < INT64_MAX
-                         ? number.number.i
-                         : 0;
+    int64_t before =
+        number.type == MERLE_TYPE_INT && number.number.i < INT64_MAX ? number.number.i : 0;
     merle_build_int(builder, "number", before + 1);
     return merle_build_end(builder, out_document);
 }
@@ -265,9 +274,9 @@ static int is_there(twin_worker *w, uint32_t collection, uint32_t key) {
 
 /* Mostly what is possible, so that commits of many operations succeed; sometimes anything. */
 static plain_kind random_kind(twin_worker *w, uint32_t collection, uint32_t key) {
-    static const plain_kind if_there[] = {PLAIN_PUT,    PLAIN_PATCH,  PLAIN_PATCH,
-                                          PLAIN_PATCH,  PLAIN_PATCH,  PLAIN_REPLACE,
-                                          PLAIN_REMOVE, PLAIN_REMOVE, PLAIN_MERGE_COUNT,
+    static const plain_kind if_there[] = {PLAIN_PUT,    PLAIN_PATCH,       PLAIN_PATCH,
+                                          PLAIN_PATCH,  PLAIN_PATCH,       PLAIN_REPLACE,
+                                          PLAIN_REMOVE, PLAIN_REMOVE,      PLAIN_MERGE_COUNT,
                                           PLAIN_EXPECT, PLAIN_MERGE_REMOVE};
     static const plain_kind if_absent[] = {PLAIN_PUT,    PLAIN_PUT,          PLAIN_INSERT,
                                            PLAIN_INSERT, PLAIN_INSERT,       PLAIN_MERGE_COUNT,
@@ -311,15 +320,24 @@ static merle_err do_op(twin_worker *w, merle_commit *commit, const plain_op *op)
     if (op->doc != NULL) doc = plain_doc_build(op->doc, w->builder);
     make_ops(op, ops);
     switch (op->kind) {
-    case PLAIN_PUT: return merle_put(commit, collection, key, doc);
-    case PLAIN_INSERT: return merle_insert(commit, collection, key, doc);
-    case PLAIN_REPLACE: return merle_replace(commit, collection, key, doc);
-    case PLAIN_REMOVE: return merle_remove(commit, collection, key);
-    case PLAIN_PATCH: return merle_patch_ops(commit, collection, key, ops, op->patch_count);
-    case PLAIN_MERGE_COUNT: return merle_merge(commit, collection, key, merge_count, NULL);
-    case PLAIN_MERGE_REMOVE: return merle_merge(commit, collection, key, merge_remove, NULL);
-    case PLAIN_MERGE_FAIL: return merle_merge(commit, collection, key, merge_fail, NULL);
-    default: return merle_expect(commit, collection, key, op->seq);
+    case PLAIN_PUT:
+        return merle_put(commit, collection, key, doc);
+    case PLAIN_INSERT:
+        return merle_insert(commit, collection, key, doc);
+    case PLAIN_REPLACE:
+        return merle_replace(commit, collection, key, doc);
+    case PLAIN_REMOVE:
+        return merle_remove(commit, collection, key);
+    case PLAIN_PATCH:
+        return merle_patch_ops(commit, collection, key, ops, op->patch_count);
+    case PLAIN_MERGE_COUNT:
+        return merle_merge(commit, collection, key, merge_count, NULL);
+    case PLAIN_MERGE_REMOVE:
+        return merle_merge(commit, collection, key, merge_remove, NULL);
+    case PLAIN_MERGE_FAIL:
+        return merle_merge(commit, collection, key, merge_fail, NULL);
+    default:
+        return merle_expect(commit, collection, key, op->seq);
     }
 }
 
@@ -419,7 +437,8 @@ static void finish_commit(twin_worker *w, uint32_t at) {
         merle_cancel(commit);
     } else {
         event->err = merle_end(commit, &event->seq);
-        if (event->err != MERLE_OK && event->seq != 0) twin_fail(w->run, "a refused commit has a seq");
+        if (event->err != MERLE_OK && event->seq != 0)
+            twin_fail(w->run, "a refused commit has a seq");
     }
     add_event(w->run, event);
 }
@@ -434,8 +453,7 @@ static void grow_commit(twin_worker *w) {
             return;
         }
         w->commit_events[at] = new_event(w->run, TWIN_COMMIT);
-        w->commit_events[at]->section_seq =
-            merle_section_seq(merle_commit_section(w->commits[at]));
+        w->commit_events[at]->section_seq = merle_section_seq(merle_commit_section(w->commits[at]));
     }
     merle_commit *commit = w->commits[at];
     twin_event *event = w->commit_events[at];
@@ -462,9 +480,12 @@ static merle_err call_one(twin_worker *w, plain_op *op, twin_event *event, merle
     if (op->doc != NULL) doc = plain_doc_build(op->doc, w->builder);
     make_ops(op, ops);
     switch (op->kind) {
-    case PLAIN_INSERT: return merle_one_insert(collection, key, doc, &event->seq);
-    case PLAIN_REPLACE: return merle_one_replace(collection, key, doc, &event->seq);
-    case PLAIN_REMOVE: return merle_one_remove(collection, key, &event->seq);
+    case PLAIN_INSERT:
+        return merle_one_insert(collection, key, doc, &event->seq);
+    case PLAIN_REPLACE:
+        return merle_one_replace(collection, key, doc, &event->seq);
+    case PLAIN_REMOVE:
+        return merle_one_remove(collection, key, &event->seq);
     case PLAIN_PATCH:
         event->gives = TWIN_GIVES_AFTER;
         return merle_one_patch_ops(collection, key, ops, op->patch_count, buffer, &event->seq);
@@ -506,8 +527,8 @@ static void one_get(twin_worker *w) {
     twin_read *read = &event->reads[event->read_count++];
     event->collection = read->collection = random_collection(w);
     read->key = random_key(w);
-    read->err = merle_one_get(handle(w->run, read->collection), plain_key(read->key), &buffer,
-                              &read->seq);
+    read->err =
+        merle_one_get(handle(w->run, read->collection), plain_key(read->key), &buffer, &read->seq);
     if (read->err == MERLE_OK) {
         plain_doc seen;
         merle_doc doc = {buffer.data, buffer.size, 0, NULL};
@@ -596,8 +617,8 @@ static uint64_t hash_image(twin *run, merle_doc doc) {
 static void check_effect(twin *run, const merle_change *change) {
     merle_buffer made = {0};
     if (change->before.data == NULL || change->after.data == NULL) return;
-    merle_err err = mrl_effect_apply(change->before.data, change->before.size, change->effect,
-                                     &made, NULL);
+    merle_err err =
+        mrl_effect_apply(change->before.data, change->before.size, change->effect, &made, NULL);
     if (err != MERLE_OK || made.size != change->after.size ||
         memcmp(made.data, change->after.data, made.size) != 0)
         twin_fail(run, "the effect at seq %llu does not make the document",
@@ -670,30 +691,41 @@ void twin_worker_step(twin_worker *w) {
     merle_report report;
     switch (below(w, 20)) {
     case 0:
-    case 1: toggle_section(w); break;
+    case 1:
+        toggle_section(w);
+        break;
     case 2:
     case 3:
     case 4:
     case 5:
-    case 6: read_something(w); break;
+    case 6:
+        read_something(w);
+        break;
     case 7:
     case 8:
-    case 9: one_call(w); break;
-    case 10: one_get(w); break;
+    case 9:
+        one_call(w);
+        break;
+    case 10:
+        one_get(w);
+        break;
     case 11:
         if (below(w, 3) == 0) define_something(w);
         break;
     case 12:
         if (w->number == 0) twin_poll(w, 0);
         break;
-    case 13: (void)merle_step(w->run->db, 0, below(w, 2) ? 0 : 100000); break;
+    case 13:
+        (void)merle_step(w->run->db, 0, below(w, 2) ? 0 : 100000);
+        break;
     case 14:
         if (below(w, 8) == 0) ask_catalog(w);
-        if (!getenv("TWIN_NO_CHECK") && w->run->options.is_simulated && below(w, 4) == 0 &&
+        if (w->run->options.is_simulated && below(w, 4) == 0 &&
             merle_check(w->run->db, &report) == MERLE_CORRUPT)
             twin_fail(w->run, "merle_check: %s", report.message);
         break;
-    default: grow_commit(w);
+    default:
+        grow_commit(w);
     }
 }
 
@@ -796,5 +828,9 @@ int twin_close(twin *run) {
     return twin_has_failed(run) ? -1 : 0;
 }
 
-int twin_has_failed(const twin *run) { return run->has_failed; }
-sim *twin_sim(twin *run) { return run->simulator; }
+int twin_has_failed(const twin *run) {
+    return run->has_failed;
+}
+sim *twin_sim(twin *run) {
+    return run->simulator;
+}

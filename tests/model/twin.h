@@ -23,12 +23,12 @@ enum { TWIN_SEQ_MAX = 8192, TWIN_SECTION_MAX = 3, TWIN_COMMIT_MAX = 2, TWIN_OP_M
 typedef struct twin_options {
     uint64_t seed;
     uint64_t memory_max;
-    uint64_t ring_size;      /* 0: a small one */
-    uint32_t switch_one_in;  /* of the simulator */
-    uint32_t key_count;      /* 0: all */
-    uint32_t may_refuse;     /* MERLE_NO_MEMORY may be the answer to anything that allocates */
-    uint32_t defines;        /* 1: collections are truncated, dropped and made again */
-    uint32_t is_simulated;   /* 1: several workers; nothing is known before the end */
+    uint64_t ring_size;     /* 0: a small one */
+    uint32_t switch_one_in; /* of the simulator */
+    uint32_t key_count;     /* 0: all */
+    uint32_t may_refuse;    /* MERLE_NO_MEMORY may be the answer to anything that allocates */
+    uint32_t defines;       /* 1: collections are truncated, dropped and made again */
+    uint32_t is_simulated;  /* 1: several workers; nothing is known before the end */
 } twin_options;
 
 typedef struct twin_event twin_event;

@@ -26,7 +26,7 @@ typedef struct twin_read {
     uint32_t key; /* asked for */
     uint32_t is_unique, index;
     plain_value values[2];
-    uint32_t op_count; /* in a commit: how many operations came before */
+    uint32_t op_count;               /* in a commit: how many operations came before */
     uint64_t life_seq, life_seq_end; /* in a commit: published before and after the call */
     merle_err err;
     uint32_t seen_key;
@@ -85,7 +85,7 @@ struct twin {
     merle_changes *cursor;
     int64_t last_time_ns;
     uint32_t change_count, changes_verified;
-    uint64_t cursor_seq; /* verified up to here */
+    uint64_t cursor_seq;        /* verified up to here */
     uint64_t cursor_images_seq; /* commits behind it have their images */
     uint32_t cursor_position;
     int has_failed;

@@ -143,7 +143,8 @@ static int run_together(twin_options *options, uint32_t worker_count, uint32_t r
             workers[i].ends_inside = ends_inside && i > 0;
             sim_spawn(twin_sim(run), names[i], twin_worker_run, &workers[i]);
         }
-        if (sim_run(twin_sim(run)) != 0) fail_msg("deadlock, seed %llu", (unsigned long long)options->seed);
+        if (sim_run(twin_sim(run)) != 0)
+            fail_msg("deadlock, seed %llu", (unsigned long long)options->seed);
     }
     int result = twin_close(run);
     twin_destroy(run);

@@ -275,11 +275,17 @@ int sim_run(sim *s) {
     return 0;
 }
 
-const mrl_environment *sim_environment(sim *s) { return &s->environment; }
+const mrl_environment *sim_environment(sim *s) {
+    return &s->environment;
+}
 
-void sim_point(sim *s, const char *name) { at_point(s, name); }
+void sim_point(sim *s, const char *name) {
+    at_point(s, name);
+}
 
-void sim_clock_advance(sim *s, uint64_t ns) { s->now_ns += ns; }
+void sim_clock_advance(sim *s, uint64_t ns) {
+    s->now_ns += ns;
+}
 
 void sim_print_trace(const sim *s) {
     uint64_t first = s->trace_count < TRACE_SIZE ? 0 : s->trace_count - TRACE_SIZE;
@@ -308,4 +314,6 @@ void sim_refuse_one_in(sim *s, uint32_t one_in) {
     s->asked = s->refused = 0;
 }
 
-uint64_t sim_refused(const sim *s) { return s->refused; }
+uint64_t sim_refused(const sim *s) {
+    return s->refused;
+}

@@ -93,12 +93,6 @@ static void index_paths_that_are_none_are_refused(void **state) {
         mrl_schema *schema;
         const merle_schema given = {.version = 1, .indexes = INDEXES({"email", MERLE_UNIQUE, wrong[i]})};
         merle_err err = mrl_schema_create("players", 3, &given, &schema, &report);
-        if (err == MERLE_OK) {
-            /* The same field twice in one index is of no use, and no harm. */
-            assert_string_equal(wrong[i], "a,a");
-            mrl_schema_release(schema);
-            continue;
-        }
         assert_true(err == MERLE_INVALID || err == MERLE_TOO_BIG);
         assert_int_equal(report.err, err);
         assert_string_equal(report.index, "email");
@@ -134,8 +128,8 @@ static void index_count_limit_holds(void **state) {
     mrl_schema_release(schema);
 }
 
-/* 32 indexes of 8 fields each, all different: 256 fields; same: how many of the last are one field. */
-static void make_wide(merle_index *out_indexes, unsigned same) {
+/* 32 indexes of 8 fields each, the last one of fewer, all different. */
+static void make_wide(merle_index *out_indexes, unsigned field_count) {
     static char names[MERLE_INDEX_COUNT_MAX][8], paths[MERLE_INDEX_COUNT_MAX][128];
     memset(out_indexes, 0, (MERLE_INDEX_COUNT_MAX + 1) * sizeof *out_indexes);
     for (unsigned i = 0; i < MERLE_INDEX_COUNT_MAX; i++) {
@@ -143,7 +137,7 @@ static void make_wide(merle_index *out_indexes, unsigned same) {
         (void)snprintf(names[i], sizeof names[i], "i%u", i);
         for (unsigned j = 0; j < MERLE_INDEX_PART_COUNT_MAX; j++) {
             unsigned number = i * MERLE_INDEX_PART_COUNT_MAX + j;
-            if (number + same > 255) number = 255 - same;
+            if (number == field_count) break;
             used += (size_t)snprintf(paths[i] + used, sizeof paths[i] - used, "%sf%u", j ? "," : "",
                                      number);
         }
@@ -154,9 +148,9 @@ static void make_wide(merle_index *out_indexes, unsigned same) {
 static void schema_of_255_fields_works_and_of_256_is_refused(void **state) {
     (void)state;
     merle_index indexes[MERLE_INDEX_COUNT_MAX + 1];
-    make_wide(indexes, 0);
+    make_wide(indexes, 256);
     assert_refused((merle_schema){.version = 1, .indexes = indexes}, MERLE_TOO_BIG, "255");
-    make_wide(indexes, 1);
+    make_wide(indexes, 255);
     stand s;
     const merle_schema schema = {.version = 1, .indexes = indexes};
     writing_open(&s, &schema, (merle_options){0}, NULL);
@@ -176,9 +170,9 @@ static void schema_of_255_fields_works_and_of_256_is_refused(void **state) {
     merle_section section;
     merle_doc found;
     must(&s, merle_section_begin(s.db, &section));
-    merle_value last[8];
-    for (int i = 0; i < 8; i++) last[i] = merle_value_int(i < 7 ? 248 + i : 254);
-    must(&s, merle_get_unique(&section, s.players, "i31", last, 8, &found));
+    merle_value last[7];
+    for (int i = 0; i < 7; i++) last[i] = merle_value_int(248 + i);
+    must(&s, merle_get_unique(&section, s.players, "i31", last, 7, &found));
     must(&s, merle_section_end(&section));
     must(&s, merle_one_remove(s.players, merle_str("a"), NULL));
     merle_builder_destroy(b);
@@ -237,7 +231,7 @@ static void compare_tells_each_difference(void **state) {
     assert_differs(in_force, asked, "0", "1");
     asked.indexes = INDEXES({"name", MERLE_UNIQUE, "email"});
     assert_differs(in_force, asked, "name", "none of that name");
-    assert_string_equal(report.index, "");
+    assert_string_equal(report.index, "name");
     asked.indexes = INDEXES({"email", MERLE_UNIQUE, "-email"});
     assert_differs(in_force, asked, "-email", "email");
     asked.indexes = email;
