@@ -79,6 +79,7 @@ void mrl_report_found(merle_report *report, const char *text) {
 }
 
 void mrl_report_key(merle_report *report, merle_bytes key) {
+    if (key.data == NULL) key.size = 0;
     if (report != NULL) mrl_report_escape(key, report->key, sizeof(report->key));
 }
 

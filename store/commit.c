@@ -179,14 +179,20 @@ static const mrl_version *live_one(const mrl_version *v) {
     return v == NULL || mrl_version_is_tombstone(v) ? NULL : v;
 }
 
+/* Whether what was read back of the commit's own writes still rests on what it rested on. */
+static merle_err check_read_back(const merle_commit *commit) {
+    for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
+        if (touch->is_read_back && live_one(current_version(touch)) != live_one(touch->base))
+            return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
+                                  touch->key, "what the commit had read has changed");
+    return MERLE_OK;
+}
+
 /* With the key shards locked: every touch composed on the version that is current. */
 static merle_err settle_touches(merle_commit *commit) {
     commit->effective_count = 0;
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         mrl_version *base = current_version(touch);
-        if (touch->is_read_back && live_one(base) != live_one(touch->base))
-            return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
-                                  touch->key, "what the commit had read has changed");
         if (!touch->is_composed || base != touch->base) {
             merle_err err = mrl_touch_compose(commit, touch, base);
             if (err != MERLE_OK) return err;
@@ -426,6 +432,16 @@ static void retire_superseded(merle_commit *commit) {
 
 /* ---- the whole ---- */
 
+/* An operation was refused. If what the commit had read has changed, then that is why: a conflict, so that
+ * who read first and wrote by it knows to try again. */
+static merle_err judge_refusal(merle_commit *commit, merle_err refused) {
+    if (refused == MERLE_NO_MEMORY || commit->reads == NULL) return refused;
+    lock_values(commit);
+    merle_err err = mrl_reads_check(commit);
+    unlock_values(commit);
+    return err != MERLE_OK ? err : refused;
+}
+
 /* Shows a one-call form what its commit found and leaves. */
 static merle_err show_result(merle_commit *commit) {
     const mrl_touch *touch = commit->touches;
@@ -437,8 +453,9 @@ static merle_err show_result(merle_commit *commit) {
 
 /* Everything under the locks. MERLE_AGAIN: start over, nothing is left. */
 static merle_err write_locked(merle_commit *commit, uint64_t *out_seq) {
-    merle_err err = settle_touches(commit);
+    merle_err err = check_read_back(commit);
     if (err != MERLE_OK) return err;
+    if ((err = settle_touches(commit)) != MERLE_OK) return judge_refusal(commit, err);
     /* The record has outgrown what credit was taken for: start over with more, holding nothing. */
     if (commit->entry != NULL &&
         (record_bound(commit) > commit->entry->body_capacity || !mrl_images_fit(commit)))

@@ -21,7 +21,7 @@
 #include "memory/domain.h"
 #include "store/version.h"
 
-enum { MRL_CHUNK_SLOTS = 256, MRL_RUN_SLOTS = 64, MRL_SEGMENT_COUNT = 24 };
+enum { MRL_CHUNK_SLOTS = 256, MRL_RUN_SLOTS = 64, MRL_SEGMENT_COUNT = 25 };
 #define MRL_SLOT_COUNT_MAX (UINT32_MAX - 1)
 
 typedef struct mrl_chunk {

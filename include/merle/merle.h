@@ -346,8 +346,8 @@ typedef struct merle_changes_options {
     uint32_t want_before;         /* 1: and what was there before */
 } merle_changes_options;
 
-/* Opens a cursor over the log; options may be NULL. Commits made before the first cursor with
- * want_after (or want_before) was opened do not have these documents. Errors: MERLE_NO_MEMORY,
+/* Opens a cursor over the log; options may be NULL. Commits made, or under way, when the
+ * first cursor with want_after (or want_before) is opened may lack these documents. Errors: MERLE_NO_MEMORY,
  * MERLE_INVALID (after_seq is beyond the last commit), MERLE_FORKED. Threads: any; the cursor:
  * owner only, but any thread may close one whose thread has ended. */
 MERLE_API MERLE_MUST_USE merle_err merle_changes_open(merle_db *db,

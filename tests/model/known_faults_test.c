@@ -1,10 +1,11 @@
 /* tests/model/known_faults_test.c
  *
- * Aim     The faults that relatives of this database are known for do not happen here: an overwrite leaves
- *         no old entry, two racing inserts of one value never both win, a refused insert is in no record and
- *         no cursor, a lookup never deadlocks with a remove, fields do not share a key space.
- * Method  The smallest story for each; the races run under the simulator with many seeds, so that every
- *         order of their steps comes up.
+ * Aim     The faults that relatives of this database are known for do not happen here: an
+ *         overwrite leaves no old entry, two racing inserts of one value never both win, a
+ *         refused insert is in no record and no cursor, a lookup never deadlocks with a remove,
+ *         fields do not share a key space.
+ * Method  The smallest story for each; the races run under the simulator with many seeds, so
+ *         that every order of their steps comes up.
  * Blind   Everything that needs real threads (tests/stress).
  *
  * SPDX-License-Identifier: Apache-2.0

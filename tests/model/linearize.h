@@ -1,9 +1,10 @@
-/* tests/model/linearize.h - whether a recorded history could have happened one call after the other.
+/* tests/model/linearize.h - whether a recorded history could have happened one call after the
+ * other.
  *
- * What    A history is a list of calls on a few registers, each with the time before and after it and
- *         with what it gave. The checker looks for an order of the calls, each at an instant between
- *         its two times, in which each gives what it gave: depth first, remembering which sets of
- *         calls with which registers led nowhere.
+ * What    A history is a list of calls on a few registers, each with the time before and after
+ *         it and with what it gave. The checker looks for an order of the calls, each at an
+ *         instant between its two times, in which each gives what it gave: depth first,
+ *         remembering which sets of calls with which registers led nowhere.
  * Owns    nothing after it returns.
  * Threads any; each call has its own memory.
  * Limits  LINEAR_CALL_MAX calls, LINEAR_REGISTER_MAX registers. 0 stands for "nothing there".

@@ -1,10 +1,11 @@
 /* tests/model/linearize_test.c
  *
- * Aim     Histories of real threads could have happened one call after the other: gets, puts, inserts,
- *         removes, compare-and-set, unique values taken and released, swaps of two documents and sections
- *         that read two. And the checker itself finds what is wrong in planted histories.
- * Method  Threads work on three documents and note times; tests/model/linearize.c looks for an order. Every
- *         written value is written once, so that what is read tells who wrote it.
+ * Aim     Histories of real threads could have happened one call after the other: gets, puts,
+ *         inserts, removes, compare-and-set, unique values taken and released, swaps of two
+ *         documents and sections that read two. And the checker itself finds what is wrong in
+ *         planted histories.
+ * Method  Threads work on three documents and note times; tests/model/linearize.c looks for an
+ *         order. Every written value is written once, so that what is read tells who wrote it.
  * Blind   What times cannot tell apart: calls that overlap may have happened in either order.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -1,8 +1,8 @@
 /* tests/model/plain.h - the plain model of a database: arrays, linear search, nothing clever.
  *
- * What    Documents of a few known fields as C structs; the state of all collections at one instant as
- *         an array; what a commit does to a state, and which errors would be right. Written from the
- *         public headers, sharing no code with the store.
+ * What    Documents of a few known fields as C structs; the state of all collections at one
+ *         instant as an array; what a commit does to a state, and which errors would be right.
+ *         Written from the public headers, sharing no code with the store.
  * Owns    documents are counted; a state holds its documents until plain_state_free.
  * Threads one.
  * Limits  PLAIN_COLLECTION_MAX collections ever made, PLAIN_KEY_COUNT keys.

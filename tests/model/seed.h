@@ -1,7 +1,7 @@
 /* tests/model/seed.h - seed and amount of a random test, from the environment.
  *
- * What    MERLE_TEST_SEED is the first seed (else a fixed one), MERLE_TEST_LONG asks for ten times the
- *         work. Lines for people begin with "# ".
+ * What    MERLE_TEST_SEED is the first seed (else a fixed one), MERLE_TEST_LONG asks for ten
+ *         times the work. Lines for people begin with "# ".
  * Threads any.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -613,7 +613,8 @@ static uint64_t hash_image(twin *run, merle_doc doc) {
     return plain_doc_hash(&seen);
 }
 
-/* The effect of a patch, applied to the document before, makes the document after, byte for byte. */
+/* The effect of a patch, applied to the document before, makes the document after, byte for
+ * byte. */
 static void check_effect(twin *run, const merle_change *change) {
     merle_buffer made = {0};
     if (change->before.data == NULL || change->after.data == NULL) return;

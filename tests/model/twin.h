@@ -1,10 +1,11 @@
-/* tests/model/twin.h - the model twin: the same random operations on merle and on the plain model.
+/* tests/model/twin.h - the model twin: the same random operations on merle and on the plain
+ * model.
  *
- * What    A run has a database, a history of plain states by seq, and what its workers did and saw
- *         (events). twin_verify puts successful writes in order of their seqs, builds the history from
- *         them, and compares: each commit is right on the state before it, each refusal is right at
- *         some instant of its call, each read equals the history at its section's S, the log's cursor
- *         gives every change.
+ * What    A run has a database, a history of plain states by seq, and what its workers did and
+ *         saw (events). twin_verify puts successful writes in order of their seqs, builds the
+ *         history from them, and compares: each commit is right on the state before it, each
+ *         refusal is right at some instant of its call, each read equals the history at its
+ *         section's S, the log's cursor gives every change.
  * Owns    everything of the run.
  * Threads one thread; workers are coroutines of tests/sim, or the thread itself.
  *

@@ -1,10 +1,12 @@
 /* tests/model/twin_test.c
  *
- * Aim     Whatever is done in whatever order, merle does what a plain model of arrays and linear search
- *         does: reads, refusals, unique values, conflicts, the log, with memory or without.
- * Method  Random operations on few keys and few values (tests/model/twin.c), compared with the model
- *         (tests/model/twin_verify.c), after each step where one worker runs, at the end where a
- *         simulator switches between several; merle_check now and then. One seed is one run.
+ * Aim     Whatever is done in whatever order, merle does what a plain model of arrays and linear
+ *         search does: reads, refusals, unique values, conflicts, the log, with memory or
+ *         without.
+ * Method  Random operations on few keys and few values (tests/model/twin.c), compared with the
+ *         model (tests/model/twin_verify.c), after each step where one worker runs, at the end
+ *         where a simulator switches between several; merle_check now and then. One seed is one
+ *         run.
  * Blind   Orders weaker than one processor's own; the real scheduler's timing (see tests/stress).
  *         Large documents, many documents: tables hardly ever split here.
  *
@@ -64,7 +66,7 @@ static int run_alone(const twin_options *options, uint64_t refuse_nth, uint32_t 
 
 static void one_worker_matches_the_model(void **state) {
     (void)state;
-    uint64_t first = test_seed(), count = test_amount(2000);
+    uint64_t first = test_seed(), count = test_amount(8000);
     for (uint64_t i = 0; i < count; i++) {
         twin_options options = base_options(first + i);
         assert_int_equal(run_alone(&options, 0, 0, STEPS, NULL), 0);
@@ -83,7 +85,7 @@ static void one_worker_matches_the_model(void **state) {
 
 static void one_long_run_matches_the_model(void **state) {
     (void)state;
-    for (uint64_t i = 0; i < test_amount(8); i++) {
+    for (uint64_t i = 0; i < test_amount(12); i++) {
         twin_options options = base_options(test_seed() + i);
         assert_int_equal(run_alone(&options, 0, 0, 4000, NULL), 0);
     }
@@ -106,7 +108,7 @@ static void memory_limit_refuses_and_leaves_no_trace(void **state) {
 
 static void allocation_failing_at_each_point_leaves_no_trace(void **state) {
     (void)state;
-    for (uint64_t i = 0; i < test_amount(3); i++) {
+    for (uint64_t i = 0; i < test_amount(8); i++) {
         twin_options options = base_options(test_seed() + i);
         options.may_refuse = 1;
         uint64_t refused = 1, n = 0;
@@ -120,7 +122,7 @@ static void allocation_failing_at_each_point_leaves_no_trace(void **state) {
 
 static void allocation_failing_at_random_leaves_no_trace(void **state) {
     (void)state;
-    for (uint64_t i = 0; i < test_amount(200); i++) {
+    for (uint64_t i = 0; i < test_amount(500); i++) {
         twin_options options = base_options(test_seed() + i);
         options.may_refuse = 1;
         assert_int_equal(run_alone(&options, 0, 3 + (uint32_t)(i % 40), STEPS, NULL), 0);
@@ -153,7 +155,7 @@ static int run_together(twin_options *options, uint32_t worker_count, uint32_t r
 
 static void several_workers_match_the_model(void **state) {
     (void)state;
-    for (uint64_t i = 0; i < test_amount(1500); i++) {
+    for (uint64_t i = 0; i < test_amount(6000); i++) {
         twin_options options = base_options(test_seed() + i);
         assert_int_equal(run_together(&options, 2 + (uint32_t)(i % 3), 0, 0), 0);
     }
@@ -161,7 +163,7 @@ static void several_workers_match_the_model(void **state) {
 
 static void workers_ending_inside_sections_match_the_model(void **state) {
     (void)state;
-    for (uint64_t i = 0; i < test_amount(200); i++) {
+    for (uint64_t i = 0; i < test_amount(500); i++) {
         twin_options options = base_options(test_seed() + i);
         assert_int_equal(run_together(&options, 3, 0, 1), 0);
     }
@@ -169,7 +171,7 @@ static void workers_ending_inside_sections_match_the_model(void **state) {
 
 static void several_workers_with_failing_allocations_match_the_model(void **state) {
     (void)state;
-    for (uint64_t i = 0; i < test_amount(300); i++) {
+    for (uint64_t i = 0; i < test_amount(1000); i++) {
         twin_options options = base_options(test_seed() + i);
         options.may_refuse = 1;
         assert_int_equal(run_together(&options, 3, 5 + (uint32_t)(i % 60), (int)(i & 1)), 0);

@@ -4,8 +4,8 @@
  *         wherever a lock or an event is waited for, another worker may go on; a seeded generator
  *         decides who. Also a clock that moves only when it is asked, and a refusal of memory.
  * Owns    stacks, workers, and what the library keeps for each (mrl_self).
- * Sees    a run in which all workers wait is a deadlock: it is printed, with what each waits for and
- *         the last points, and the run fails.
+ * Sees    a run in which all workers wait is a deadlock: it is printed, with what each waits for
+ *         and the last points, and the run fails.
  * Threads one thread uses a simulator, and no other thread uses the database meanwhile.
  * Limits  SIM_WORKER_MAX workers.
  *

@@ -1,10 +1,11 @@
 /* tests/stress/bank_test.c
  *
- * Aim     A commit is one instant for every section: money moved between accounts never changes its sum, a
- *         hit is the document asked for, whole; many reads in one section agree with each other; an account
- *         that is there all along is never missed; counters lose nothing.
- * Method  Threads move money by patches, by reads and puts, and by merges, while others sum up in sections
- *         by get, get_many and scan. Each document has a checksum over itself and its key.
+ * Aim     A commit is one instant for every section: money moved between accounts never changes
+ *         its sum, a hit is the document asked for, whole; many reads in one section agree with
+ *         each other; an account that is there all along is never missed; counters lose nothing.
+ * Method  Threads move money by patches, by reads and puts, and by merges, while others sum up
+ *         in sections by get, get_many and scan. Each document has a checksum over itself and
+ *         its key.
  * Blind   Which order of commits it was (tests/model).
  *
  * SPDX-License-Identifier: Apache-2.0

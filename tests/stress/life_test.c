@@ -1,11 +1,12 @@
 /* tests/stress/life_test.c
  *
- * Aim     Threads may come and go, end inside sections and commits; collections may be truncated, dropped and
- *         made again while others read and write: each section still sees one instant, nothing is freed
- *         under it, and a close waits for nobody but says who is still there.
- * Method  Short-lived threads that end where they stand, beside long-lived readers with a checksum in each
- *         document; one thread that truncates, drops and makes anew. The address sanitizer sees what is freed
- *         too early.
+ * Aim     Threads may come and go, end inside sections and commits; collections may be
+ *         truncated, dropped and made again while others read and write: each section still sees
+ *         one instant, nothing is freed under it, and a close waits for nobody but says who is
+ *         still there.
+ * Method  Short-lived threads that end where they stand, beside long-lived readers with a
+ *         checksum in each document; one thread that truncates, drops and makes anew. The
+ *         address sanitizer sees what is freed too early.
  * Blind   Memory that is kept for too long is seen only where it never comes back at all.
  *
  * SPDX-License-Identifier: Apache-2.0

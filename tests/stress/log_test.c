@@ -1,9 +1,10 @@
 /* tests/stress/log_test.c
  *
- * Aim     A cursor gives every commit exactly once and in order, or tells which it missed, however fast the
- *         writers are; a copy that is kept up by a cursor equals the collection in the end.
- * Method  Writers number their changes; cursors check seqs, positions and numbers, one with a ring so small
- *         that it is overrun. A mirror applies what its cursor gives.
+ * Aim     A cursor gives every commit exactly once and in order, or tells which it missed,
+ *         however fast the writers are; a copy that is kept up by a cursor equals the collection
+ *         in the end.
+ * Method  Writers number their changes; cursors check seqs, positions and numbers, one with a
+ *         ring so small that it is overrun. A mirror applies what its cursor gives.
  * Blind   Effects of patches byte by byte (tests/model).
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -69,8 +70,8 @@ static uint64_t key_number(merle_bytes key) {
     return number;
 }
 
-/* A commit that was under way when the first cursor was opened may not have seen that documents are
- * wanted: at most one a thread. */
+/* A commit that was under way when the first cursor was opened may not have seen that documents
+ * are wanted: at most one a thread. */
 static void lack_document(stress *s, follower *f, const merle_change *change) {
     STRESS_EXPECT(s, change->kind == MERLE_CHANGE_PATCH);
     if (change->seq <= f->open_seq || change->seq == f->lack_seq) return;
@@ -145,7 +146,8 @@ static follower *follower_of(stress_worker *w) {
     return f;
 }
 
-/* At the end, when nobody writes any more, the rest is read: by the thread that the cursor belongs to. */
+/* At the end, when nobody writes any more, the rest is read: by the thread that the cursor
+ * belongs to. */
 static void finish(stress_worker *w, follower *f) {
     while (follow_some(w->s, f) != 0) continue;
     STRESS_EXPECT(w->s, merle_changes_position(f->cursor) == f->seq);

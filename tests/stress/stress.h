@@ -1,8 +1,9 @@
-/* tests/stress/stress.h - threads that work on one database for a bounded time and note what is wrong.
+/* tests/stress/stress.h - threads that work on one database for a bounded time and note what is
+ * wrong.
  *
- * What    A stress has jobs, each done by some threads: a function called again and again until the time
- *         is over. A fault is noted with its words; the first one is printed. Throughput is printed as a
- *         line beginning with "# ".
+ * What    A stress has jobs, each done by some threads: a function called again and again until
+ *         the time is over. A fault is noted with its words; the first one is printed.
+ *         Throughput is printed as a line beginning with "# ".
  * Owns    database and threads, between stress_open and stress_close.
  * Threads functions are called by many at once; stress_fault: any.
  * Limits  STRESS_THREAD_MAX threads.

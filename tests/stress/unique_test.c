@@ -1,10 +1,10 @@
 /* tests/stress/unique_test.c
  *
- * Aim     A unique value never has two owners, whoever fights for it; a value that is passed between two
- *         documents is found exactly once in every section; values that swap owners within one commit stay
- *         where they belong.
- * Method  Threads insert, put and remove documents with few values and look them up in sections by value and
- *         by scan; a ball is thrown back and forth; two documents swap.
+ * Aim     A unique value never has two owners, whoever fights for it; a value that is passed
+ *         between two documents is found exactly once in every section; values that swap owners
+ *         within one commit stay where they belong.
+ * Method  Threads insert, put and remove documents with few values and look them up in sections
+ *         by value and by scan; a ball is thrown back and forth; two documents swap.
  * Blind   Which of several fighters wins.
  *
  * SPDX-License-Identifier: Apache-2.0
