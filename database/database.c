@@ -19,10 +19,6 @@
 #define COMMIT_SIZE_MIN (17 * MEBIBYTE)
 #define RESERVE_MIN MEBIBYTE
 
-mrl_store *mrl_db_store(merle_db *db) {
-    return &db->store;
-}
-
 /* The caller's options, with every zero replaced by what it stands for. */
 static merle_err complete(const merle_options *given, merle_options *out) {
     memset(out, 0, sizeof *out);

@@ -27,6 +27,8 @@ struct merle_db {
     mrl_notices notices;
 };
 
+_Static_assert(offsetof(struct merle_db, store) == 0, "mrl_db_store finds the store there");
+
 /* As merle_open; environment may be NULL. It is copied; what it points to is held until the
  * close. */
 MERLE_MUST_USE merle_err mrl_db_open(const char *path, const merle_options *options,

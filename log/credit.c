@@ -167,7 +167,7 @@ void mrl_log_written(mrl_log *log, uint64_t seq) {
     /* Entries that are not written cannot leave, so no section is needed to look at them. */
     for (uint64_t at = before + 1; at <= seq; at++) {
         const mrl_position *position = &log->positions[at & log->position_mask];
-        bytes += atomic_load_explicit(position, memory_order_relaxed)->credit;
+        bytes += atomic_load_explicit(&position->entry, memory_order_relaxed)->credit;
     }
     /* Release: pairs with the acquire in leave_limit; from here on they may leave and be freed. */
     atomic_store_explicit(&log->written, seq, memory_order_release);

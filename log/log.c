@@ -44,7 +44,10 @@ merle_err mrl_log_create(mrl_domain *domain, const mrl_clock *clock, uint64_t ri
     if (log == NULL) goto fail;
     positions = (mrl_position *)mrl_alloc(member, MRL_FOR_LOG, count * sizeof *positions);
     if (positions == NULL) goto fail;
-    for (uint64_t i = 0; i < count; i++) atomic_init(&positions[i], NULL);
+    for (uint64_t i = 0; i < count; i++) {
+        atomic_init(&positions[i].entry, NULL);
+        positions[i].bytes = 0;
+    }
 
     memset(log, 0, sizeof *log);
     log->domain = domain;
@@ -70,7 +73,7 @@ void mrl_log_destroy(mrl_log *log, mrl_member *member) {
     if (log == NULL) return;
     uint64_t count = log->position_mask + 1;
     for (uint64_t i = 0; i < count; i++) {
-        mrl_entry *entry = atomic_load_explicit(&log->positions[i], memory_order_relaxed);
+        mrl_entry *entry = atomic_load_explicit(&log->positions[i].entry, memory_order_relaxed);
         if (entry != NULL) mrl_entry_destroy(member, entry);
     }
     mrl_free(member, MRL_FOR_LOG, log->positions, count * sizeof *log->positions);
@@ -95,18 +98,18 @@ static uint64_t leave_limit(const mrl_log *log, uint64_t published) {
 
 static void leave_one(mrl_log *log, uint64_t first, leavers *out_leavers) {
     mrl_position *position = &log->positions[first & log->position_mask];
-    mrl_entry *entry = atomic_load_explicit(position, memory_order_relaxed);
+    mrl_entry *entry = atomic_load_explicit(&position->entry, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&log->ring_bytes, memory_order_relaxed);
-    atomic_store_explicit(&log->ring_bytes, bytes - entry->credit, memory_order_relaxed);
+    atomic_store_explicit(&log->ring_bytes, bytes - position->bytes, memory_order_relaxed);
     atomic_store_explicit(&log->first_seq, first + 1, memory_order_relaxed);
     /* Release: pairs with the acquire in mrl_log_read. Who finds the position empty sees first_seq
      * raised; without it he would be told that an entry is missing, but not from where on there are
      * some. */
-    atomic_store_explicit(position, NULL, memory_order_release);
+    atomic_store_explicit(&position->entry, NULL, memory_order_release);
     out_leavers->entries[out_leavers->count++] = entry;
-    /* An entry was written long ago: its memory is far away by now. Another one soon follows it. */
+    /* Its memory is far away by now, and so is that of those which soon follow it. */
     uint64_t soon = (first + LEAVE_AHEAD) & log->position_mask;
-    __builtin_prefetch(atomic_load_explicit(&log->positions[soon], memory_order_relaxed));
+    __builtin_prefetch(atomic_load_explicit(&log->positions[soon].entry, memory_order_relaxed));
 }
 
 /* Under the publish lock: lets the oldest leave while the ring holds too many bytes, but never the
@@ -172,8 +175,9 @@ static void entry_link(mrl_log *log, mrl_entry *entry, leavers *out_leavers) {
     }
     uint64_t bytes = atomic_load_explicit(&log->ring_bytes, memory_order_relaxed);
     atomic_store_explicit(&log->ring_bytes, bytes + entry->credit, memory_order_relaxed);
+    position->bytes = entry->credit;
     /* Release: pairs with the acquire in mrl_log_read; who finds the entry sees all of it. */
-    atomic_store_explicit(position, entry, memory_order_release);
+    atomic_store_explicit(&position->entry, entry, memory_order_release);
 }
 
 void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_t taken) {
@@ -219,7 +223,7 @@ merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_e
         mrl_point("log.read_first");
         /* Acquire: pairs with the release in entry_link (the entry is complete) and in leave_one
          * (where it is not there any more, first_seq below says so). */
-        const mrl_entry *entry = atomic_load_explicit(position, memory_order_acquire);
+        const mrl_entry *entry = atomic_load_explicit(&position->entry, memory_order_acquire);
         if (entry != NULL && entry->seq == seq) {
             *out_entry = entry;
             return MERLE_OK;

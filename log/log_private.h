@@ -21,7 +21,12 @@ enum {
     MRL_POSITION_COUNT_MIN = 64
 };
 
-typedef _Atomic(mrl_entry *) mrl_position;
+typedef struct mrl_position {
+    _Atomic(mrl_entry *) entry;
+    /* What the entry counts for; under the publish lock. It stands here because an entry that leaves was
+     * written a whole ring ago: to look at it would be a cache miss with the lock held. */
+    uint64_t bytes;
+} mrl_position;
 
 struct mrl_log {
     /* Written at setup only. */

@@ -62,8 +62,10 @@ typedef struct mrl_store_options {
 void mrl_store_init(mrl_store *store, const mrl_store_options *options);
 /* No section, commit or other thread is left. */
 void mrl_store_fini(mrl_store *store, mrl_member *member);
-/* In database/: the store of a database. */
-mrl_store *mrl_db_store(merle_db *db);
+/* The store of a database: a merle_db begins with it (database/database.h says so, too). */
+static inline mrl_store *mrl_db_store(merle_db *db) {
+    return (mrl_store *)(void *)db;
+}
 
 /* ---- sections ---- */
 

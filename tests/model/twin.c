@@ -714,7 +714,7 @@ void twin_worker_step(twin_worker *w) {
         if (below(w, 3) == 0) define_something(w);
         break;
     case 12:
-        if (w->number == 0) twin_poll(w, 0);
+        if (w->number == 0 && (!w->run->options.is_lazy || below(w, 50) == 0)) twin_poll(w, 0);
         break;
     case 13:
         (void)merle_step(w->run->db, 0, below(w, 2) ? 0 : 100000);
@@ -764,8 +764,7 @@ void twin_worker_run(void *context) {
         /* The cursor belongs to the worker that reads it. */
         merle_changes_options options = {sizeof options, 0, NULL, 1, 1};
         merle_err err = merle_changes_open(w->run->db, &options, &w->run->cursor);
-        /* Commits under way at this moment may or may not have seen that images are wanted. */
-        w->run->cursor_images_seq = published(w->run) + SIM_WORKER_MAX;
+        w->run->cursor_open_seq = published(w->run);
         if (err != MERLE_OK && !may_refuse(w->run, err))
             twin_fail(w->run, "merle_changes_open: %s", merle_err_name(err));
     }

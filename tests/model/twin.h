@@ -28,6 +28,7 @@ typedef struct twin_options {
     uint32_t switch_one_in; /* of the simulator */
     uint32_t key_count;     /* 0: all */
     uint32_t may_refuse;    /* MERLE_NO_MEMORY may be the answer to anything that allocates */
+    uint32_t is_lazy;       /* the cursor falls behind */
     uint32_t defines;       /* 1: collections are truncated, dropped and made again */
     uint32_t is_simulated;  /* 1: several workers; nothing is known before the end */
 } twin_options;

@@ -85,8 +85,10 @@ struct twin {
     merle_changes *cursor;
     int64_t last_time_ns;
     uint32_t change_count, changes_verified;
-    uint64_t cursor_seq;        /* verified up to here */
-    uint64_t cursor_images_seq; /* commits behind it have their images */
+    uint64_t cursor_seq; /* verified up to here */
+    uint64_t cursor_open_seq;
+    uint64_t lack_seq; /* the last commit behind it without its images */
+    uint32_t lack_count;
     uint32_t cursor_position;
     int has_failed;
     uint64_t state_last;

@@ -87,8 +87,12 @@ static void one_long_run_matches_the_model(void **state) {
     (void)state;
     for (uint64_t i = 0; i < test_amount(12); i++) {
         twin_options options = base_options(test_seed() + i);
+        options.is_lazy = i % 2 == 0;
+        if (options.is_lazy) options.ring_size = 64 << 10;
         assert_int_equal(run_alone(&options, 0, 0, 4000, NULL), 0);
     }
+    test_say("%llu gaps of the cursor", (unsigned long long)twin_total.gaps);
+    assert_true(twin_total.gaps > 0);
 }
 
 static void memory_limit_refuses_and_leaves_no_trace(void **state) {

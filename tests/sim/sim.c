@@ -24,7 +24,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { STACK_SIZE = 512 << 10, TRACE_SIZE = 200 };
+enum { STACK_SIZE = 512 << 10, TRACE_SIZE = 200, STALL_ONE_IN = 48, STALL_MAX = 400 };
 
 typedef enum worker_state { WORKER_RUNNABLE = 0, WORKER_WAITS, WORKER_ENDED } worker_state;
 
@@ -36,6 +36,7 @@ typedef struct worker {
     worker_state state;
     const void *waits_for;
     const char *last_point;
+    uint64_t stalled_until; /* it is passed over until so many points have been noted */
     mrl_self self;
     ucontext_t place;
     void *stack;
@@ -112,11 +113,16 @@ static void switch_to(sim *s, worker *to) {
     finish_switch(from != NULL ? from->fake_stack : s->main_fake_stack, NULL, NULL);
 }
 
+/* One that may run; of those that are stalled only if all are. */
 static worker *choose(sim *s) {
     worker *runnable[SIM_WORKER_MAX];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < s->worker_count; i++)
-        if (s->workers[i].state == WORKER_RUNNABLE) runnable[count++] = &s->workers[i];
+    for (int even_stalled = 0; even_stalled < 2 && count == 0; even_stalled++)
+        for (uint32_t i = 0; i < s->worker_count; i++) {
+            worker *w = &s->workers[i];
+            if (w->state == WORKER_RUNNABLE && (even_stalled || w->stalled_until <= s->trace_count))
+                runnable[count++] = w;
+        }
     return count == 0 ? NULL : runnable[mrl_random_below(&s->schedule, count)];
 }
 
@@ -125,7 +131,7 @@ static void note(sim *s, const char *point, const void *address) {
     line->worker = s->current != NULL ? s->current->name : "main";
     line->point = point;
     line->address = address;
-    if (s->current != NULL) s->current->last_point = point;
+    if (s->current != NULL && address == NULL) s->current->last_point = point;
 }
 
 static void worker_main(unsigned high, unsigned low) {
@@ -156,6 +162,10 @@ static void at_point(void *context, const char *name) {
     if (s->current == NULL) return;
     note(s, name, NULL);
     if (mrl_random_below(&s->schedule, s->switch_one_in) != 0) return;
+    /* Now and then a worker stands still while the others do a lot: what only goes wrong when one
+     * is very slow is hardly met by fair turns. */
+    if (mrl_random_below(&s->schedule, STALL_ONE_IN) == 0)
+        s->current->stalled_until = s->trace_count + mrl_random_below(&s->schedule, STALL_MAX);
     switch_to(s, choose(s));
 }
 

@@ -3,8 +3,8 @@
  * Aim     Entries come out as they went in; what was reserved can be pushed, whatever memory says later; all
  *         memory comes back.
  * Method  Random reserving, pushing, popping, beside a plain array that is compared at each step. Versions
- *         are numbers that only look like pointers: the queue does not look behind them. Memory is refused
- *         at every allocation in turn.
+ *         have a header and nothing else: the queue asks for their size. Memory is refused at every
+ *         allocation in turn.
  * Blind   One thread; whoever uses the queue holds its shard's lock.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -69,9 +69,24 @@ typedef struct model {
     uint32_t pushed;
 } model;
 
+/* Versions of a header only, each of a size of its own. */
+static mrl_version *version_of(uint32_t number) {
+    static struct {
+        _Alignas(16) uint8_t bytes[sizeof(mrl_version)];
+    } pool[MODEL_MAX];
+    mrl_version *version = (mrl_version *)(void *)pool[number % MODEL_MAX].bytes;
+    version->doc_size = number % MODEL_MAX;
+    return version;
+}
+
 static mrl_queue_entry entry_of(uint32_t number) {
-    mrl_queue_entry entry = {(mrl_version *)(uintptr_t)(16 * (uint64_t)(number + 1)), number * 7,
-                             number % 3};
+    mrl_queue_entry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.version = version_of(number);
+    entry.ticket = number * 7;
+    entry.kind = number % 3;
+    entry.hints_passed_on = number % 5 == 0;
+    entry.size = (uint32_t)mrl_version_size(entry.version);
     return entry;
 }
 
@@ -79,12 +94,17 @@ static void assert_same_entry(const mrl_queue_entry *found, const mrl_queue_entr
     assert_ptr_equal(found->version, wanted->version);
     assert_int_equal(found->ticket, wanted->ticket);
     assert_int_equal(found->kind, wanted->kind);
+    assert_int_equal(found->hints_passed_on, wanted->hints_passed_on);
+    assert_int_equal(found->size, wanted->size);
 }
 
 static void push_next(mrl_queue *queue, model *m) {
     mrl_queue_entry entry = entry_of(m->pushed++);
     m->entries[(m->first + m->count++) % MODEL_MAX] = entry;
-    mrl_queue_push(queue, entry.version, (mrl_queued)entry.kind, entry.ticket);
+    mrl_queue_entry *pushed =
+        mrl_queue_push(queue, entry.version, (mrl_queued)entry.kind, entry.ticket);
+    assert_int_equal(pushed->hints_passed_on, 0);
+    if (entry.hints_passed_on) pushed->hints_passed_on = 1;
 }
 
 static void pop_next(stand *s, mrl_queue *queue, model *m) {

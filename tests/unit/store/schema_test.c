@@ -157,7 +157,7 @@ static void schema_of_255_fields_works_and_of_256_is_refused(void **state) {
     /* A document with all of them, indexed in all. */
     merle_builder *b;
     merle_bytes doc;
-    char name[8];
+    char name[16];
     must(&s, merle_builder_create(&b));
     merle_build_begin(b);
     for (int i = 0; i < 255; i++) {
