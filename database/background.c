@@ -20,9 +20,9 @@ struct mrl_background {
     _Atomic int stop;
 };
 
-/* Writers clean up behind themselves, with warmer caches and without a third thread that wants the shards'
- * locks: while they are busy one piece keeps the quiet corners in hand. What they leave when they stop is
- * ours. */
+/* Writers clean up behind themselves, with warmer caches and without a third thread that wants the
+ * shards' locks: while they are busy one piece keeps the quiet corners in hand. What they leave
+ * when they stop is ours. */
 static void round_of_work(merle_db *db, mrl_member *member, uint64_t *last_seq) {
     uint64_t now_ns = db->clock->monotonic_ns(db->clock->context);
     uint64_t seq = mrl_log_published_at(db->store.published);

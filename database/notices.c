@@ -42,7 +42,7 @@ static int has_become_full(_Atomic int *is_full, uint64_t now, uint64_t max) {
 static void look_at_limits(merle_db *db) {
     mrl_notices *notices = &db->notices;
     mrl_store *store = &db->store;
-    uint64_t retired = mrl_store_retired_bytes(store);
+    uint64_t retired = mrl_store_waiting_bytes(store);
     if (has_become_full(&notices->is_retired_full, retired, store->retired_max))
         tell(notices, MERLE_LOG_WARNING,
              "old versions kept for open sections have reached retired_max (%llu bytes): "

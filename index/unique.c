@@ -29,7 +29,8 @@ static int holder_matches(const mrl_probe *probe, uint64_t entry) {
 }
 
 mrl_unique *mrl_unique_create(mrl_member *member, uint64_t seed) {
-    mrl_unique *unique = mrl_alloc(member, MRL_FOR_TABLES, sizeof *unique);
+    /* Urgent as the root that it belongs to. */
+    mrl_unique *unique = mrl_alloc_urgent(member, MRL_FOR_TABLES, sizeof *unique);
     if (unique == NULL) return NULL;
     unique->seed = seed;
     atomic_init(&unique->refused, 0);

@@ -11,11 +11,9 @@
 _Static_assert(offsetof(mrl_entry, body) == offsetof(mrl_entry, header) + MRL_FRAME_HEADER_SIZE,
                "header and body are written to a disk as one piece");
 
-mrl_entry *mrl_entry_create(mrl_member *member, size_t body_capacity) {
+static mrl_entry *entry_init(mrl_entry *entry, size_t body_capacity) {
     /* A commit's size has a limit far below; without it the frame could not tell the length. */
     MRL_ASSERT(body_capacity <= UINT32_MAX);
-    mrl_entry *entry =
-        (mrl_entry *)mrl_block_alloc(member, MRL_FOR_LOG, sizeof(mrl_entry) + body_capacity);
     if (entry == NULL) return NULL;
     entry->seq = UINT64_MAX;
     entry->time_ns = 0;
@@ -26,6 +24,17 @@ mrl_entry *mrl_entry_create(mrl_member *member, size_t body_capacity) {
     entry->operation_count = 0;
     entry->images = NULL;
     return entry;
+}
+
+mrl_entry *mrl_entry_create(mrl_member *member, size_t body_capacity) {
+    return entry_init(mrl_block_alloc(member, MRL_FOR_LOG, sizeof(mrl_entry) + body_capacity),
+                      body_capacity);
+}
+
+mrl_entry *mrl_entry_create_urgent(mrl_member *member, size_t body_capacity) {
+    return entry_init(
+        mrl_block_alloc_urgent(member, MRL_FOR_LOG, sizeof(mrl_entry) + body_capacity),
+        body_capacity);
 }
 
 void mrl_entry_destroy(mrl_member *member, mrl_entry *entry) {

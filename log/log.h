@@ -101,6 +101,8 @@ void mrl_credit_give(mrl_log *log, uint64_t bytes);
 /* ---- entries ---- */
 /* An entry for a body of at most body_capacity bytes. NULL: no memory. */
 mrl_entry *mrl_entry_create(mrl_member *member, size_t body_capacity);
+/* For removals: may go into the reserve beyond the memory limit. */
+mrl_entry *mrl_entry_create_urgent(mrl_member *member, size_t body_capacity);
 /* One that was not published. */
 void mrl_entry_destroy(mrl_member *member, mrl_entry *entry);
 

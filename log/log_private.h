@@ -23,8 +23,9 @@ enum {
 
 typedef struct mrl_position {
     _Atomic(mrl_entry *) entry;
-    /* What the entry counts for; under the publish lock. It stands here because an entry that leaves was
-     * written a whole ring ago: to look at it would be a cache miss with the lock held. */
+    /* What the entry counts for; under the publish lock. It stands here because an entry that
+     * leaves was written a whole ring ago: to look at it would be a cache miss with the lock
+     * held. */
     uint64_t bytes;
 } mrl_position;
 

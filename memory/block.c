@@ -43,11 +43,13 @@ static mrl_block *block_of(void *memory) {
     return block;
 }
 
-void *mrl_block_alloc(mrl_member *member, mrl_purpose purpose, size_t size) {
+typedef void *alloc_fn(mrl_member *member, mrl_purpose purpose, size_t size);
+
+static void *block_alloc(alloc_fn *alloc, mrl_member *member, mrl_purpose purpose, size_t size) {
     MRL_ASSERT(size > 0);
     if (size > SIZE_MAX / 8) return NULL;
     size_t rounded = mrl_size_round(size + sizeof(mrl_block));
-    mrl_block *block = mrl_alloc(member, purpose, rounded);
+    mrl_block *block = alloc(member, purpose, rounded);
     if (block == NULL) return NULL;
     block->next = NULL;
     block->ticket = 0;
@@ -55,6 +57,14 @@ void *mrl_block_alloc(mrl_member *member, mrl_purpose purpose, size_t size) {
     block->purpose = (uint8_t)purpose;
     block->state = BLOCK_IN_USE;
     return block + 1;
+}
+
+void *mrl_block_alloc(mrl_member *member, mrl_purpose purpose, size_t size) {
+    return block_alloc(mrl_alloc, member, purpose, size);
+}
+
+void *mrl_block_alloc_urgent(mrl_member *member, mrl_purpose purpose, size_t size) {
+    return block_alloc(mrl_alloc_urgent, member, purpose, size);
 }
 
 static void give_back(mrl_member *member, mrl_block *block) {

@@ -158,6 +158,8 @@ void mrl_free(mrl_member *member, mrl_purpose purpose, void *memory, size_t size
 
 /* Blocks can be retired without allocating anything: they carry a small header of merle's own. */
 void *mrl_block_alloc(mrl_member *member, mrl_purpose purpose, size_t size);
+/* May go into the reserve beyond the limit. */
+void *mrl_block_alloc_urgent(mrl_member *member, mrl_purpose purpose, size_t size);
 void mrl_block_free(mrl_member *member, void *block);
 /* Frees it when all sections that may see it are over: it is unlinked already. Never fails. */
 void mrl_block_retire(mrl_member *member, void *block);

@@ -31,8 +31,8 @@ uint64_t mrl_map_find(const mrl_map *map, const mrl_probe *probe) {
     if (d == NULL) return 0;
     size_t place = place_of(d, probe->hash);
     unsigned long h = table_hash(map->type->kind, probe->hash);
-    /* Before ck reads the piece and the table's header, which tells it where the slots are: the three
-     * are fetched side by side. */
+    /* Before ck reads the piece and the table's header, which tells it where the slots are: the
+     * three are fetched side by side. */
     uint64_t hint = atomic_load_explicit(&d->places[place].slots_hint, memory_order_relaxed);
     prefetch_slot(hint, h);
     prefetch_header(hint);
@@ -85,7 +85,8 @@ static merle_err map_start(mrl_change *c, const mrl_probe *probe, uint64_t entry
     if (err != MERLE_OK) goto fail;
     d->deepest_count = 1;
     atomic_init(&d->places[0].piece, p);
-    atomic_init(&d->places[0].slots_hint, atomic_load_explicit(&p->slots_hint, memory_order_relaxed));
+    atomic_init(&d->places[0].slots_hint,
+                atomic_load_explicit(&p->slots_hint, memory_order_relaxed));
     map_put_directory(c->map, d);
     return MERLE_OK;
 fail:

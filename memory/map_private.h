@@ -53,8 +53,8 @@ struct mrl_map_piece {
     uint32_t shrink_below; /* entries below which the table is too large */
 };
 
-/* The hint of the piece stands here, too: so a find can ask for the slot's line without waiting for the
- * piece's own. It may be old; a prefetch cannot be wrong. */
+/* The hint of the piece stands here, too: so a find can ask for the slot's line without waiting for
+ * the piece's own. It may be old; a prefetch cannot be wrong. */
 typedef struct mrl_place {
     mrl_piece *_Atomic piece;
     _Atomic uint64_t slots_hint;

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { CHUNK_SIZE = 4096 - 64 };
+enum { CHUNK_SIZE = 4096 - 64, CHUNK_SIZE_MAX = 64 << 10 };
 
 struct mrl_arena_chunk {
     _Alignas(16) mrl_arena_chunk *next; /* taken before this one */
@@ -23,6 +23,7 @@ void *mrl_arena_take(mrl_arena *arena, mrl_member *member, size_t size) {
     if (arena->chunks == NULL || arena->chunks->size - arena->used < size) {
         /* Doubling, so that many small pieces need few chunks. */
         size_t wanted = arena->chunks == NULL ? CHUNK_SIZE : 2 * arena->chunks->size;
+        if (wanted > CHUNK_SIZE_MAX) wanted = CHUNK_SIZE_MAX;
         if (wanted < size) wanted = size;
         /* Urgent: a removal at the memory limit needs a little here, too. */
         mrl_arena_chunk *chunk = mrl_alloc_urgent(member, MRL_FOR_OTHER, sizeof *chunk + wanted);

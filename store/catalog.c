@@ -35,7 +35,8 @@ static merle_err prepare(definition *d, mrl_store *store, mrl_member *member,
     /* Never waits: the catalog is locked. MERLE_BUSY is for await_credit. */
     merle_err err = mrl_credit_take(store->log, member, d->credit, 0);
     if (err != MERLE_OK) return err;
-    d->entry = mrl_entry_create(member, bound);
+    /* Small, and truncate and drop are how memory comes back: they may use the reserve. */
+    d->entry = mrl_entry_create_urgent(member, bound);
     if (d->entry == NULL) {
         mrl_credit_give(store->log, d->credit);
         return MERLE_NO_MEMORY;
@@ -238,6 +239,7 @@ uint32_t merle_collection_id(const merle_collection *collection) {
 merle_err merle_collection_describe(merle_collection *collection, merle_buffer *out_json) {
     mrl_store *store = collection->store;
     merle_err err = MERLE_GONE;
+    if (mrl_domain_is_forked(store->domain)) return MERLE_FORKED;
     mrl_lock_take(&store->catalog_lock);
     if (is_alive(collection))
         err = mrl_schema_describe(mrl_collection_current(collection)->schema, out_json);

@@ -37,7 +37,13 @@
 #include "base/report.h"
 #include "base/self.h"
 
-enum { RESTARTS_MAX = 1000, RECLAIM_FROM = 24, ADVANCE_EVERY = 16, RECLAIM_PARTS = 4, ENTRY_PREFETCH_MAX = 1024 };
+enum {
+    RESTARTS_MAX = 1000,
+    RECLAIM_FROM = 24,
+    ADVANCE_EVERY = 16,
+    RECLAIM_PARTS = 4,
+    ENTRY_PREFETCH_MAX = 1024
+};
 
 /* ---- 1: prepare ---- */
 
@@ -124,7 +130,8 @@ static merle_err prepare_entry(merle_commit *commit, size_t bound) {
     err = mrl_credit_take(commit->store->log, commit->member, credit, (int)commit->patience);
     if (err != MERLE_OK) return err;
     commit->credit = credit;
-    commit->entry = mrl_entry_create(commit->member, bound);
+    commit->entry = commit->only_removes ? mrl_entry_create_urgent(commit->member, bound)
+                                         : mrl_entry_create(commit->member, bound);
     if (commit->entry != NULL) {
         /* Its memory was last used a whole ring ago. */
         for (size_t at = 0; at < bound && at < ENTRY_PREFETCH_MAX; at += MRL_LINE_SIZE)
@@ -298,8 +305,8 @@ static merle_err reserve_touches(merle_commit *commit) {
 }
 
 /* Pushes what somebody may still be looking at. */
-static mrl_queue_entry *retire(mrl_shard *shard, mrl_member *member, mrl_version *v, mrl_queued kind,
-                               uint32_t ticket) {
+static mrl_queue_entry *retire(mrl_shard *shard, mrl_member *member, mrl_version *v,
+                               mrl_queued kind, uint32_t ticket) {
     mrl_queue_entry *entry = mrl_queue_push(&shard->queue, v, kind, ticket);
     /* A tombstone is current still: it counts when it is superseded, or goes into limbo. */
     if (kind == MRL_QUEUED_TOMBSTONE) return entry;
@@ -325,7 +332,7 @@ static void fail_touches(merle_commit *commit) {
             (void)mrl_map_remove(&touch->part->root->maps[mrl_shard_of(touch->hash)],
                                  commit->member, &probe.probe);
             (void)retire(shard_of(touch), commit->member, touch->version, MRL_QUEUED_LIMBO,
-                   mrl_ticket_take(commit->store->domain));
+                         mrl_ticket_take(commit->store->domain));
             forget_version(touch);
         } else if (touch->has_slot) {
             mrl_shard_return_slot(shard_of(touch), commit->member, touch->slot);
@@ -432,8 +439,8 @@ static void retire_superseded(merle_commit *commit) {
 
 /* ---- the whole ---- */
 
-/* An operation was refused. If what the commit had read has changed, then that is why: a conflict, so that
- * who read first and wrote by it knows to try again. */
+/* An operation was refused. If what the commit had read has changed, then that is why: a conflict,
+ * so that who read first and wrote by it knows to try again. */
 static merle_err judge_refusal(merle_commit *commit, merle_err refused) {
     if (refused == MERLE_NO_MEMORY || commit->reads == NULL) return refused;
     lock_values(commit);
@@ -513,19 +520,18 @@ done:
 
 static merle_err check_room(merle_commit *commit) {
     mrl_store *store = commit->store;
-    if (commit->only_removes ||
-        atomic_load_explicit(&store->retired_seen, memory_order_relaxed) <= store->retired_max)
-        return MERLE_OK;
-    (void)mrl_reclaim_some(store, commit->member, 256);
-    if (mrl_store_retired_bytes(store) <= store->retired_max) return MERLE_OK;
     mrl_oldest_section oldest;
-    (void)mrl_store_oldest_section(store, &oldest);
-    return mrl_store_fail(
-        commit->member, MERLE_NO_MEMORY, NULL, merle_bytes_of(NULL, 0),
-        "old versions kept for open sections have reached retired_max; the oldest "
-        "section is of thread %llu, at least %.3f s old, at seq %llu",
-        (unsigned long long)oldest.thread, (double)oldest.age_ns / 1e9,
-        (unsigned long long)oldest.seq);
+    if (commit->only_removes || !mrl_store_is_full(store)) return MERLE_OK;
+    if (mrl_store_waiting_bytes(store) <= store->retired_max) return MERLE_OK;
+    merle_bytes nothing = merle_bytes_of(NULL, 0);
+    if (!mrl_store_oldest_section(store, &oldest) || oldest.seq >= commit->section.seq)
+        return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, nothing,
+                              "old versions have reached retired_max and are being reclaimed");
+    return mrl_store_fail(commit->member, MERLE_NO_MEMORY, NULL, nothing,
+                          "old versions kept for open sections have reached retired_max; the "
+                          "oldest section is of thread %llu, at least %.3f s old, at seq %llu",
+                          (unsigned long long)oldest.thread, (double)oldest.age_ns / 1e9,
+                          (unsigned long long)oldest.seq);
 }
 
 /* What the commit's shards have to reclaim, a bounded piece of it; the section has ended, no lock
@@ -538,7 +544,7 @@ static void reclaim_after(mrl_store *store, mrl_member *member,
         mrl_epoch_advance(member);
         /* Twice what this thread's commits have pushed out of the ring: it keeps up by itself. */
         (void)mrl_domain_drain(member, 2 * ADVANCE_EVERY);
-        (void)mrl_store_retired_bytes(store);
+        (void)mrl_store_waiting_bytes(store);
     }
     for (size_t i = 0; i < count; i++)
         for (uint64_t bits = shards[i]; bits != 0 && budget > 0; bits &= bits - 1) {

@@ -119,6 +119,8 @@ void mrl_commit_free_spare(mrl_member *member) {
 merle_commit *mrl_commit_own(merle_commit *commit, merle_err *out_err) {
     *out_err = MERLE_INVALID;
     if (commit == NULL || commit->check != COMMIT_CHECK) return NULL;
+    *out_err = MERLE_FORKED;
+    if (mrl_domain_is_forked(commit->store->domain)) return NULL;
     *out_err = MERLE_WRONG_THREAD;
     mrl_self *self = mrl_self_get();
     if (__builtin_expect(self->member == commit->member, 1)) return commit;
@@ -132,6 +134,8 @@ merle_err merle_begin(merle_db *db, merle_commit **out_commit) {
     if (mrl_domain_is_forked(store->domain)) return MERLE_FORKED;
     mrl_member *member = mrl_member_join(store->domain);
     if (member == NULL) return MERLE_NO_MEMORY;
+    /* A commit is a section: what it holds back cannot be reclaimed once it has begun. */
+    if (member->sections_open == 0) mrl_reclaim_for_room(store, member);
     return mrl_commit_open(store, member, out_commit);
 }
 
@@ -290,7 +294,8 @@ static merle_err want(wanted *w, merle_commit *commit, merle_collection *collect
     err = mrl_commit_part(commit, collection, &w->part);
     if (err != MERLE_OK) return fail(w, err, merle_err_text(err));
     w->hash = mrl_root_hash(w->part->root, key);
-    /* The first of the steps that bring nearer, while there is other work, what the end will touch. */
+    /* The first of the steps that bring nearer, while there is other work, what the end will
+     * touch. */
     mrl_root_prefetch(w->part->root, w->hash);
     return MERLE_OK;
 }

@@ -33,7 +33,8 @@ typedef struct mrl_queue_entry {
     /* SUPERSEDED by a version with the same unique values: the hints are that one's affair now, and
      * reclaiming need not look at either of the two. */
     uint32_t hints_passed_on : 1;
-    uint32_t size : 29; /* of the version: freeing need not look at it, it has long been out of the cache */
+    /* Of the version: freeing need not look at it, it has long been out of the cache. */
+    uint32_t size : 29;
 } mrl_queue_entry;
 _Static_assert(sizeof(mrl_queue_entry) == 16, "a queue's entry is two words");
 

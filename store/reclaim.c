@@ -25,6 +25,8 @@
 
 /* Entries handled while a shard's lock is held once: writers wait for it. */
 enum { HOLD_MAX = 32 };
+/* How much a writer clears away before it would be refused for want of room. */
+enum { ROOM_ROUNDS_MAX = 64, ROOM_PIECE = 256 };
 
 /* ---- one entry ---- */
 
@@ -198,8 +200,10 @@ static size_t reclaim_collection(mrl_store *store, mrl_member *member, merle_col
 size_t mrl_reclaim_some(mrl_store *store, mrl_member *member, size_t max) {
     if (!mrl_lock_try(&store->step_lock)) return 0;
     mrl_epoch_advance(member);
-    size_t done = mrl_domain_drain(member, max);
-    if (done < max) done += reclaim_roots(store, member, max - done);
+    /* Blocks and versions have a budget each: many records that have left the ring must not hold up
+     * what old versions wait for. */
+    size_t drained = mrl_domain_drain(member, max);
+    size_t done = reclaim_roots(store, member, max);
     merle_collection *first = next_collection(store, store->step_collection);
     merle_collection *collection = first;
     while (collection != NULL && done < max) {
@@ -210,7 +214,13 @@ size_t mrl_reclaim_some(mrl_store *store, mrl_member *member, size_t max) {
     }
     store->step_shard = (store->step_shard + 1) % MRL_SHARD_COUNT;
     mrl_lock_drop(&store->step_lock);
-    return done;
+    return done + drained;
+}
+
+void mrl_reclaim_for_room(mrl_store *store, mrl_member *member) {
+    if (!mrl_store_is_full(store)) return;
+    for (int i = 0; i < ROOM_ROUNDS_MAX && mrl_store_waiting_bytes(store) > store->retired_max; i++)
+        if (mrl_reclaim_some(store, member, ROOM_PIECE) == 0) break;
 }
 
 static int queues_are_empty(mrl_store *store) {

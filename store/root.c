@@ -22,7 +22,9 @@ static void shard_init(mrl_shard *shard) {
 }
 
 mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_schema *schema) {
-    mrl_root *root = mrl_alloc(member, MRL_FOR_TABLES, sizeof *root);
+    /* Urgent: truncate at the memory limit needs an empty root in order to give the full one
+     * back. */
+    mrl_root *root = mrl_alloc_urgent(member, MRL_FOR_TABLES, sizeof *root);
     if (root == NULL) return NULL;
     memset(root, 0, sizeof *root);
     atomic_init(&root->seq, MRL_SEQ_NONE);

@@ -130,8 +130,8 @@ mrl_version *mrl_root_find(const mrl_root *root, uint64_t hash, merle_bytes key)
 static inline void mrl_root_prefetch(const mrl_root *root, uint64_t hash) {
     mrl_map_prefetch(&root->maps[mrl_shard_of(hash)], hash);
 }
-/* Then, a little later: the version that most likely stands under the key (it has the right tag, the key was
- * not compared), its first lines on their way. NULL: none. Read section. */
+/* Then, a little later: the version that most likely stands under the key (it has the right tag,
+ * the key was not compared), its first lines on their way. NULL: none. Read section. */
 mrl_version *mrl_root_peek(const mrl_root *root, uint64_t hash);
 
 /* ---- unique values ---- */

@@ -30,6 +30,8 @@ static mrl_section *own_section(merle_section *section, merle_err *out_err) {
     mrl_section *own = section_of(section);
     *out_err = MERLE_INVALID;
     if (own->check != SECTION_CHECK) return NULL;
+    *out_err = MERLE_FORKED;
+    if (mrl_domain_is_forked(own->store->domain)) return NULL;
     *out_err = MERLE_WRONG_THREAD;
     mrl_self *self = mrl_self_get();
     if (__builtin_expect(self->member == own->member, 1)) return own;

@@ -62,8 +62,12 @@ uint64_t mrl_store_retired_bytes(mrl_store *store) {
     /* Freed first: what is retired between the two sums makes the result too large, never
      * negative. */
     uint64_t freed = mrl_domain_count(store->domain, MRL_N_FREED_BYTES);
-    uint64_t bytes = mrl_domain_count(store->domain, MRL_N_RETIRED_BYTES) - freed;
-    atomic_store_explicit(&store->retired_seen, bytes, memory_order_relaxed);
+    return mrl_domain_count(store->domain, MRL_N_RETIRED_BYTES) - freed;
+}
+
+uint64_t mrl_store_waiting_bytes(mrl_store *store) {
+    uint64_t bytes = mrl_store_retired_bytes(store) + mrl_domain_bytes_waiting(store->domain);
+    atomic_store_explicit(&store->waiting_seen, bytes, memory_order_relaxed);
     return bytes;
 }
 

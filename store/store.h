@@ -38,7 +38,7 @@ typedef struct mrl_store {
     _Atomic(merle_collection *) collections;
     merle_collection *collections_last;
     /* Reclamation. */
-    _Atomic uint64_t retired_seen; /* mrl_store_retired_bytes as it was a few commits ago */
+    _Atomic uint64_t waiting_seen; /* mrl_store_waiting_bytes, as it was a few commits ago */
     mrl_lock dying_lock;
     mrl_root *dying;                   /* replaced roots, oldest first */
     mrl_lock step_lock;                /* one step at a time */
@@ -88,6 +88,13 @@ size_t mrl_reclaim_shard(mrl_store *store, mrl_member *member, merle_collection 
                          uint32_t shard, size_t max);
 /* One bounded piece over all; returns what it did: 0, nothing can be done now. */
 size_t mrl_reclaim_some(mrl_store *store, mrl_member *member, size_t max);
+/* What waits has reached retired_max, as far as was seen. */
+static inline int mrl_store_is_full(const mrl_store *store) {
+    return atomic_load_explicit(&store->waiting_seen, memory_order_relaxed) > store->retired_max;
+}
+/* Before a commit begins, without a section: if what waits has reached retired_max, reclaims a
+ * bounded lot. */
+void mrl_reclaim_for_room(mrl_store *store, mrl_member *member);
 /* Puts a replaced root into the list of those to tear down. */
 void mrl_reclaim_root(mrl_store *store, mrl_root *root);
 /* Nothing waits in any queue or list. */
@@ -105,9 +112,11 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
 /* Ends the sections of the cursors of a thread that ends: they wait to be closed, by any thread. */
 void mrl_changes_leaving(mrl_store *store, mrl_member *member);
 
-/* Bytes of versions in the shards' queues: exact at rest. Takes the domain's member lock; also
- * refreshes retired_seen, which costs one load. */
+/* Bytes of versions in the shards' queues: exact at rest. Takes the domain's member lock. */
 uint64_t mrl_store_retired_bytes(mrl_store *store);
+/* The same with retired blocks (records that left the ring, tables): what retired_max bounds. Also
+ * refreshes waiting_seen, which costs one load. */
+uint64_t mrl_store_waiting_bytes(mrl_store *store);
 
 typedef struct mrl_oldest_section {
     uint64_t seq;

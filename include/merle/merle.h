@@ -48,14 +48,18 @@ typedef struct merle_options {
     size_t size;
     merle_threads threads;
     uint32_t reserved;
-    uint64_t memory_max; /* bytes counted for documents, indexes, ring, retired; 0: no limit */
-    uint64_t
-        retired_max; /* bytes of old versions kept for open sections; 0: memory_max / 4, or 1 GiB */
+    /* Bytes counted for documents, indexes, ring and what is retired; 0: no limit. At it writes are
+     * refused; reads and removals go on, those from a reserve of a 32nd, at least 1 MiB (a removal
+     * takes some 400 bytes until its commit has ended). */
+    uint64_t memory_max;
+    /* Bytes of old versions, and of records that left the ring, kept for open sections, as a sum a
+     * few commits old; beyond it only removals are taken. 0: memory_max / 4, or 1 GiB. */
+    uint64_t retired_max;
     uint64_t ring_size; /* bytes of the log ring; 0: 8 MiB, at least 64 KiB */
-    uint64_t
-        commit_size_max; /* bytes of one commit's record; 0: a half of ring_size but at least 17 MiB
-                            (a single commit may exceed the ring where no disk has to read it) */
-    merle_log_fn *log;   /* may be NULL */
+    /* Bytes of one commit's record; 0: a half of ring_size, but at least 17 MiB (a single commit may
+     * exceed the ring where no disk has to read it). */
+    uint64_t commit_size_max;
+    merle_log_fn *log; /* may be NULL */
     void *log_context;
     merle_report *report; /* filled if opening fails; may be NULL */
 } merle_options;
@@ -347,9 +351,9 @@ typedef struct merle_changes_options {
 } merle_changes_options;
 
 /* Opens a cursor over the log; options may be NULL. Commits made, or under way, when the
- * first cursor with want_after (or want_before) is opened may lack these documents. Errors: MERLE_NO_MEMORY,
- * MERLE_INVALID (after_seq is beyond the last commit), MERLE_FORKED. Threads: any; the cursor:
- * owner only, but any thread may close one whose thread has ended. */
+ * first cursor with want_after (or want_before) is opened may lack these documents. Errors:
+ * MERLE_NO_MEMORY, MERLE_INVALID (after_seq is beyond the last commit), MERLE_FORKED. Threads: any;
+ * the cursor: owner only, but any thread may close one whose thread has ended. */
 MERLE_API MERLE_MUST_USE merle_err merle_changes_open(merle_db *db,
                                                       const merle_changes_options *options,
                                                       merle_changes **out_changes);

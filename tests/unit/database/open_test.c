@@ -1,11 +1,12 @@
 /* tests/unit/database/open_test.c - opening and closing, threads, fork, steps, notices.
  *
- * Aim     Options mean what merle.h says, a wrong one is refused with a report; a close is refused while
- *         anything is open, and changes nothing then; databases of one process do not know each other; a
- *         child of fork is told so by every call; threads that end inside sections and commits leave nothing
- *         behind, and the operator is told; a database starts the one thread it says, or none.
- * Method  Single calls; threads and children that do one thing and end; /proc for what the kernel knows of
- *         our threads; a clock that moves when it is read.
+ * Aim     Options mean what merle.h says, a wrong one is refused with a report; a close is refused
+ *         while anything is open, and changes nothing then; databases of one process do not know
+ *         each other; a child of fork is told so by every call; threads that end inside sections
+ *         and commits leave nothing behind, and the operator is told; a database starts the one
+ *         thread it says, or none.
+ * Method  Single calls; threads and children that do one thing and end; /proc for what the kernel
+ *         knows of our threads; a clock that moves when it is read.
  * Blind   A child's use of memory that was being changed at the moment of the fork.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -57,7 +58,9 @@ static merle_stats_db stats_of(merle_db *db) {
     return stats;
 }
 
-static void close_db(merle_db *db) { assert_int_equal(merle_close(db), MERLE_OK); }
+static void close_db(merle_db *db) {
+    assert_int_equal(merle_close(db), MERLE_OK);
+}
 
 /* ---- options ---- */
 
@@ -93,7 +96,8 @@ static void options_given_are_in_force(void **state) {
     close_db(db);
 }
 
-static void refuse_options(const char *path, merle_options options, merle_err err, const char *told) {
+static void refuse_options(const char *path, merle_options options, merle_err err,
+                           const char *told) {
     merle_db *db = (merle_db *)&report;
     memset(&report, 0, sizeof report);
     options.report = &report;
@@ -111,8 +115,10 @@ static void options_wrong_are_refused(void **state) {
     refuse_options(NULL, (merle_options){.threads = (merle_threads)3}, MERLE_INVALID, "threads");
     refuse_options(NULL, (merle_options){.threads = (merle_threads)-1}, MERLE_INVALID, "threads");
     refuse_options(NULL, (merle_options){.ring_size = (64 << 10) - 1}, MERLE_INVALID, "ring_size");
-    refuse_options(NULL, (merle_options){.size = sizeof(merle_options) + 8}, MERLE_INVALID, "older");
-    refuse_options(NULL, (merle_options){.size = sizeof(merle_options) + 1}, MERLE_INVALID, "older");
+    refuse_options(NULL, (merle_options){.size = sizeof(merle_options) + 8}, MERLE_INVALID,
+                   "older");
+    refuse_options(NULL, (merle_options){.size = sizeof(merle_options) + 1}, MERLE_INVALID,
+                   "older");
     refuse_options("/nowhere/at/all", (merle_options){0}, MERLE_UNSUPPORTED, "files");
     refuse_options("", (merle_options){0}, MERLE_UNSUPPORTED, "files");
     merle_db *db;
@@ -120,7 +126,8 @@ static void options_wrong_are_refused(void **state) {
     assert_null(db);
 }
 
-/* A host that was built when the struct ended before ring_size: what lies behind is not looked at. */
+/* A host that was built when the struct ended before ring_size: what lies behind is not looked at.
+   */
 static void options_of_an_older_header_work(void **state) {
     (void)state;
     merle_options options;
@@ -281,51 +288,83 @@ static merle_err run_nothing(void *context, merle_commit *commit) {
     return MERLE_OK;
 }
 
-/* The calls that take a database or a collection; each gives what it says. */
-static merle_err call_fresh(const inherited *in, int number) {
+/* Calls that take a database; each gives what it says. */
+static merle_err call_database(inherited *in, int number) {
     merle_section section;
     merle_commit *commit;
     merle_changes *changes;
     merle_collection *c;
-    merle_buffer buffer = {NULL, 0, 0};
     merle_stats_db stats = {0};
-    merle_stats_collection collection_stats = {0};
-    merle_stats_index index_stats = {0};
     merle_section_info info[2];
     size_t count;
+    switch (number) {
+    case 0:
+        return merle_section_begin(in->db, &section);
+    case 1:
+        return merle_begin(in->db, &commit);
+    case 2:
+        return merle_collection_open(in->db, "players", NULL, &c);
+    case 3:
+        return merle_collection_open(in->db, "new", NULL, &c);
+    case 4:
+        return merle_collection_find(in->db, "players", &c);
+    case 5:
+        return merle_collection_each(in->db, keep_none, NULL);
+    case 6:
+        return merle_run(in->db, run_nothing, NULL, 3, NULL);
+    case 7:
+        return merle_changes_open(in->db, NULL, &changes);
+    case 8:
+        return merle_step(in->db, 0, 0);
+    case 9:
+        return merle_stats(in->db, &stats);
+    case 10:
+        return merle_sections(in->db, info, 2, &count);
+    case 11:
+        return merle_check(in->db, &report);
+    default:
+        return merle_close(in->db);
+    }
+}
+
+/* Calls that take a collection. */
+static merle_err call_collection(inherited *in, int number) {
+    merle_buffer buffer = {NULL, 0, 0};
+    merle_stats_collection stats = {0};
+    merle_stats_index index_stats = {0};
     uint64_t id;
     int64_t integer;
     merle_bytes key = merle_str("a"), doc = merle_bytes_of("\x80", 1);
     const merle_op op = MERLE_INC("n", 1);
     switch (number) {
-    case 0: return merle_section_begin(in->db, &section);
-    case 1: return merle_begin(in->db, &commit);
-    case 2: return merle_collection_open(in->db, "players", NULL, &c);
-    case 3: return merle_collection_open(in->db, "new", NULL, &c);
-    case 4: return merle_collection_find(in->db, "players", &c);
-    case 5: return merle_collection_each(in->db, keep_none, NULL);
-    case 6: return merle_collection_truncate(in->players, &id);
-    case 7: return merle_collection_drop(in->players, &id);
-    case 8: return merle_collection_next_id(in->players, &id);
-    case 9: return merle_one_put(in->players, key, doc, NULL);
-    case 10: return merle_one_insert(in->players, key, doc, NULL);
-    case 11: return merle_one_replace(in->players, key, doc, NULL);
-    case 12: return merle_one_remove(in->players, key, NULL);
-    case 13: return merle_one_get(in->players, key, &buffer, NULL);
-    case 14: return merle_one_patch_ops(in->players, key, &op, 1, &buffer, NULL);
-    case 15: return merle_one_swap(in->players, key, doc, &buffer, NULL);
-    case 16: return merle_one_count(in->players, key, "n", 1, &integer);
-    case 17: return merle_run(in->db, run_nothing, NULL, 3, NULL);
-    case 18: return merle_changes_open(in->db, NULL, &changes);
-    case 19: return merle_step(in->db, 0, 0);
-    case 20: return merle_stats(in->db, &stats);
-    case 21: return merle_collection_stats(in->players, &collection_stats);
-    case 22: return merle_index_stats(in->players, "email", &index_stats);
-    case 23: return merle_sections(in->db, info, 2, &count);
-    case 24: return merle_check(in->db, &report);
-    case 25: return merle_collection_describe(in->players, &buffer);
-    case 26: return merle_close(in->db);
-    default: return MERLE_OK;
+    case 0:
+        return merle_collection_truncate(in->players, &id);
+    case 1:
+        return merle_collection_drop(in->players, &id);
+    case 2:
+        return merle_collection_next_id(in->players, &id);
+    case 3:
+        return merle_one_put(in->players, key, doc, NULL);
+    case 4:
+        return merle_one_insert(in->players, key, doc, NULL);
+    case 5:
+        return merle_one_replace(in->players, key, doc, NULL);
+    case 6:
+        return merle_one_remove(in->players, key, NULL);
+    case 7:
+        return merle_one_get(in->players, key, &buffer, NULL);
+    case 8:
+        return merle_one_patch_ops(in->players, key, &op, 1, &buffer, NULL);
+    case 9:
+        return merle_one_swap(in->players, key, doc, &buffer, NULL);
+    case 10:
+        return merle_one_count(in->players, key, "n", 1, &integer);
+    case 11:
+        return merle_collection_stats(in->players, &stats);
+    case 12:
+        return merle_index_stats(in->players, "email", &index_stats);
+    default:
+        return merle_collection_describe(in->players, &buffer);
     }
 }
 
@@ -338,26 +377,35 @@ static merle_err call_inherited(inherited *in, int number) {
     size_t count;
     uint64_t n;
     switch (number) {
-    case 0: return merle_get(&in->section, in->players, key, &found);
-    case 1: return merle_get_many(&in->section, in->players, &key, 1, &found, &count);
-    case 2: return merle_get_by(&in->section, in->players, "email", &found, merle_value_int(1));
-    case 3: return merle_scan_next(&in->section, in->players, &scan, &found, 1, &count);
-    case 4: return merle_count(&in->section, in->players, &n);
-    case 5: return merle_section_end(&in->section);
-    case 6: return merle_put(in->commit, in->players, key, doc);
-    case 7: return merle_remove(in->commit, in->players, key);
-    case 8: return merle_commit_get(in->commit, in->players, key, &found);
-    case 9: return merle_end(in->commit, &n);
-    case 10: return merle_changes_next(in->changes, &change, 1, &count);
-    default: return MERLE_OK;
+    case 0:
+        return merle_get(&in->section, in->players, key, &found);
+    case 1:
+        return merle_get_many(&in->section, in->players, &key, 1, &found, &count);
+    case 2:
+        return merle_get_by(&in->section, in->players, "email", &found, merle_value_int(1));
+    case 3:
+        return merle_scan_next(&in->section, in->players, &scan, &found, 1, &count);
+    case 4:
+        return merle_count(&in->section, in->players, &n);
+    case 5:
+        return merle_section_end(&in->section);
+    case 6:
+        return merle_put(in->commit, in->players, key, doc);
+    case 7:
+        return merle_remove(in->commit, in->players, key);
+    case 8:
+        return merle_commit_get(in->commit, in->players, key, &found);
+    case 9:
+        return merle_end(in->commit, &n);
+    default:
+        return merle_changes_next(in->changes, &change, 1, &count);
     }
 }
 
 typedef merle_err child_fn(inherited *in, int number);
 
-static merle_err child_fresh(inherited *in, int number) { return call_fresh(in, number); }
-
-/* What the call gives in a child; a child that hangs is ended by its alarm. -1: it did not return. */
+/* What the call gives in a child; a child that hangs is ended by its alarm. -1: it did not return.
+   */
 static int give_in_child(inherited *in, child_fn *call, int number) {
     int status = 0;
     (void)fflush(stdout);
@@ -399,15 +447,15 @@ static void inherited_close(inherited *in) {
     close_db(in->db);
 }
 
-static void child_is_told_by_every_call(void **state) {
-    (void)state;
+/* Each call in a child of its own. */
+static void assert_told_in_children(child_fn *call, int count, const char *what) {
     inherited in;
     int wrong = 0;
     inherited_open(&in);
-    for (int number = 0; number <= 26; number++) {
-        int err = give_in_child(&in, child_fresh, number);
+    for (int number = 0; number < count; number++) {
+        int err = give_in_child(&in, call, number);
         if (err != MERLE_FORKED)
-            print_message("# call %d gives %s in a child\n", number,
+            print_message("# %s, call %d gives %s in a child\n", what, number,
                           err < 0 ? "nothing" : merle_err_name((merle_err)err));
         wrong += err != MERLE_FORKED;
     }
@@ -415,20 +463,19 @@ static void child_is_told_by_every_call(void **state) {
     assert_int_equal(wrong, 0);
 }
 
+static void child_is_told_by_calls_on_the_database(void **state) {
+    (void)state;
+    assert_told_in_children(call_database, 13, "database");
+}
+
+static void child_is_told_by_calls_on_a_collection(void **state) {
+    (void)state;
+    assert_told_in_children(call_collection, 14, "collection");
+}
+
 static void child_is_told_by_what_its_parent_had_open(void **state) {
     (void)state;
-    inherited in;
-    int wrong = 0;
-    inherited_open(&in);
-    for (int number = 0; number <= 10; number++) {
-        int err = give_in_child(&in, call_inherited, number);
-        if (err != MERLE_FORKED)
-            print_message("# call %d on what was open gives %s in a child\n", number,
-                          err < 0 ? "nothing" : merle_err_name((merle_err)err));
-        wrong += err != MERLE_FORKED;
-    }
-    inherited_close(&in);
-    assert_int_equal(wrong, 0);
+    assert_told_in_children(call_inherited, 11, "section, commit, cursor");
 }
 
 static merle_err open_own(inherited *in, int number) {
@@ -487,8 +534,8 @@ static void thread_that_ends_inside_leaves_nothing(void **state) {
     pthread_t thread;
     void *failed;
     told heard = {0, 0, ""};
-    merle_db *db = open_db((merle_options){
-        .threads = MERLE_THREADS_NONE, .log = hear, .log_context = &heard});
+    merle_db *db =
+        open_db((merle_options){.threads = MERLE_THREADS_NONE, .log = hear, .log_context = &heard});
     merle_collection *players = open_players(db);
     assert_int_equal(put_empty(players, "a"), MERLE_OK);
     (void)merle_step(db, 0, 1000000);
@@ -574,7 +621,8 @@ static void find_step_thread(const char *task, void *context) {
     if (file == NULL) return;
     while (fgets(line, sizeof line, file) != NULL) {
         if (strcmp(line, "Name:\tmerle-step\n") == 0) is_step = 1;
-        if (is_step && strncmp(line, "SigBlk:", 7) == 0) found->blocked = strtoull(line + 7, NULL, 16);
+        if (is_step && strncmp(line, "SigBlk:", 7) == 0)
+            found->blocked = strtoull(line + 7, NULL, 16);
     }
     (void)fclose(file);
     found->count += is_step;
@@ -592,7 +640,8 @@ static void background_thread_has_its_name_and_no_signals(void **state) {
     assert_int_equal(found.count, 1);
     for (int number = 1; number <= SIGRTMAX; number++) {
         /* Two cannot be blocked; those between are the C library's own. */
-        int is_free = number == SIGKILL || number == SIGSTOP || (number > SIGSYS && number < SIGRTMIN);
+        int is_free =
+            number == SIGKILL || number == SIGSTOP || (number > SIGSYS && number < SIGRTMIN);
         if (!is_free) assert_true(found.blocked >> (number - 1) & 1);
         assert_int_equal(sigismember(&before, number), sigismember(&after, number));
     }
@@ -650,9 +699,9 @@ static void step_stays_within_its_budget(void **state) {
         assert_int_equal(mrl_db_open(NULL, &options, &environment, &db), MERLE_OK);
         merle_collection *players = open_players(db);
         for (uint64_t i = 0; i < MANY; i++)
-            assert_int_equal(merle_one_put(players, merle_key_u64(&key, i),
-                                           merle_bytes_of("\x80", 1), NULL),
-                             MERLE_OK);
+            assert_int_equal(
+                merle_one_put(players, merle_key_u64(&key, i), merle_bytes_of("\x80", 1), NULL),
+                MERLE_OK);
         assert_int_equal(merle_collection_truncate(players, NULL), MERLE_OK);
         /* Grace periods over, nothing done yet. */
         mrl_member *member = mrl_member_join(db->domain);
@@ -684,7 +733,8 @@ int main(void) {
         cmocka_unit_test(close_of_null_is_nothing),
         cmocka_unit_test(databases_do_not_know_each_other),
         cmocka_unit_test(database_opened_again_and_again_leaves_nothing),
-        cmocka_unit_test(child_is_told_by_every_call),
+        cmocka_unit_test(child_is_told_by_calls_on_the_database),
+        cmocka_unit_test(child_is_told_by_calls_on_a_collection),
         cmocka_unit_test(child_is_told_by_what_its_parent_had_open),
         cmocka_unit_test(child_may_open_a_database_of_its_own),
         cmocka_unit_test(thread_that_ends_inside_leaves_nothing),

@@ -1,10 +1,10 @@
 /* tests/unit/store/arena_test.c - memory of a commit, taken piece by piece, given back at once.
  *
- * Aim     Pieces are aligned, do not overlap and stay as they were until the reset; a reset keeps one small
- *         chunk, so that the next commit allocates nothing; without memory there is no piece, and the others
- *         stay.
- * Method  Random sizes, each piece filled with a byte of its own and compared at the end; bytes counted by
- *         the domain; memory refused at each allocation in turn.
+ * Aim     Pieces are aligned, do not overlap and stay as they were until the reset; a reset keeps
+ *         one small chunk, so that the next commit allocates nothing; without memory there is no
+ *         piece, and the others stay.
+ * Method  Random sizes, each piece filled with a byte of its own and compared at the end; bytes
+ *         counted by the domain; memory refused at each allocation in turn.
  * Blind   One thread; an arena belongs to one.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -1,10 +1,11 @@
-/* tests/unit/store/catalog_test.c - collections: made, opened again, listed, truncated, dropped; ids.
+/* tests/unit/store/catalog_test.c - collections: made, opened again, listed, truncated, dropped;
+ * ids.
  *
- * Aim     A collection is what its schema says, or the difference is told; truncate and drop are one instant
- *         for everybody, and one record; old sections read on; memory comes back step by step; ids are
- *         given once, and no id is given that is not set aside in the log.
- * Method  Single calls between open sections and commits. Threads: writers race with truncate, and the log,
- *         replayed, must give what is in memory at the end.
+ * Aim     A collection is what its schema says, or the difference is told; truncate and drop are
+ *         one instant for everybody, and one record; old sections read on; memory comes back step
+ *         by step; ids are given once, and no id is given that is not set aside in the log.
+ * Method  Single calls between open sections and commits. Threads: writers race with truncate, and
+ *         the log, replayed, must give what is in memory at the end.
  * Blind   Interleavings inside one definition: the simulator's part.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -266,7 +267,8 @@ static void commit_over_a_truncate_writes_into_the_empty_collection(void **state
     writing_open_plain(&s);
     (void)put_json(&s, "a", "{\"email\":\"x\"}");
     (void)put_json(&s, "b", "{\"email\":\"y\"}");
-    merle_commit *puts = begin(&s), *patches = begin(&s), *removes = begin(&s), *inserts = begin(&s);
+    merle_commit *puts = begin(&s), *patches = begin(&s), *removes = begin(&s),
+                 *inserts = begin(&s);
     put_in(&s, puts, "c", "{\"email\":\"x\"}");
     must(&s, merle_patch(patches, s.players, merle_str("a"), MERLE_INC("n", 1)));
     must(&s, merle_remove(removes, s.players, merle_str("b")));
@@ -323,7 +325,8 @@ static void dropped_collection_is_gone_but_for_old_sections(void **state) {
     must(&s, merle_section_begin(s.db, &now));
     assert_int_equal(merle_get(&now, s.players, merle_str("a"), &doc), MERLE_GONE);
     assert_int_equal(merle_count(&now, s.players, &number), MERLE_GONE);
-    assert_int_equal(merle_get_by(&now, s.players, "email", &doc, merle_value_str("x")), MERLE_GONE);
+    assert_int_equal(merle_get_by(&now, s.players, "email", &doc, merle_value_str("x")),
+                     MERLE_GONE);
     assert_int_equal(merle_collection_find(s.db, "players", &c), MERLE_NOT_FOUND);
     assert_int_equal(one_json(&s, "a", "{}"), MERLE_GONE);
     assert_told(&s, MERLE_GONE, 0, "a", "");
@@ -389,7 +392,8 @@ static void collections_made_and_dropped_give_memory_back(void **state) {
         stand_settle(&s);
         bytes[round] = stats_of(&s).bytes_tables;
     }
-    printf("# a dropped collection keeps %llu bytes\n", (unsigned long long)(bytes[2] - bytes[1]) / 20);
+    printf("# a dropped collection keeps %llu bytes\n",
+           (unsigned long long)(bytes[2] - bytes[1]) / 20);
     assert_int_equal(bytes[2] - bytes[1], bytes[1] - bytes[0]);
     writing_close(&s);
 }

@@ -1,12 +1,14 @@
-/* tests/unit/store/commit_test.c - commits: operations, preconditions, unique values, reads, limits.
+/* tests/unit/store/commit_test.c - commits: operations, preconditions, records, limits.
  *
- * Aim     Each operation does what merle.h says, alone and in every order with others on its key; a refused
- *         commit leaves nothing, and says which operation, collection, key and index it was; unique values
- *         have one owner and move within commits; what a commit read is checked when it ends.
- * Method  One thread, no background thread; where commits meet, they are open at once and end one after the
- *         other. Operations on one key are also compared, in random order, with a number and a flag that
- *         stand for the document. merle_check goes over the whole store at the end of each test.
- * Blind   Commits that run at the same moment: the simulator's and the stress tests' part.
+ * Aim     Each operation does what merle.h says, alone and in every order with others on its key; a
+ *         refused commit leaves nothing, and says which operation, collection, key and index it
+ *         was.
+ * Method  One thread, no background thread; where commits meet, they are open at once and end one
+ *         after the other. Operations on one key are also compared, in random order, with a number
+ *         and a flag that stand for the document. merle_check goes over the whole store at the end
+ *         of each test.
+ * Blind   Commits that run at the same moment: the simulator's and the stress tests' part. Values
+ *         and reads have files of their own.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -257,9 +259,11 @@ static void errors_told_at_once_are_no_part_of_the_commit(void **state) {
         assert_told(&s, MERLE_BAD_DOCUMENT, 1, "b", "");
         assert_int_equal(writes[i](commit, s.players, KEY("b"), merle_bytes_of("", 0)),
                          MERLE_BAD_DOCUMENT);
-        assert_int_equal(write_json(commit, s.players, writes[i], "b", "{\"n\":\"x\"}"), MERLE_RULE);
+        assert_int_equal(write_json(commit, s.players, writes[i], "b", "{\"n\":\"x\"}"),
+                         MERLE_RULE);
         assert_told(&s, MERLE_RULE, 1, "b", "");
-        assert_int_equal(write_json(commit, s.players, writes[i], "b", "{\"email\":[1]}"), MERLE_TYPE);
+        assert_int_equal(write_json(commit, s.players, writes[i], "b", "{\"email\":[1]}"),
+                         MERLE_TYPE);
         assert_told(&s, MERLE_TYPE, 1, "b", "email");
     }
     const merle_op ops[] = {MERLE_INC("n..x", 1)};
@@ -310,8 +314,9 @@ static void document_above_16_mebibytes_is_refused(void **state) {
     memcpy(above, bytes.data, bytes.size);
     above[6 - 2 + 3] = (uint8_t)(above[6 - 2 + 3] + 1); /* the length's last byte */
     above[bytes.size] = 0;
-    assert_int_equal(merle_one_put(s.players, KEY("b"), merle_bytes_of(above, bytes.size + 1), NULL),
-                     MERLE_TOO_BIG);
+    assert_int_equal(
+        merle_one_put(s.players, KEY("b"), merle_bytes_of(above, bytes.size + 1), NULL),
+        MERLE_TOO_BIG);
     assert_told(&s, MERLE_TOO_BIG, 0, "b", "");
     /* A patch that makes it too large is refused at the end. */
     merle_commit *commit = begin(&s);
@@ -414,7 +419,9 @@ static void operations_on_one_key_count_one_after_the_other(void **state) {
         if (mrl_random_below(&random, 4) == 0) {
             merle_doc doc;
             merle_err err = merle_commit_get(commit, s.players, KEY("a"), &doc);
-            assert_int_equal(err, t.err != MERLE_OK ? t.err : t.is_there ? MERLE_OK : MERLE_NOT_FOUND);
+            assert_int_equal(err, t.err != MERLE_OK ? t.err
+                                  : t.is_there      ? MERLE_OK
+                                                    : MERLE_NOT_FOUND);
             if (err == MERLE_OK) assert_int_equal(merle_doc_int(doc, "n", -1), t.n);
         }
         assert_int_equal(merle_end(commit, &seq), t.err);
@@ -447,233 +454,6 @@ static void put_and_remove_of_a_new_key_is_nothing(void **state) {
     assert_int_equal(end(&s, commit), seq);
     assert_int_equal(stats_of(&s).seq, seq);
     assert_int_equal(hints_of(&s, "email"), 0);
-    writing_close(&s);
-}
-
-/* ---- unique values ---- */
-
-#define EMAIL(text) merle_value_str(text)
-
-static void put_over_moves_the_value(void **state) {
-    (void)state;
-    stand s;
-    writing_open_plain(&s);
-    (void)put_json(&s, "a", "{\"email\":\"x\"}");
-    merle_section old;
-    must(&s, merle_section_begin(s.db, &old));
-    (void)put_json(&s, "a", "{\"email\":\"y\"}");
-    assert_holder_now(&s, "email", EMAIL("x"), NULL);
-    assert_holder_now(&s, "email", EMAIL("y"), "a");
-    (void)put_json(&s, "b", "{\"email\":\"x\"}");
-    assert_holder_now(&s, "email", EMAIL("x"), "b");
-    assert_holder(&old, s.players, "email", EMAIL("x"), "a");
-    assert_holder(&old, s.players, "email", EMAIL("y"), NULL);
-    must(&s, merle_section_end(&old));
-    stand_settle(&s);
-    assert_int_equal(hints_of(&s, "email"), 2);
-    writing_close(&s);
-}
-
-static void value_taken_is_refused_with_a_report(void **state) {
-    (void)state;
-    stand s;
-    writing_open_plain(&s);
-    (void)put_json(&s, "a", "{\"email\":\"x\"}");
-    merle_commit *commit = begin(&s);
-    put_in(&s, commit, "c", "{\"email\":\"z\"}");
-    put_in(&s, commit, "b", "{\"email\":\"x\"}");
-    end_refused(&s, commit, MERLE_EXISTS);
-    assert_told(&s, MERLE_EXISTS, 1, "b", "email");
-    assert_string_equal(s.report.found, "a");
-    assert_int_not_equal(s.report.expected[0], 0);
-    commit = begin(&s);
-    put_in(&s, commit, "c", "{\"email\":\"z\"}");
-    (void)end(&s, commit);
-    commit = begin(&s);
-    must(&s, merle_patch(commit, s.players, KEY("c"), MERLE_SET_STR("email", "x")));
-    end_refused(&s, commit, MERLE_EXISTS);
-    assert_told(&s, MERLE_EXISTS, 0, "c", "email");
-    assert_int_equal(hints_of(&s, "email"), 2);
-    merle_stats_index stats = {.size = sizeof stats};
-    must(&s, merle_index_stats(s.players, "email", &stats));
-    assert_int_equal(stats.refused, 2);
-    writing_close(&s);
-}
-
-static void removed_document_frees_its_value(void **state) {
-    (void)state;
-    stand s;
-    writing_open_plain(&s);
-    (void)put_json(&s, "a", "{\"email\":\"x\"}");
-    (void)remove_key(&s, "a");
-    assert_holder_now(&s, "email", EMAIL("x"), NULL);
-    (void)put_json(&s, "b", "{\"email\":\"x\"}");
-    assert_holder_now(&s, "email", EMAIL("x"), "b");
-    writing_close(&s);
-}
-
-static void values_pass_within_one_commit(void **state) {
-    (void)state;
-    stand s;
-    writing_open_plain(&s);
-    (void)put_json(&s, "a", "{\"email\":\"1\"}");
-    (void)put_json(&s, "b", "{\"email\":\"2\"}");
-    (void)put_json(&s, "c", "{\"email\":\"3\"}");
-    merle_section old;
-    must(&s, merle_section_begin(s.db, &old));
-    /* Two swap. */
-    merle_commit *commit = begin(&s);
-    put_in(&s, commit, "a", "{\"email\":\"2\"}");
-    put_in(&s, commit, "b", "{\"email\":\"1\"}");
-    (void)end(&s, commit);
-    assert_holder_now(&s, "email", EMAIL("1"), "b");
-    assert_holder_now(&s, "email", EMAIL("2"), "a");
-    /* In a ring: a 2 -> b, b 1 -> c, c 3 -> a, by patches. */
-    commit = begin(&s);
-    must(&s, merle_patch(commit, s.players, KEY("b"), MERLE_SET_STR("email", "2")));
-    must(&s, merle_patch(commit, s.players, KEY("c"), MERLE_SET_STR("email", "1")));
-    must(&s, merle_patch(commit, s.players, KEY("a"), MERLE_SET_STR("email", "3")));
-    (void)end(&s, commit);
-    assert_holder_now(&s, "email", EMAIL("1"), "c");
-    assert_holder_now(&s, "email", EMAIL("2"), "b");
-    assert_holder_now(&s, "email", EMAIL("3"), "a");
-    /* Along a chain: a's goes to b, b's to c, c's to a new one, a is removed. */
-    commit = begin(&s);
-    put_in(&s, commit, "b", "{\"email\":\"3\"}");
-    put_in(&s, commit, "c", "{\"email\":\"2\"}");
-    put_in(&s, commit, "d", "{\"email\":\"1\"}");
-    must(&s, merle_remove(commit, s.players, KEY("a")));
-    (void)end(&s, commit);
-    assert_holder_now(&s, "email", EMAIL("3"), "b");
-    assert_holder_now(&s, "email", EMAIL("2"), "c");
-    assert_holder_now(&s, "email", EMAIL("1"), "d");
-    assert_holder(&old, s.players, "email", EMAIL("1"), "a");
-    assert_holder(&old, s.players, "email", EMAIL("2"), "b");
-    assert_holder(&old, s.players, "email", EMAIL("3"), "c");
-    must(&s, merle_check(s.db, &s.report));
-    must(&s, merle_section_end(&old));
-    stand_settle(&s);
-    assert_int_equal(hints_of(&s, "email"), 3);
-    writing_close(&s);
-}
-
-static void value_passed_on_and_taken_back_is_found(void **state) {
-    (void)state;
-    stand s;
-    merle_section sections[21];
-    writing_open_plain(&s);
-    (void)put_json(&s, "a", "{\"email\":\"x\"}");
-    (void)put_json(&s, "b", "{}");
-    must(&s, merle_section_begin(s.db, &sections[0]));
-    for (int i = 1; i <= 20; i++) {
-        merle_commit *commit = begin(&s);
-        put_in(&s, commit, i % 2 ? "a" : "b", "{}");
-        put_in(&s, commit, i % 2 ? "b" : "a", "{\"email\":\"x\"}");
-        (void)end(&s, commit);
-        must(&s, merle_section_begin(s.db, &sections[i]));
-    }
-    /* They end in another order than they began; the others find their holders still. */
-    for (int i = 20; i >= 0; i -= 2) {
-        must(&s, merle_section_end(&sections[i]));
-        stand_settle(&s);
-        for (int j = 1; j < 20; j += 2) assert_holder(&sections[j], s.players, "email", EMAIL("x"), "b");
-        for (int j = 0; j < i; j += 2) assert_holder(&sections[j], s.players, "email", EMAIL("x"), "a");
-    }
-    for (int i = 1; i < 20; i += 2) must(&s, merle_section_end(&sections[i]));
-    stand_settle(&s);
-    assert_int_equal(hints_of(&s, "email"), 1);
-    writing_close(&s);
-}
-
-static void two_documents_of_one_commit_cannot_have_one_value(void **state) {
-    (void)state;
-    stand s;
-    writing_open_plain(&s);
-    merle_commit *commit = begin(&s);
-    put_in(&s, commit, "a", "{\"email\":\"x\"}");
-    put_in(&s, commit, "b", "{\"email\":\"x\"}");
-    end_refused(&s, commit, MERLE_EXISTS);
-    assert_string_equal(s.report.index, "email");
-    assert_int_equal(count_now(&s), 0);
-    stand_settle(&s);
-    assert_int_equal(hints_of(&s, "email"), 0);
-    /* Taken and given up within the commit, it is free. */
-    commit = begin(&s);
-    put_in(&s, commit, "a", "{\"email\":\"x\"}");
-    put_in(&s, commit, "b", "{\"email\":\"x\"}");
-    put_in(&s, commit, "a", "{\"email\":\"y\"}");
-    (void)end(&s, commit);
-    assert_holder_now(&s, "email", EMAIL("x"), "b");
-    assert_holder_now(&s, "email", EMAIL("y"), "a");
-    writing_close(&s);
-}
-
-static void numbers_equal_as_numbers_are_one_value(void **state) {
-    (void)state;
-    stand s;
-    writing_open_plain(&s);
-    (void)put_json(&s, "a", "{\"email\":5}");
-    assert_int_equal(one_json(&s, "b", "{\"email\":5.0}"), MERLE_EXISTS);
-    assert_holder_now(&s, "email", merle_value_float(5.0), "a");
-    /* The document itself may go over from one to the other. */
-    (void)put_json(&s, "a", "{\"email\":5.0}");
-    assert_holder_now(&s, "email", merle_value_int(5), "a");
-    assert_int_equal(one_json(&s, "b", "{\"email\":5}"), MERLE_EXISTS);
-    (void)put_json(&s, "b", "{\"email\":\"5\"}");
-    (void)put_json(&s, "c", "{\"email\":5.5}");
-    (void)put_json(&s, "d", "{\"email\":9007199254740993}");
-    (void)put_json(&s, "e", "{\"email\":9007199254740992.0}");
-    assert_int_equal(one_json(&s, "f", "{\"email\":9007199254740992}"), MERLE_EXISTS);
-    (void)put_json(&s, "g", "{\"email\":-0.0}");
-    assert_int_equal(one_json(&s, "h", "{\"email\":0}"), MERLE_EXISTS);
-    stand_settle(&s);
-    assert_int_equal(hints_of(&s, "email"), count_now(&s));
-    writing_close(&s);
-}
-
-static void compound_sparse_and_descending_indexes_hold(void **state) {
-    (void)state;
-    static const merle_index indexes[] = {
-        {"both", MERLE_UNIQUE, "guild, -rank"}, {"name", MERLE_UNIQUE, "name"}, {NULL, 0, NULL}};
-    const merle_schema schema = {.version = 1, .indexes = indexes};
-    stand s;
-    writing_open(&s, &schema, (merle_options){0}, NULL);
-    (void)put_json(&s, "a", "{\"guild\":\"g\",\"rank\":1}");
-    (void)put_json(&s, "b", "{\"guild\":\"g\",\"rank\":2}");
-    (void)put_json(&s, "c", "{\"guild\":\"h\",\"rank\":1}");
-    /* Sparse: what lacks a part, or has nil, is in no index, however many. */
-    (void)put_json(&s, "d", "{\"guild\":\"g\"}");
-    (void)put_json(&s, "e", "{\"guild\":\"g\"}");
-    (void)put_json(&s, "f", "{\"guild\":\"g\",\"rank\":null}");
-    (void)put_json(&s, "g", "{\"rank\":1,\"name\":null}");
-    (void)put_json(&s, "h", "{\"rank\":1,\"name\":null}");
-    assert_int_equal(one_json(&s, "i", "{\"guild\":\"h\",\"rank\":1.0}"), MERLE_EXISTS);
-    assert_told(&s, MERLE_EXISTS, 0, "i", "both");
-    /* Fields do not share a key space. */
-    (void)put_json(&s, "i", "{\"name\":\"g\"}");
-    merle_section section;
-    merle_doc doc;
-    must(&s, merle_section_begin(s.db, &section));
-    must(&s, merle_get_by(&section, s.players, "both", &doc, merle_value_str("g"), merle_value_int(2)));
-    assert_int_equal(merle_doc_key(doc).size, 1);
-    assert_memory_equal(merle_doc_key(doc).data, "b", 1);
-    assert_int_equal(merle_get_by(&section, s.players, "both", &doc, merle_value_str("g")),
-                     MERLE_INVALID);
-    assert_int_equal(merle_get_by(&section, s.players, "none", &doc, merle_value_str("g")),
-                     MERLE_INVALID);
-    assert_int_equal(merle_get_by(&section, s.players, "both", &doc, merle_value_str("g"),
-                                  merle_value_nil()),
-                     MERLE_NOT_FOUND);
-    must(&s, merle_section_end(&section));
-    /* Out of the index by a patch, and in again. */
-    merle_commit *commit = begin(&s);
-    must(&s, merle_patch(commit, s.players, KEY("c"), MERLE_UNSET("rank")));
-    must(&s, merle_patch(commit, s.players, KEY("d"), MERLE_SET_STR("guild", "h"),
-                         MERLE_SET_INT("rank", 1)));
-    (void)end(&s, commit);
-    stand_settle(&s);
-    assert_int_equal(hints_of(&s, "both"), 3);
-    assert_int_equal(hints_of(&s, "name"), 1);
     writing_close(&s);
 }
 
@@ -754,177 +534,6 @@ static void empty_commit_gets_the_seq_that_it_saw(void **state) {
     assert_int_equal(seq, saw);
     commit = begin(&s);
     must(&s, merle_end(commit, NULL));
-    writing_close(&s);
-}
-
-/* ---- reading in a commit ---- */
-
-static void reads_see_own_writes_on_top_of_the_instant(void **state) {
-    (void)state;
-    stand s;
-    merle_doc doc;
-    writing_open_plain(&s);
-    (void)put_json(&s, "a", "{\"email\":\"x\",\"n\":1}");
-    (void)put_json(&s, "b", "{\"n\":1}");
-    merle_commit *commit = begin(&s);
-    must(&s, merle_patch(commit, s.players, KEY("a"), MERLE_INC("n", 1)));
-    put_in(&s, commit, "c", "{\"email\":\"z\"}");
-    must(&s, merle_remove(commit, s.players, KEY("b")));
-    must(&s, merle_commit_get(commit, s.players, KEY("a"), &doc));
-    assert_int_equal(merle_doc_int(doc, "n", 0), 2);
-    assert_int_equal(doc.seq, 0);
-    must(&s, merle_patch(commit, s.players, KEY("a"), MERLE_INC("n", 5), MERLE_SET_STR("email", "y")));
-    merle_doc again;
-    must(&s, merle_commit_get(commit, s.players, KEY("a"), &again));
-    assert_int_equal(merle_doc_int(again, "n", 0), 7);
-    assert_int_equal(merle_doc_int(doc, "n", 0), 2); /* what was given stays readable */
-    assert_int_equal(merle_commit_get(commit, s.players, KEY("b"), &doc), MERLE_NOT_FOUND);
-    assert_int_equal(merle_commit_get_unique(commit, s.players, "email",
-                                             (merle_value[]){EMAIL("x")}, 1, &doc),
-                     MERLE_NOT_FOUND);
-    must(&s, merle_commit_get_unique(commit, s.players, "email", (merle_value[]){EMAIL("y")}, 1, &doc));
-    assert_int_equal(merle_doc_int(doc, "n", 0), 7);
-    must(&s, merle_commit_get_unique(commit, s.players, "email", (merle_value[]){EMAIL("z")}, 1, &doc));
-    /* The section inside does not see them. */
-    merle_section *section = merle_commit_section(commit);
-    assert_sees(section, s.players, "a", "{\"email\":\"x\",\"n\":1}");
-    assert_sees(section, s.players, "b", "{\"n\":1}");
-    assert_sees(section, s.players, "c", NULL);
-    assert_int_equal(count_of(section, s.players), 2);
-    (void)end(&s, commit);
-    assert_there(&s, "a", "{\"email\":\"y\",\"n\":7}");
-    writing_close(&s);
-}
-
-typedef void read_fn(const stand *s, merle_commit *commit);
-typedef void change_fn(const stand *s);
-
-static void read_a(const stand *s, merle_commit *commit) {
-    merle_doc doc;
-    must(s, merle_commit_get(commit, s->players, KEY("a"), &doc));
-}
-static void read_none(const stand *s, merle_commit *commit) {
-    merle_doc doc;
-    assert_int_equal(merle_commit_get(commit, s->players, KEY("none"), &doc), MERLE_NOT_FOUND);
-}
-static void read_x(const stand *s, merle_commit *commit) {
-    merle_doc doc;
-    const merle_value x[] = {EMAIL("x")};
-    must(s, merle_commit_get_unique(commit, s->players, "email", x, 1, &doc));
-}
-static void read_no_email(const stand *s, merle_commit *commit) {
-    merle_doc doc;
-    const merle_value none[] = {EMAIL("none")};
-    assert_int_equal(merle_commit_get_unique(commit, s->players, "email", none, 1, &doc),
-                     MERLE_NOT_FOUND);
-}
-static void read_own_patch(const stand *s, merle_commit *commit) {
-    merle_doc doc;
-    must(s, merle_patch(commit, s->players, KEY("a"), MERLE_INC("n", 1)));
-    must(s, merle_commit_get(commit, s->players, KEY("a"), &doc));
-}
-static void patch_only(const stand *s, merle_commit *commit) {
-    must(s, merle_patch(commit, s->players, KEY("a"), MERLE_INC("n", 1)));
-}
-static void read_own_put(const stand *s, merle_commit *commit) {
-    merle_doc doc;
-    put_in(s, commit, "a", "{\"n\":50}");
-    must(s, merle_commit_get(commit, s->players, KEY("a"), &doc));
-}
-
-static void change_nothing(const stand *s) { (void)s; }
-static void change_a(const stand *s) { (void)put_json(s, "a", "{\"email\":\"x\",\"n\":9}"); }
-static void remove_a(const stand *s) { (void)remove_key(s, "a"); }
-static void change_and_restore_a(const stand *s) {
-    (void)put_json(s, "a", "{}");
-    (void)put_json(s, "a", "{\"email\":\"x\",\"n\":1}");
-}
-static void remove_and_restore_a(const stand *s) {
-    (void)remove_key(s, "a");
-    stand_settle(s);
-    (void)put_json(s, "a", "{\"email\":\"x\",\"n\":1}");
-}
-static void put_other(const stand *s) { (void)put_json(s, "other", "{\"n\":1}"); }
-static void put_none(const stand *s) { (void)put_json(s, "none", "{\"n\":1}"); }
-static void put_and_remove_none(const stand *s) {
-    (void)put_json(s, "none", "{\"n\":1}");
-    (void)remove_key(s, "none");
-}
-static void take_no_email(const stand *s) { (void)put_json(s, "other", "{\"email\":\"none\"}"); }
-static void move_x(const stand *s) {
-    (void)put_json(s, "a", "{}");
-    (void)put_json(s, "other", "{\"email\":\"x\"}");
-}
-static void truncate_all(const stand *s) { must(s, merle_collection_truncate(s->players, NULL)); }
-
-/* What one commit reads, what another one does before it ends, and whether the first may end. */
-static void reads_are_checked_when_the_commit_ends(void **state) {
-    (void)state;
-    static const struct {
-        read_fn *read;
-        change_fn *change;
-        merle_err err;
-    } cases[] = {
-        {read_a, change_nothing, MERLE_OK},
-        {read_a, put_other, MERLE_OK},
-        {read_a, put_none, MERLE_OK},
-        {read_a, change_a, MERLE_CONFLICT},
-        {read_a, remove_a, MERLE_CONFLICT},
-        {read_a, change_and_restore_a, MERLE_CONFLICT},
-        {read_a, remove_and_restore_a, MERLE_CONFLICT},
-        {read_a, truncate_all, MERLE_CONFLICT},
-        {read_none, change_a, MERLE_OK},
-        {read_none, put_none, MERLE_CONFLICT},
-        /* Absent then, absent now. */
-        {read_none, put_and_remove_none, MERLE_OK},
-        {read_none, truncate_all, MERLE_CONFLICT},
-        {read_x, put_other, MERLE_OK},
-        {read_x, take_no_email, MERLE_OK},
-        {read_x, change_a, MERLE_CONFLICT},
-        {read_x, remove_a, MERLE_CONFLICT},
-        {read_x, move_x, MERLE_CONFLICT},
-        {read_x, truncate_all, MERLE_CONFLICT},
-        {read_no_email, change_a, MERLE_OK},
-        {read_no_email, move_x, MERLE_OK},
-        {read_no_email, take_no_email, MERLE_CONFLICT},
-        {read_no_email, truncate_all, MERLE_CONFLICT},
-        {read_own_patch, put_other, MERLE_OK},
-        {read_own_patch, change_a, MERLE_CONFLICT},
-        {read_own_patch, truncate_all, MERLE_CONFLICT},
-        {patch_only, change_a, MERLE_OK},
-        {patch_only, remove_a, MERLE_NOT_FOUND},
-        {read_own_put, change_a, MERLE_OK},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        for (int writes = 0; writes < 2; writes++) {
-            stand s;
-            writing_open_plain(&s);
-            (void)put_json(&s, "a", "{\"email\":\"x\",\"n\":1}");
-            merle_commit *commit = begin(&s);
-            cases[i].read(&s, commit);
-            if (writes) put_in(&s, commit, "written", "{}");
-            cases[i].change(&s);
-            merle_err err = merle_end(commit, NULL);
-            if (err != cases[i].err) print_message("# case %zu, writes %d\n", i, writes);
-            assert_int_equal(err, cases[i].err);
-            assert_there(&s, "written", writes && err == MERLE_OK ? "{}" : NULL);
-            writing_close(&s);
-        }
-}
-
-static void conflict_of_a_read_tells_the_key(void **state) {
-    (void)state;
-    stand s;
-    writing_open_plain(&s);
-    (void)put_json(&s, "a", "{\"n\":1}");
-    merle_commit *commit = begin(&s);
-    read_a(&s, commit);
-    put_in(&s, commit, "b", "{}");
-    change_a(&s);
-    end_refused(&s, commit, MERLE_CONFLICT);
-    assert_string_equal(s.report.collection, "players");
-    assert_string_equal(s.report.key, "a");
-    assert_int_equal(stats_of(&s).conflicts, 1);
     writing_close(&s);
 }
 
@@ -1123,7 +732,8 @@ static void commit_after_its_end_is_refused(void **state) {
         merle_cancel(commit);
     }
     assert_int_equal(merle_end(NULL, NULL), MERLE_INVALID);
-    assert_int_equal(merle_put(NULL, s.players, KEY("a"), merle_bytes_of("\x80", 1)), MERLE_INVALID);
+    assert_int_equal(merle_put(NULL, s.players, KEY("a"), merle_bytes_of("\x80", 1)),
+                     MERLE_INVALID);
     writing_close(&s);
 }
 
@@ -1160,20 +770,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(document_above_16_mebibytes_is_refused),
         cmocka_unit_test(operations_on_one_key_count_one_after_the_other),
         cmocka_unit_test(put_and_remove_of_a_new_key_is_nothing),
-        cmocka_unit_test(put_over_moves_the_value),
-        cmocka_unit_test(value_taken_is_refused_with_a_report),
-        cmocka_unit_test(removed_document_frees_its_value),
-        cmocka_unit_test(values_pass_within_one_commit),
-        cmocka_unit_test(value_passed_on_and_taken_back_is_found),
-        cmocka_unit_test(two_documents_of_one_commit_cannot_have_one_value),
-        cmocka_unit_test(numbers_equal_as_numbers_are_one_value),
-        cmocka_unit_test(compound_sparse_and_descending_indexes_hold),
         cmocka_unit_test(refused_commit_leaves_nothing),
         cmocka_unit_test(cancelled_commit_leaves_nothing),
         cmocka_unit_test(empty_commit_gets_the_seq_that_it_saw),
-        cmocka_unit_test(reads_see_own_writes_on_top_of_the_instant),
-        cmocka_unit_test(reads_are_checked_when_the_commit_ends),
-        cmocka_unit_test(conflict_of_a_read_tells_the_key),
         cmocka_unit_test(commit_over_several_collections_is_one_instant),
         cmocka_unit_test(collection_of_another_database_is_refused),
         cmocka_unit_test(origin_stands_in_the_record),

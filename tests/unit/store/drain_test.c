@@ -1,14 +1,14 @@
 /* tests/unit/store/drain_test.c - commits where a disk writer follows: a stand-in drain on the log.
  *
- * Aim     Step 0 of a write: without credit a commit is refused at once, or waits if it says so, holding no
- *         lock, while readers, and writers who do not wait, go on. Step 7: a commit that wants to be durable
- *         ends when it is; where the drain fails it says that its fate is unknown, and from then on the
- *         database is read-only.
- * Method  The drain writes nowhere. One kind has a thread: the test itself, which says when entries are
- *         written and durable. The other has none: those who wait call it. Threads meet by counters of the
- *         log and of the database, never by time.
- * Blind   That a thread which waits would wait for ever cannot be seen; only that it does not go on before
- *         it is let.
+ * Aim     Step 0 of a write: without credit a commit is refused at once, or waits if it says so,
+ *         holding no lock, while readers, and writers who do not wait, go on. Step 7: a commit that
+ *         wants to be durable ends when it is; where the drain fails it says that its fate is
+ *         unknown, and from then on the database is read-only.
+ * Method  The drain writes nowhere. One kind has a thread: the test itself, which says when entries
+ *         are written and durable. The other has none: those who wait call it. Threads meet by
+ *         counters of the log and of the database, never by time.
+ * Blind   That a thread which waits would wait for ever cannot be seen; only that it does not go on
+ *         before it is let.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -152,7 +152,9 @@ static void waiter_start(waiter *w, desk *d, errand what) {
     assert_int_equal(pthread_create(&w->thread, NULL, run_errand, w), 0);
 }
 
-static void waiter_join(waiter *w) { pthread_join(w->thread, NULL); }
+static void waiter_join(waiter *w) {
+    pthread_join(w->thread, NULL);
+}
 
 /* Starts one, and returns when it waits for credit. */
 static void waiter_start_and_stand(waiter *w, desk *d, errand what) {

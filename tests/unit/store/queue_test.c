@@ -1,10 +1,10 @@
 /* tests/unit/store/queue_test.c - what a shard has retired, first in, first out.
  *
- * Aim     Entries come out as they went in; what was reserved can be pushed, whatever memory says later; all
- *         memory comes back.
- * Method  Random reserving, pushing, popping, beside a plain array that is compared at each step. Versions
- *         have a header and nothing else: the queue asks for their size. Memory is refused at every
- *         allocation in turn.
+ * Aim     Entries come out as they went in; what was reserved can be pushed, whatever memory says
+ *         later; all memory comes back.
+ * Method  Random reserving, pushing, popping, beside a plain array that is compared at each step.
+ *         Versions have a header and nothing else: the queue asks for their size. Memory is refused
+ *         at every allocation in turn.
  * Blind   One thread; whoever uses the queue holds its shard's lock.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -71,9 +71,7 @@ typedef struct model {
 
 /* Versions of a header only, each of a size of its own. */
 static mrl_version *version_of(uint32_t number) {
-    static struct {
-        _Alignas(16) uint8_t bytes[sizeof(mrl_version)];
-    } pool[MODEL_MAX];
+    static struct { _Alignas(16) uint8_t bytes[sizeof(mrl_version)]; } pool[MODEL_MAX];
     mrl_version *version = (mrl_version *)(void *)pool[number % MODEL_MAX].bytes;
     version->doc_size = number % MODEL_MAX;
     return version;

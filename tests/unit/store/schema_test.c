@@ -1,10 +1,12 @@
 /* tests/unit/store/schema_test.c - schemas: compiled, compared, held against documents, described.
  *
- * Aim     What is wrong in a schema is refused, with a report that names it; limits hold exactly; the first
- *         difference of two schemas is told with what was asked for and what is in force; documents whose
- *         rules or index values do not fit are refused, those that lack a value are not.
+ * Aim     What is wrong in a schema is refused, with a report that names it; limits hold exactly;
+ *         the first difference of two schemas is told with what was asked for and what is in force;
+ *         documents whose rules or index values do not fit are refused, those that lack a value are
+ *         not.
  * Method  Each wrong schema compiled by itself; each document given to one compiled schema.
- * Blind   How rules judge each type is document/'s test; what indexes do with values is commit_test.c's.
+ * Blind   How rules judge each type is document/'s test; what indexes do with values is
+ *         commit_test.c's.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -78,20 +80,20 @@ static void index_name_limits_hold(void **state) {
     refuse_index((merle_index){name, MERLE_UNIQUE, "a"}, MERLE_INVALID, "63");
     refuse_index((merle_index){"", MERLE_UNIQUE, "a"}, MERLE_INVALID, "63");
     name[63] = 0;
-    mrl_schema *schema = compile(&(merle_schema){
-        .version = 1, .indexes = INDEXES({name, MERLE_UNIQUE, "a"})});
+    mrl_schema *schema =
+        compile(&(merle_schema){.version = 1, .indexes = INDEXES({name, MERLE_UNIQUE, "a"})});
     assert_non_null(mrl_schema_find_index(schema, name));
     mrl_schema_release(schema);
 }
 
 static void index_paths_that_are_none_are_refused(void **state) {
     (void)state;
-    static const char *const wrong[] = {"",      "a..b", "a,",  ",a", "a[",
-                                        "a[x]",  ".a",   "a.",  "-",  "a,a",
-                                        "a,b,c,d,e,f,g,h,i"};
+    static const char *const wrong[] = {
+        "", "a..b", "a,", ",a", "a[", "a[x]", ".a", "a.", "-", "a,a", "a,b,c,d,e,f,g,h,i"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         mrl_schema *schema;
-        const merle_schema given = {.version = 1, .indexes = INDEXES({"email", MERLE_UNIQUE, wrong[i]})};
+        const merle_schema given = {.version = 1,
+                                    .indexes = INDEXES({"email", MERLE_UNIQUE, wrong[i]})};
         merle_err err = mrl_schema_create("players", 3, &given, &schema, &report);
         assert_true(err == MERLE_INVALID || err == MERLE_TOO_BIG);
         assert_int_equal(report.err, err);
@@ -240,7 +242,8 @@ static void compare_tells_each_difference(void **state) {
     asked.rules = RULES({"silver", MERLE_TYPE_INT, 1, 5});
     assert_differs(in_force, asked, "silver", "gold");
     for (int i = 0; i < 3; i++) {
-        asked.rules = RULES({"gold", i == 0 ? MERLE_TYPE_STR : MERLE_TYPE_INT, i != 1, i == 2 ? 6 : 5});
+        asked.rules =
+            RULES({"gold", i == 0 ? MERLE_TYPE_STR : MERLE_TYPE_INT, i != 1, i == 2 ? 6 : 5});
         assert_differs(in_force, asked, "gold", "the same path with another rule");
     }
 }
@@ -293,7 +296,8 @@ static void check_doc_holds_rules(void **state) {
         .rules = RULES({"gold", MERLE_TYPE_INT, 1, 0}, {"name", MERLE_TYPE_STR, 0, 5})});
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         merle_buffer doc = doc_of(cases[i].json);
-        assert_int_equal(mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report), cases[i].err);
+        assert_int_equal(mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report),
+                         cases[i].err);
         if (cases[i].err != MERLE_OK) assert_string_equal(report.path, cases[i].path);
         merle_buffer_free(&doc);
     }
@@ -333,13 +337,14 @@ static void check_doc_refuses_values_without_an_order(void **state) {
     static const uint8_t array[] = {0x91, 0x01}, map[] = {0x81, 0xa1, 'a', 0x01},
                          ext[] = {0xd4, 0x07, 0x00};
     merle_value value, nil = merle_value_nil();
-    mrl_schema *schema = compile(&(merle_schema){
-        .version = 1, .indexes = INDEXES({"both", MERLE_UNIQUE, "email,-guild"})});
+    mrl_schema *schema = compile(
+        &(merle_schema){.version = 1, .indexes = INDEXES({"both", MERLE_UNIQUE, "email,-guild"})});
     static const struct {
         const uint8_t *bytes;
         size_t size;
         const char *name;
-    } cases[] = {{array, sizeof array, "array"}, {map, sizeof map, "map"}, {ext, sizeof ext, "ext"}};
+    } cases[] = {
+        {array, sizeof array, "array"}, {map, sizeof map, "map"}, {ext, sizeof ext, "ext"}};
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(merle_value_msgpack(merle_bytes_of(cases[i].bytes, cases[i].size), &value),
                          MERLE_OK);
@@ -359,8 +364,8 @@ static void check_doc_lets_nil_and_missing_pass(void **state) {
     memset(text, 'x', sizeof text);
     merle_value nil = merle_value_nil(), number = merle_value_int(1);
     merle_value huge = merle_value_bytes(merle_bytes_of(text, sizeof text));
-    mrl_schema *schema = compile(&(merle_schema){
-        .version = 1, .indexes = INDEXES({"both", MERLE_UNIQUE, "email,-guild"})});
+    mrl_schema *schema = compile(
+        &(merle_schema){.version = 1, .indexes = INDEXES({"both", MERLE_UNIQUE, "email,-guild"})});
     assert_int_equal(check_values(schema, NULL, NULL), MERLE_OK);
     assert_int_equal(check_values(schema, &nil, &number), MERLE_OK);
     assert_int_equal(check_values(schema, &number, &nil), MERLE_OK);
@@ -371,13 +376,14 @@ static void check_doc_lets_nil_and_missing_pass(void **state) {
     mrl_schema_release(schema);
 }
 
-/* The longest text that an index takes is found; one byte more is refused; all shorter ones are taken. */
+/* The longest text that an index takes is found; one byte more is refused; all shorter ones are
+   taken. */
 static void check_doc_limit_of_values_is_exact(void **state) {
     (void)state;
     static char text[MERLE_VALUE_SIZE_MAX + 8];
     memset(text, 'x', sizeof text);
-    mrl_schema *schema = compile(&(merle_schema){
-        .version = 1, .indexes = INDEXES({"email", MERLE_UNIQUE, "email"})});
+    mrl_schema *schema = compile(
+        &(merle_schema){.version = 1, .indexes = INDEXES({"email", MERLE_UNIQUE, "email"})});
     size_t longest = 0;
     for (size_t size = MERLE_VALUE_SIZE_MAX - 16; size < sizeof text; size++) {
         merle_value value = merle_value_bytes(merle_bytes_of(text, size));
@@ -401,11 +407,11 @@ static void check_doc_limit_of_values_is_exact(void **state) {
 static void describe_is_json_with_everything(void **state) {
     (void)state;
     merle_buffer json = {NULL, 0, 0}, doc = {NULL, 0, 0};
-    mrl_schema *schema = compile(&(merle_schema){
-        .version = 4,
-        .memory_only = 1,
-        .indexes = INDEXES({"email", MERLE_UNIQUE, "email, -guild"}),
-        .rules = RULES({"gold", MERLE_TYPE_INT, 1, 5})});
+    mrl_schema *schema =
+        compile(&(merle_schema){.version = 4,
+                                .memory_only = 1,
+                                .indexes = INDEXES({"email", MERLE_UNIQUE, "email, -guild"}),
+                                .rules = RULES({"gold", MERLE_TYPE_INT, 1, 5})});
     assert_int_equal(mrl_schema_describe(schema, &json), MERLE_OK);
     assert_int_equal(merle_json_read(bytes_of(&json), &doc, &report), MERLE_OK);
     merle_doc view;

@@ -1,10 +1,11 @@
 /* tests/unit/store/section_test.c - sections: one instant each, however long.
  *
- * Aim     A section sees what was committed when it began and nothing else, by key, many keys, unique value,
- *         scan and count; sections nest and overlap; a scan gives each document of its instant once while
- *         others write; keys and documents of every legal size are found.
- * Method  Sections are opened between random commits and compared, at random later moments, with a copy of
- *         the plain array that the commits also went to. Threads: each document carries a sum over itself.
+ * Aim     A section sees what was committed when it began and nothing else, by key, many keys,
+ *         unique value, scan and count; sections nest and overlap; a scan gives each document of
+ *         its instant once while others write; keys and documents of every legal size are found.
+ * Method  Sections are opened between random commits and compared, at random later moments, with a
+ *         copy of the plain array that the commits also went to. Threads: each document carries a
+ *         sum over itself.
  * Blind   What sections keep in memory, and for how long: reclaim_test.c.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -85,7 +86,8 @@ static void compare_scan(const stand *s, instant *i, size_t room) {
     merle_scan scan = {0};
     size_t count;
     merle_err err;
-    while ((err = merle_scan_next(&i->section, s->players, &scan, docs, room, &count)) == MERLE_OK) {
+    while ((err = merle_scan_next(&i->section, s->players, &scan, docs, room, &count)) ==
+           MERLE_OK) {
         assert_in_range(count, 1, room);
         for (size_t d = 0; d < count; d++) {
             int k = atoi((const char *)merle_doc_key(docs[d]).data + 3);
@@ -178,7 +180,8 @@ static void section_after_its_end_is_refused(void **state) {
         assert_int_equal(count, 0);
         assert_int_equal(merle_get_by(&section, s.players, "email", &doc, merle_value_int(1)),
                          MERLE_INVALID);
-        assert_int_equal(merle_scan_next(&section, s.players, &scan, &doc, 1, &count), MERLE_INVALID);
+        assert_int_equal(merle_scan_next(&section, s.players, &scan, &doc, 1, &count),
+                         MERLE_INVALID);
         assert_int_equal(merle_count(&section, s.players, &number), MERLE_INVALID);
         assert_int_equal(number, 0);
         assert_int_equal(merle_section_end(&section), MERLE_INVALID);
@@ -350,8 +353,8 @@ static merle_bytes sized_document(merle_builder *b, const uint8_t *filler, size_
 
 static void documents_of_many_sizes_are_whole(void **state) {
     (void)state;
-    static const size_t sizes[] = {0,     1,     255,   256,     65500,          65519, 65520,
-                                   65521, 65535, 65536, 1 << 20, (16 << 20) - 64};
+    static const size_t sizes[] = {0,     1,     255,   256,   65500,   65519,
+                                   65520, 65521, 65535, 65536, 1 << 20, (16 << 20) - 64};
     enum { COUNT = sizeof sizes / sizeof sizes[0] };
     stand s;
     merle_builder *b;
@@ -374,7 +377,8 @@ static void documents_of_many_sizes_are_whole(void **state) {
         assert_int_equal(value.bytes.size, sizes[i]);
         if (sizes[i] > 0) assert_int_equal(memcmp(value.bytes.data, filler, sizes[i]), 0);
         merle_doc same;
-        must(&s, merle_get_by(&section, s.players, "email", &same, merle_value_int((int64_t)sizes[i])));
+        must(&s,
+             merle_get_by(&section, s.players, "email", &same, merle_value_int((int64_t)sizes[i])));
         assert_ptr_equal(same.data, doc.data);
     }
     must(&s, merle_section_end(&section));
@@ -402,7 +406,8 @@ static void *move_gold(void *context) {
     while (!atomic_load(w->stop)) {
         merle_key a, b, own;
         merle_commit *commit;
-        uint64_t from = mrl_random_below(&random, DOCUMENTS), to = mrl_random_below(&random, DOCUMENTS);
+        uint64_t from = mrl_random_below(&random, DOCUMENTS),
+                 to = mrl_random_below(&random, DOCUMENTS);
         int64_t gold = (int64_t)mrl_random_below(&random, 10);
         if (from == to) continue;
         if (merle_begin(w->s->db, &commit) != MERLE_OK) w->failed = 1;

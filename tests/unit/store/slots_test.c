@@ -1,9 +1,10 @@
 /* tests/unit/store/slots_test.c - the array from slots to current versions.
  *
- * Aim     Each slot is given once, without gaps, its place in order before it is given and never moved;
- *         what was stored is found; who gets no memory is given no slot, and the next one gets it.
- * Method  Many slots beside a plain array; threads that take at once; memory refused at each allocation in
- *         turn. Versions are numbers that only look like pointers.
+ * Aim     Each slot is given once, without gaps, its place in order before it is given and never
+ *         moved; what was stored is found; who gets no memory is given no slot, and the next one
+ *         gets it.
+ * Method  Many slots beside a plain array; threads that take at once; memory refused at each
+ *         allocation in turn. Versions are numbers that only look like pointers.
  * Blind   The upper end, at four thousand million slots, is not reached but set by hand.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -1,7 +1,8 @@
 /* tests/unit/store/writing.h - what tests that write commits share.
  *
- * What    A stand with options and a schema of the test's own, operations on JSON documents, and comparing
- *         what a section sees. Reports of the thread that opened the stand go to stand.report.
+ * What    A stand with options and a schema of the test's own, operations on JSON documents, and
+ *         comparing what a section sees. Reports of the thread that opened the stand go to
+ *         stand.report.
  * Threads owner only, as stand.h.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -85,8 +86,8 @@ UNUSED static merle_err one_json(const stand *s, const char *key, const char *js
 /* ---- what is there ---- */
 
 /* json NULL: no document. */
-UNUSED static void assert_sees(merle_section *section, merle_collection *collection, const char *key,
-                               const char *json) {
+UNUSED static void assert_sees(merle_section *section, merle_collection *collection,
+                               const char *key, const char *json) {
     merle_doc doc;
     merle_err err = merle_get(section, collection, merle_str(key), &doc);
     if (json == NULL) {
