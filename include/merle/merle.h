@@ -56,8 +56,8 @@ typedef struct merle_options {
      * few commits old; beyond it only removals are taken. 0: memory_max / 4, or 1 GiB. */
     uint64_t retired_max;
     uint64_t ring_size; /* bytes of the log ring; 0: 8 MiB, at least 64 KiB */
-    /* Bytes of one commit's record; 0: a half of ring_size, but at least 17 MiB (a single commit may
-     * exceed the ring where no disk has to read it). */
+    /* Bytes of one commit's record; 0: a half of ring_size, but at least 17 MiB (a single commit
+     * may exceed the ring where no disk has to read it). */
     uint64_t commit_size_max;
     merle_log_fn *log; /* may be NULL */
     void *log_context;
