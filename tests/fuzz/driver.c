@@ -4,9 +4,9 @@
  * Method  Inputs are taken from a corpus (what the target gives by fuzz_corpus, and whatever
  *         earlier inputs left there) and changed: bytes and bits flipped, runs removed, doubled,
  *         spliced from another input, numbers put to their limits. MERLE_FUZZ_RUNS says how many
- *         inputs (default 20,000); --seed=N or MERLE_TEST_SEED repeats a run. A file named as
- *         argument is run as it is. A target that fails leaves its input in the file named by
- *         MERLE_FUZZ_CRASH, if set.
+ *         inputs; without it there are 20,000, and more until MERLE_FUZZ_SECONDS are over.
+ *         --seed=N or MERLE_TEST_SEED repeats a run. A file named as argument is run as it is. A
+ *         target that fails leaves its input in the file named by MERLE_FUZZ_CRASH, if set.
  * Blind   It does not see coverage, so it finds what lies near the corpus and little else.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/random.h"
@@ -26,6 +27,8 @@
 #define INPUT_SIZE_MAX ((size_t)4096)
 #define CORPUS_MAX ((size_t)512)
 #define RUNS_DEFAULT 20000u
+/* How many inputs lie between two looks at the clock. */
+#define RUNS_A_ROUND 1000u
 
 typedef struct input {
     size_t size;
@@ -172,12 +175,16 @@ int main(int argc, char **argv) {
     }
     uint64_t seed = seed_text != NULL ? strtoull(seed_text, NULL, 0) : mrl_random_seed();
     uint64_t run_count = runs_text != NULL ? strtoull(runs_text, NULL, 0) : RUNS_DEFAULT;
+    const char *seconds_text = getenv("MERLE_FUZZ_SECONDS");
+    time_t until = time(NULL) + (seconds_text != NULL ? (time_t)strtoll(seconds_text, NULL, 0) : 0);
     printf("# seed %llu\n", (unsigned long long)seed);
     (void)fflush(stdout);
     mrl_random_init(&random, seed);
     corpus_add("", 0);
     if (fuzz_corpus != NULL) fuzz_corpus(corpus_add);
     run_random(&random, run_count);
+    for (; runs_text == NULL && time(NULL) < until; run_count += RUNS_A_ROUND)
+        run_random(&random, RUNS_A_ROUND);
     printf("1..1\nok 1 - %llu inputs\n", (unsigned long long)run_count);
     return 0;
 }
