@@ -106,7 +106,8 @@ static const mrl_version *put_of(const mrl_touch *touch) {
     return touch->last->kind == MRL_ACTION_PUT ? touch->last->version : NULL;
 }
 
-/* An upper bound of the record; 0 effects so far count as a whole document. */
+/* An upper bound of the record as far as touches are composed: a patch that is not counts for its
+ * key alone, and the commit starts over when the lock shows that it needs more. */
 static size_t record_bound(const merle_commit *commit) {
     size_t size = mrl_record_begin_size(commit->origin_size);
     for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
