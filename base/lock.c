@@ -15,7 +15,7 @@
 _Thread_local mrl_self mrl_self_own;
 _Thread_local mrl_self *mrl_self_swapped;
 
-enum { SPIN_COUNT = 60 };
+enum { SPIN_COUNT = 250 };
 
 static const mrl_scheduler *simulated(void) {
     mrl_self *swapped = mrl_self_swapped;

@@ -300,12 +300,25 @@ static merle_err want(wanted *w, merle_commit *commit, merle_collection *collect
     return MERLE_OK;
 }
 
-/* The second: the version that will be superseded, and its first fields. */
-static void approach_version(const wanted *w) {
+/* The second: the version that will be superseded, and its first fields. NULL: most likely a new key. */
+static const mrl_version *approach_version(const wanted *w) {
     const mrl_version *v = mrl_root_peek(w->part->root, w->hash);
-    if (v == NULL) return;
+    if (v == NULL) return NULL;
     __builtin_prefetch((const uint8_t *)v + 64);
     __builtin_prefetch((const uint8_t *)v + 128);
+    return v;
+}
+
+/* The third, for a new document: the places of its unique values. */
+static void approach_values(const wanted *w, const mrl_version *made) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    const mrl_root *root = w->part->root;
+    for (uint32_t i = 0; i < root->schema->index_count; i++) {
+        size_t size = mrl_version_encode(made, &root->schema->indexes[i], encoded);
+        if (size == 0) continue;
+        uint64_t hash = mrl_unique_hash(root->uniques[i], encoded, size);
+        mrl_map_prefetch(&mrl_unique_shard_of(root->uniques[i], hash)->map, hash);
+    }
 }
 
 /* Adds an action to the key's touch, which is made if need be. */
@@ -346,10 +359,11 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
         mrl_report_operation(report, commit->operation_count);
         return err;
     }
-    approach_version(&w);
+    const mrl_version *old = approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
     action.version = mrl_version_create(commit->member, w.part->root->schema, key, doc, offsets);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
+    if (old == NULL) approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {
         mrl_action condition = {.kind = need};
         if ((err = add_action(&w, &condition)) != MERLE_OK) goto fail;
@@ -420,7 +434,7 @@ merle_err merle_patch_ops(merle_commit *commit, merle_collection *collection, me
     void *memory = mrl_arena_take(&commit->arena, commit->member, mrl_ops_size(ops, op_count));
     if (memory == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the patch");
     mrl_action action = {.kind = MRL_ACTION_PATCH, .op_count = op_count};
-    approach_version(&w);
+    (void)approach_version(&w);
     action.ops = mrl_ops_copy_into(memory, ops, op_count);
     if ((err = add_action(&w, &action)) != MERLE_OK) return err;
     commit->operation_count++;
