@@ -65,7 +65,6 @@ static void change_end(const mrl_change *c) {
 void mrl_map_init(mrl_map *map, const mrl_map_type *type) {
     MRL_ASSERT((type->kind == MRL_MAP_POINTERS) == (type->rehash != NULL));
     atomic_init(&map->directory, NULL);
-    atomic_init(&map->entry_count, 0);
     map->type = type;
 }
 
@@ -151,9 +150,8 @@ uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe
     MRL_ASSERT(as_entry(removed) == entry);
     count_up(&p->entry_count, -1);
     count_up(&p->removed_count, 1);
-    map_count_entries(map, -1);
     change_begin(&c, map, member);
-    if (atomic_load_explicit(&map->entry_count, memory_order_relaxed) == 0) {
+    if (piece_entries(p) == 0 && mrl_map_count(map) == 0) {
         mrl_map_retire_all(&c);
         return entry;
     }
@@ -171,7 +169,6 @@ size_t mrl_map_clear_some(mrl_map *map, mrl_member *member, size_t max) {
     while (d->cleared_count < places_of(d) && freed_count < max) {
         mrl_piece *p = piece_at(d, d->cleared_count);
         d->cleared_count = (uint32_t)place_after(d, d->cleared_count, p);
-        map_count_entries(map, -(int64_t)piece_entries(p));
         mrl_piece_free(member, p);
         freed_count++;
     }

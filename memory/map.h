@@ -57,8 +57,7 @@ struct mrl_map_directory;
 typedef struct mrl_map {
     struct mrl_map_directory *_Atomic directory; /* NULL: empty */
     const mrl_map_type *type;
-    _Atomic uint64_t entry_count; /* changed by the writer; others may read it as an estimate */
-} mrl_map;
+} mrl_map; /* changes only when the directory does: the lines of many maps stay in all caches */
 
 static inline uint64_t mrl_entry_pointer(const void *pointer, uint64_t hash) {
     return (uint64_t)(uintptr_t)pointer | (hash & 0xfu) | ((hash & 0xffff0u) << 44);
@@ -101,6 +100,9 @@ int mrl_map_each(const mrl_map *map, int (*fn)(void *context, uint64_t entry), v
 /* Frees up to max pieces (of a map that nobody uses any more) and returns how many; 0: it is
  * empty. */
 size_t mrl_map_clear_some(mrl_map *map, mrl_member *member, size_t max);
+
+/* How many entries there are: a sum over the pieces. Exact as the writer, an estimate for others. */
+uint64_t mrl_map_count(const mrl_map *map);
 
 typedef struct mrl_map_stats {
     uint64_t entries, pieces, tombstones, bytes, directory_size;

@@ -267,10 +267,7 @@ merle_err mrl_piece_add(mrl_change *c, mrl_piece *p, const mrl_probe *probe, uin
     mrl_member *before = allocate_for(c->member);
     int done = piece_apply(p, table_hash(c->map->type->kind, probe->hash), probe, &a);
     allocate_restore(before);
-    if (done && a.existing == 0) {
-        count_up(&p->entry_count, 1);
-        map_count_entries(c->map, 1);
-    }
+    if (done && a.existing == 0) count_up(&p->entry_count, 1);
     if (p->hs.map != table) {
         c->copied_count += piece_entries(p);
         mrl_piece_note_table(p);

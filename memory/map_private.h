@@ -181,11 +181,6 @@ static inline size_t place_after(const mrl_directory *d, size_t place, const mrl
     return (place & ~(span - 1)) + span;
 }
 
-static inline void map_count_entries(mrl_map *map, int64_t by) {
-    uint64_t count = atomic_load_explicit(&map->entry_count, memory_order_relaxed);
-    atomic_store_explicit(&map->entry_count, count + (uint64_t)by, memory_order_relaxed);
-}
-
 /* ---- map_piece.c: one piece ---- */
 
 /* Room for so many entries; NULL without memory. */

@@ -105,7 +105,7 @@ static int sorting_run(sorting *s, const mrl_piece *p) {
 
 /* May the directory be doubled, for the entries that there are? */
 static int directory_may_grow(const mrl_change *c, const mrl_directory *d) {
-    uint64_t entries = atomic_load_explicit(&c->map->entry_count, memory_order_relaxed);
+    uint64_t entries = mrl_map_count(c->map);
     uint64_t places = (uint64_t)2 << d->depth;
     if (d->depth >= DIRECTORY_DEPTH_MAX) return 0;
     return places <= 16 || places <= entries / ENTRIES_A_PLACE_MIN;

@@ -75,7 +75,7 @@ static merle_err list_hints(hints *h) {
     merle_err err = MERLE_OK;
     mrl_lock_take(&h->shard->lock);
     const char *broken = mrl_map_check(&h->shard->map);
-    h->room = atomic_load_explicit(&h->shard->map.entry_count, memory_order_relaxed);
+    h->room = mrl_map_count(&h->shard->map);
     if (broken == NULL && h->room > 0 && (h->list = malloc(h->room * sizeof *h->list)) == NULL)
         err = mrl_check_no_memory(h->check);
     if (broken == NULL && h->list != NULL) (void)mrl_map_each(&h->shard->map, list_hint, h);
