@@ -101,7 +101,7 @@ int mrl_map_each(const mrl_map *map, int (*fn)(void *context, uint64_t entry), v
  * empty. */
 size_t mrl_map_clear_some(mrl_map *map, mrl_member *member, size_t max);
 
-/* How many entries there are: a sum over the pieces. Exact as the writer, an estimate for others. */
+/* How many entries there are: a sum over the pieces. Exact as the writer, else an estimate. */
 uint64_t mrl_map_count(const mrl_map *map);
 
 typedef struct mrl_map_stats {

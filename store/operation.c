@@ -300,7 +300,8 @@ static merle_err want(wanted *w, merle_commit *commit, merle_collection *collect
     return MERLE_OK;
 }
 
-/* The second: the version that will be superseded, and its first fields. NULL: most likely a new key. */
+/* The second: the version that will be superseded, and its first fields. NULL: most likely the key
+ * is new. */
 static const mrl_version *approach_version(const wanted *w) {
     const mrl_version *v = mrl_root_peek(w->part->root, w->hash);
     if (v == NULL) return NULL;
