@@ -12,7 +12,8 @@
 
 enum { PIECES_A_ROUND = 64, BUSY_COMMITS = 64 };
 #define IDLE_NS 20000000u /* how old what waits may get where nobody else reclaims it */
-#define BUSY_NS 1000000u  /* between rounds while something waits for a grace period */
+#define GRACE_NS 1000000u /* between rounds while something waits for a grace period */
+#define BUSY_NS 10000000u /* between rounds while writers are busy */
 
 struct mrl_background {
     pthread_t thread;
@@ -21,16 +22,18 @@ struct mrl_background {
 };
 
 /* Writers clean up behind themselves, with warmer caches and without a third thread that wants the
- * shards' locks: while they are busy one piece keeps the quiet corners in hand. What they leave
- * when they stop is ours. */
-static void round_of_work(merle_db *db, mrl_member *member, uint64_t *last_seq) {
+ * shards' locks and a processor: while they are busy one piece, now and then, keeps the quiet corners
+ * in hand. What they leave when they stop is ours. Returns for how long nothing more need be done. */
+static uint64_t round_of_work(merle_db *db, mrl_member *member, uint64_t *last_seq) {
     uint64_t now_ns = db->clock->monotonic_ns(db->clock->context);
     uint64_t seq = mrl_log_published_at(db->store.published);
-    int pieces = seq - *last_seq > BUSY_COMMITS ? 1 : PIECES_A_ROUND;
+    int writers_are_busy = seq - *last_seq > BUSY_COMMITS;
     *last_seq = seq;
-    for (int i = 0; i < pieces; i++)
+    for (int i = 0; i < (writers_are_busy ? 1 : PIECES_A_ROUND); i++)
         if (mrl_step_piece(db, member, now_ns) == 0) break;
     mrl_count(member, MRL_N_STEPS, 1);
+    if (writers_are_busy) return BUSY_NS;
+    return mrl_step_has_more(db, member) ? GRACE_NS : IDLE_NS;
 }
 
 static void *run(void *context) {
@@ -43,9 +46,8 @@ static void *run(void *context) {
         if (atomic_load_explicit(&background->stop, memory_order_acquire)) break;
         /* Without memory for a member of its own it tries again later; nothing depends on it. */
         if (member == NULL) member = mrl_member_join(db->domain);
-        if (member != NULL) round_of_work(db, member, &last_seq);
-        int has_more = member != NULL && mrl_step_has_more(db, member);
-        (void)mrl_event_wait(&background->wake, seen, has_more ? BUSY_NS : IDLE_NS);
+        uint64_t rest_ns = member != NULL ? round_of_work(db, member, &last_seq) : IDLE_NS;
+        (void)mrl_event_wait(&background->wake, seen, rest_ns);
     }
     return NULL;
 }
