@@ -24,6 +24,7 @@ static merle_err note_read(merle_commit *commit, mrl_portion *part, const mrl_sc
     read->seen = seen;
     read->next = commit->reads;
     commit->reads = read;
+    part->has_reads = 1;
     return MERLE_OK;
 }
 
@@ -36,7 +37,7 @@ static merle_err open_part(merle_commit *commit, merle_collection *collection,
     mrl_root *root = mrl_collection_root(collection, commit->section.seq);
     if (root == NULL) return MERLE_CONFLICT;
     if (root->is_dropped) return MERLE_GONE;
-    (*out_part)->has_reads = 1;
+    /* Whether it was read is noted where something was: a read that fails binds nobody. */
     (*out_part)->read_root = root;
     *out_root = root;
     return MERLE_OK;
@@ -49,7 +50,9 @@ static merle_err compose_own(merle_commit *commit, mrl_touch *touch, mrl_root *r
     while (v != NULL && mrl_version_seq(v) > commit->section.seq) v = v->before;
     merle_err err = mrl_touch_compose(commit, touch, v);
     /* A put stands by itself; anything else that was read back rests on what the instant showed. */
-    if (err == MERLE_OK && touch->first->kind != MRL_ACTION_PUT) touch->is_read_back = 1;
+    if (err != MERLE_OK || touch->first->kind == MRL_ACTION_PUT) return err;
+    touch->is_read_back = 1;
+    touch->part->has_reads = 1;
     return err;
 }
 
