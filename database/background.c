@@ -22,8 +22,9 @@ struct mrl_background {
 };
 
 /* Writers clean up behind themselves, with warmer caches and without a third thread that wants the
- * shards' locks and a processor: while they are busy one piece, now and then, keeps the quiet corners
- * in hand. What they leave when they stop is ours. Returns for how long nothing more need be done. */
+ * shards' locks and a processor: while they are busy one piece, now and then, keeps the quiet
+ * corners in hand. What they leave when they stop is ours. Returns for how long nothing more need
+ * be done. */
 static uint64_t round_of_work(merle_db *db, mrl_member *member, uint64_t *last_seq) {
     uint64_t now_ns = db->clock->monotonic_ns(db->clock->context);
     uint64_t seq = mrl_log_published_at(db->store.published);
