@@ -172,7 +172,7 @@ static int roots_are_current(const merle_commit *commit) {
 
 static void count_outcome(mrl_touch *touch) {
     mrl_portion *part = touch->part;
-    int was = touch->base != NULL && !mrl_version_is_tombstone(touch->base);
+    int was = mrl_version_live(touch->base) != NULL;
     part->puts += touch->outcome == MRL_OUTCOME_PUT;
     part->patches += touch->outcome == MRL_OUTCOME_PATCH;
     part->removes += touch->outcome == MRL_OUTCOME_REMOVE;
@@ -182,15 +182,11 @@ static void count_outcome(mrl_touch *touch) {
         part->count_delta++;
 }
 
-/* No document is no document, whether a tombstone says so or, once that was reclaimed, nothing. */
-static const mrl_version *live_one(const mrl_version *v) {
-    return v == NULL || mrl_version_is_tombstone(v) ? NULL : v;
-}
-
 /* Whether what was read back of the commit's own writes still rests on what it rested on. */
 static merle_err check_read_back(const merle_commit *commit) {
     for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
-        if (touch->is_read_back && live_one(current_version(touch)) != live_one(touch->base))
+        if (touch->is_read_back &&
+            mrl_version_live(current_version(touch)) != mrl_version_live(touch->base))
             return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
                                   touch->key, "what the commit had read has changed");
     return MERLE_OK;
@@ -454,8 +450,7 @@ static merle_err judge_refusal(merle_commit *commit, merle_err refused) {
 static merle_err show_result(merle_commit *commit) {
     const mrl_touch *touch = commit->touches;
     if (commit->accept == NULL || touch == NULL) return MERLE_OK;
-    const mrl_version *before =
-        touch->base != NULL && !mrl_version_is_tombstone(touch->base) ? touch->base : NULL;
+    const mrl_version *before = mrl_version_live(touch->base);
     return commit->accept(commit->accept_context, before, mrl_touch_after(touch));
 }
 

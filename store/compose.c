@@ -177,7 +177,7 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
 }
 
 merle_err mrl_touch_compose(merle_commit *commit, mrl_touch *touch, mrl_version *base) {
-    const mrl_version *live = base != NULL && !mrl_version_is_tombstone(base) ? base : NULL;
+    const mrl_version *live = mrl_version_live(base);
     state s = {{NULL, 0}, NULL, 0, 0, 0};
     if (live != NULL) s.doc = merle_bytes_of(mrl_version_doc(live), live->doc_size);
     drop_version(commit, touch);
@@ -198,10 +198,7 @@ merle_err mrl_touch_compose(merle_commit *commit, mrl_touch *touch, mrl_version 
 }
 
 const mrl_version *mrl_touch_after(const mrl_touch *touch) {
-    if (touch->outcome == MRL_OUTCOME_NONE) {
-        const mrl_version *base = touch->base;
-        return base != NULL && !mrl_version_is_tombstone(base) ? base : NULL;
-    }
+    if (touch->outcome == MRL_OUTCOME_NONE) return mrl_version_live(touch->base);
     return touch->outcome == MRL_OUTCOME_REMOVE ? NULL : touch->version;
 }
 

@@ -17,10 +17,6 @@ static uint64_t shard_bit(uint64_t hash) {
     return (uint64_t)1 << mrl_shard_of(hash);
 }
 
-static const mrl_version *live_base(const mrl_touch *touch) {
-    return touch->base != NULL && !mrl_version_is_tombstone(touch->base) ? touch->base : NULL;
-}
-
 /* Encodes and hashes the index's value of a version; 0: it has none. */
 static size_t hash_value(const mrl_root *root, const mrl_schema_index *index, const mrl_version *v,
                          uint8_t *encoded, uint64_t *out_hash) {
@@ -52,7 +48,7 @@ merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch) {
         if (touch->values == NULL) return MERLE_NO_MEMORY;
         memset(touch->values, 0, size);
     }
-    const mrl_version *old = live_base(touch), *new = mrl_touch_after(touch);
+    const mrl_version *old = mrl_version_live(touch->base), *new = mrl_touch_after(touch);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];
         compute_one(part->root, &schema->indexes[i], old, new, change);

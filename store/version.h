@@ -47,6 +47,11 @@ static inline uint64_t mrl_version_seq(const mrl_version *v) {
 static inline int mrl_version_is_tombstone(const mrl_version *v) {
     return (v->flags & MRL_VERSION_TOMBSTONE) != 0;
 }
+/* The version itself where it is a document. No document is NULL, whether a tombstone says so or,
+ * once that was reclaimed, nothing. */
+static inline const mrl_version *mrl_version_live(const mrl_version *v) {
+    return v == NULL || mrl_version_is_tombstone(v) ? NULL : v;
+}
 static inline size_t mrl_version_offset_size(const mrl_version *v) {
     return (v->flags & MRL_VERSION_WIDE) != 0 ? 4 : 2;
 }
@@ -81,7 +86,7 @@ static inline merle_doc mrl_version_view(const mrl_version *v) {
  * tombstone. */
 static inline const mrl_version *mrl_version_at(const mrl_version *v, uint64_t seq) {
     while (v != NULL && mrl_version_seq(v) > seq) v = v->before;
-    return v != NULL && !mrl_version_is_tombstone(v) ? v : NULL;
+    return mrl_version_live(v);
 }
 
 /* A version with a copy of key and document, which mrl_schema_check_doc has checked and located the
