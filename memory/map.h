@@ -31,7 +31,8 @@
 
 #include "memory/domain.h"
 
-enum { MRL_PIECE_MAX = 1000 };
+/* Three quarters of 1,024 slots. */
+enum { MRL_PIECE_MAX = 768 };
 
 typedef enum mrl_map_kind { MRL_MAP_POINTERS = 1, MRL_MAP_PAIRS = 2 } mrl_map_kind;
 

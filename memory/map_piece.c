@@ -84,10 +84,12 @@ static bool compare_pair(const void *in_table, const void *key) {
 
 /* ---- memory for ck ---- */
 
-/* ck_malloc's functions have no context: whose memory it is stands in mrl_self. */
+/* ck_malloc's functions have no context: whose memory it is stands in mrl_self. Nobody's: ck may
+ * not have any now, and goes on with the table that it has. */
 static void *table_alloc(size_t size) {
-    table_header *header =
-        mrl_block_alloc(mrl_self_get()->allocating, MRL_FOR_TABLES, sizeof(table_header) + size);
+    mrl_member *member = mrl_self_get()->allocating;
+    if (member == NULL) return NULL;
+    table_header *header = mrl_block_alloc(member, MRL_FOR_TABLES, sizeof(table_header) + size);
     if (header == NULL) return NULL;
     header->size = size;
     return header + 1;
@@ -149,12 +151,21 @@ void mrl_piece_note_table(mrl_piece *p) {
         p->shrink_below = (uint32_t)(half < slot_count / 8 ? half : slot_count / 8);
 }
 
-/* Slots for so many entries: ck doubles when more than a half are taken, and we leave a little
- * room. */
+/* How many entries are good for so many slots. ck by itself doubles a table that is more than half
+ * full, which costs a third more memory and gains little: so it gets no memory before. */
+static uint64_t entries_for(uint64_t slot_count) {
+    return slot_count / 4 * 3;
+}
+
 static unsigned long slots_for(uint64_t entry_count) {
     unsigned long slot_count = SLOTS_MIN;
-    while (slot_count * 7 / 16 < entry_count) slot_count *= 2;
+    while (entries_for(slot_count) < entry_count) slot_count *= 2;
     return slot_count;
+}
+
+/* Who pays for a larger table if ck asks for one at the next entry. */
+static mrl_member *who_grows(const mrl_piece *p, mrl_member *member) {
+    return piece_entries(p) < entries_for(piece_slot_count(p)) ? NULL : member;
 }
 
 mrl_piece *mrl_piece_create(const mrl_map_type *type, mrl_member *member, uint32_t depth,
@@ -200,14 +211,21 @@ void mrl_piece_retire(mrl_member *member, mrl_piece *p) {
  * filled the table compares nothing, since what we give as the key is then the entry. Returns 0
  * without memory. */
 int mrl_piece_fill(mrl_piece *p, mrl_member *member, uint64_t entry) {
-    mrl_member *before = allocate_for(member);
     ck_hs_compare_cb_t *compare = p->hs.compare;
-    bool done;
+    unsigned long h = p->hs.hf(as_pointer(entry), 0);
+    mrl_member *grows = who_grows(p, member);
+    mrl_member *before = allocate_for(grows);
     p->hs.compare = NULL;
-    done = ck_hs_put_unique(&p->hs, p->hs.hf(as_pointer(entry), 0), as_pointer(entry));
+    bool done = ck_hs_put_unique(&p->hs, h, as_pointer(entry));
+    if (!done && grows == NULL) {
+        /* All places within the bound of its probe are taken. */
+        (void)allocate_for(member);
+        done = ck_hs_put_unique(&p->hs, h, as_pointer(entry));
+    }
     p->hs.compare = compare;
     allocate_restore(before);
     count_up(&p->entry_count, done);
+    if (piece_slot_count(p) != table_slot_count(p->hs.map)) mrl_piece_note_table(p);
     return done;
 }
 
@@ -263,9 +281,16 @@ static int piece_apply(mrl_piece *p, unsigned long h, const mrl_probe *probe, ap
 merle_err mrl_piece_add(mrl_change *c, mrl_piece *p, const mrl_probe *probe, uint64_t entry,
                         uint64_t *out_existing) {
     const struct ck_hs_map *table = p->hs.map;
+    unsigned long h = table_hash(c->map->type->kind, probe->hash);
     applying a = {.entry = entry};
-    mrl_member *before = allocate_for(c->member);
-    int done = piece_apply(p, table_hash(c->map->type->kind, probe->hash), probe, &a);
+    mrl_member *grows = who_grows(p, c->member);
+    mrl_member *before = allocate_for(grows);
+    int done = piece_apply(p, h, probe, &a);
+    if (!done && grows == NULL) {
+        /* All places within the bound of its probe are taken. */
+        (void)allocate_for(c->member);
+        done = piece_apply(p, h, probe, &a);
+    }
     allocate_restore(before);
     if (done && a.existing == 0) count_up(&p->entry_count, 1);
     if (p->hs.map != table) {

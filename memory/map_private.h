@@ -15,6 +15,10 @@
  * highest sixteen), and a result that equals the key is not believed but looked for again with the
  * next variant.
  *
+ * ck_hs doubles a table that is more than half full, but does not insist: when its allocator gives
+ * nothing, it goes on with the table that it has until a probe finds no free place any more. So our
+ * allocator gives nothing before three quarters are taken.
+ *
  * What ck_hs 0.7.1 is relied on for is tested by tests/unit/memory/ck_hs_contract_test.c.
  *
  * Threads Who may touch which field stands beside it: the writer is whoever may change the map.

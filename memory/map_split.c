@@ -70,8 +70,7 @@ typedef struct sorting {
     const mrl_map_type *type;
     mrl_member *member;
     uint32_t bit;
-    uint64_t counts[2];
-    mrl_piece *halves[2]; /* NULL: only count */
+    mrl_piece *halves[2];
     uint64_t waiting[PREFETCH_AHEAD];
     uint32_t waiting_count;
 } sorting;
@@ -81,10 +80,7 @@ static int sorting_flush(sorting *s) {
     for (uint32_t i = 0; i < s->waiting_count; i++) {
         uint64_t entry = s->waiting[i];
         uint32_t side = entry_hash(s->type, entry) >> s->bit & 1;
-        if (s->halves[side] == NULL)
-            s->counts[side]++;
-        else if (!mrl_piece_fill(s->halves[side], s->member, entry))
-            return 1;
+        if (!mrl_piece_fill(s->halves[side], s->member, entry)) return 1;
     }
     s->waiting_count = 0;
     return 0;
@@ -129,29 +125,44 @@ static merle_err piece_narrow(mrl_change *c, mrl_directory *d, mrl_piece *p, uin
 
 /* Two new pieces with all entries take the place of the old one, which stays as it is for its
  * readers. */
-static merle_err piece_halve(mrl_change *c, mrl_directory *d, mrl_piece *p, uint64_t hash,
-                             sorting *s) {
+static void piece_halve(mrl_change *c, mrl_directory *d, mrl_piece *p, uint64_t hash,
+                        const sorting *s) {
     uint32_t depth = piece_depth(p) + 1;
     size_t span = (size_t)1 << (d->depth - depth);
     size_t base = place_of(d, hash) & ~(2 * span - 1);
-    s->halves[0] = mrl_piece_create(c->map->type, c->member, depth, s->counts[0]);
-    if (s->halves[0] == NULL) goto fail;
-    s->halves[1] = mrl_piece_create(c->map->type, c->member, depth, s->counts[1]);
-    if (s->halves[1] == NULL || sorting_run(s, p) != 0) goto fail;
     mrl_piece_note_table(s->halves[0]);
     mrl_piece_note_table(s->halves[1]);
-    c->copied_count += piece_entries(p);
     directory_put(d, base, span, s->halves[0]);
     mrl_point("map: half of a split is shown");
     directory_put(d, base + span, span, s->halves[1]);
     if (depth == d->depth) d->deepest_count += 2;
     mrl_piece_retire(c->member, p);
     mrl_count(c->member, MRL_N_SPLITS, 1);
-    return MERLE_OK;
+}
+
+/* Sorts the entries of a piece into two new ones of the same size: one of them alone could hold
+ * all, so there is no need to count first. Most often both are needed; where one stays empty the
+ * old piece can stay. */
+static merle_err piece_split(mrl_change *c, mrl_directory *d, mrl_piece *p, uint64_t hash,
+                             int *out_more) {
+    uint32_t depth = piece_depth(p);
+    sorting s = {.type = c->map->type, .member = c->member, .bit = 31 - depth};
+    merle_err err = MERLE_NO_MEMORY;
+    s.halves[0] = mrl_piece_create(c->map->type, c->member, depth + 1, piece_entries(p));
+    if (s.halves[0] == NULL) goto fail;
+    s.halves[1] = mrl_piece_create(c->map->type, c->member, depth + 1, piece_entries(p));
+    if (s.halves[1] == NULL || sorting_run(&s, p) != 0) goto fail;
+    c->copied_count += piece_entries(p);
+    if (piece_entries(s.halves[0]) != 0 && piece_entries(s.halves[1]) != 0) {
+        piece_halve(c, d, p, hash, &s);
+        return MERLE_OK;
+    }
+    *out_more = 1;
+    err = piece_narrow(c, d, p, hash, piece_entries(s.halves[1]) != 0);
 fail:
-    mrl_piece_free(c->member, s->halves[0]);
-    mrl_piece_free(c->member, s->halves[1]);
-    return MERLE_NO_MEMORY;
+    mrl_piece_free(c->member, s.halves[0]);
+    mrl_piece_free(c->member, s.halves[1]);
+    return err;
 }
 
 /* One step towards room in the full piece for this hash. *out_more says that another may be
@@ -159,7 +170,6 @@ fail:
 static merle_err piece_split_step(mrl_change *c, uint64_t hash, int *out_more) {
     mrl_directory *d = map_directory(c->map);
     mrl_piece *p = piece_of(d, hash);
-    sorting s = {.type = c->map->type, .member = c->member};
     uint32_t depth = piece_depth(p);
     *out_more = 0;
     if (depth == d->depth) {
@@ -172,11 +182,7 @@ static merle_err piece_split_step(mrl_change *c, uint64_t hash, int *out_more) {
         if (!directory_resize(c, depth + 1)) return MERLE_NO_MEMORY;
         d = map_directory(c->map);
     }
-    s.bit = 31 - depth;
-    sorting_run(&s, p);
-    if (s.counts[0] != 0 && s.counts[1] != 0) return piece_halve(c, d, p, hash, &s);
-    *out_more = 1;
-    return piece_narrow(c, d, p, hash, s.counts[1] != 0);
+    return piece_split(c, d, p, hash, out_more);
 }
 
 merle_err mrl_map_make_room(mrl_change *c, uint64_t hash) {
@@ -202,7 +208,9 @@ static mrl_piece *piece_copy(mrl_change *c, uint32_t depth, const mrl_piece *fir
                              const mrl_piece *second) {
     uint64_t entry_count = (uint64_t)piece_entries(first) + (second ? piece_entries(second) : 0);
     sorting s = {.member = c->member};
-    s.halves[0] = mrl_piece_create(c->map->type, c->member, depth, entry_count);
+    /* With some room: else the next entry would make it grow. */
+    s.halves[0] =
+        mrl_piece_create(c->map->type, c->member, depth, entry_count + entry_count / 4 + 1);
     if (s.halves[0] == NULL) return NULL;
     if (mrl_piece_each(first, piece_copy_entry, &s) != 0) goto fail;
     if (second != NULL && mrl_piece_each(second, piece_copy_entry, &s) != 0) goto fail;
@@ -241,8 +249,10 @@ int mrl_piece_merge(mrl_change *c, uint64_t hash) {
 void mrl_piece_rebuild(mrl_change *c, uint64_t hash) {
     mrl_directory *d = map_directory(c->map);
     mrl_piece *p = piece_of(d, hash);
-    uint64_t quarter = piece_slot_count(p) / 4;
-    int is_worn = piece_removed(p) > (quarter > TOMBSTONES_FREE ? quarter : TOMBSTONES_FREE);
+    uint64_t slots = piece_slot_count(p), removed = piece_removed(p);
+    /* A find that misses ends at a slot that was never taken: some of these there must be. */
+    int is_worn = removed > TOMBSTONES_FREE &&
+                  (removed > slots / 4 || piece_entries(p) + removed > slots / 8 * 7);
     if (!is_worn && piece_entries(p) >= p->shrink_below) return;
     mrl_piece *fresh = piece_copy(c, piece_depth(p), p, NULL);
     if (fresh == NULL) return;

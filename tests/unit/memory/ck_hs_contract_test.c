@@ -343,6 +343,36 @@ static void growth_doubles_over_a_half_and_defers(void **state) {
     heap_end();
 }
 
+/* As the map fills tables up to three quarters: while there is no memory the table goes on as it
+ * is, is found complete, and grows with the first entry that finds memory. */
+static void refused_growth_goes_on_in_the_same_table(void **state) {
+    (void)state;
+    ck_hs_t hs;
+    ck_hs_iterator_t iterator = CK_HS_ITERATOR_INITIALIZER;
+    uint8_t met[769] = {0};
+    void *found;
+    hash_count = 100000;
+    table_init(&hs, 1024);
+    void *first = hs.map;
+    heap.refuses = 1;
+    for (uint64_t key = 0; key < 768; key++) assert_int_equal(table_add(&hs, key), 0);
+    assert_ptr_equal(hs.map, first);
+    assert_int_equal(ck_hs_count(&hs), 768);
+    for (uint64_t key = 0; key < 768; key++)
+        assert_int_equal(table_get(&hs, key), entry_of(key, 0));
+    for (uint64_t key = 768; key < 5000; key++) assert_int_equal(table_get(&hs, key), 0);
+    while (ck_hs_next_spmc(&hs, &iterator, &found)) met[key_of((uintptr_t)found)]++;
+    for (uint64_t key = 0; key < 768; key++) assert_int_equal(met[key], 1);
+    heap.refuses = 0;
+    assert_int_equal(table_add(&hs, 768), 0);
+    assert_ptr_not_equal(hs.map, first);
+    assert_int_equal(heap.last_size, 80 + 8 * 2048 + 63);
+    for (uint64_t key = 0; key < 769; key++)
+        assert_int_equal(table_get(&hs, key), entry_of(key, 0));
+    ck_hs_destroy(&hs);
+    heap_end();
+}
+
 /* As the map fills tables that no reader has seen. */
 static void put_unique_without_compare_fills(void **state) {
     (void)state;
@@ -475,6 +505,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(replacing_never_allocates),
         cmocka_unit_test(add_without_memory_changes_nothing),
         cmocka_unit_test(growth_doubles_over_a_half_and_defers),
+        cmocka_unit_test(refused_growth_goes_on_in_the_same_table),
         cmocka_unit_test(put_unique_without_compare_fills),
         cmocka_unit_test(replaced_key_that_moves_is_never_missed),
         cmocka_unit_test(key_is_never_missed_while_the_table_grows),
