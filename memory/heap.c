@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,8 @@ static void tcache_fini(mrl_cache *cache) {
 #else
 
 #include <jemalloc/jemalloc.h>
+#include <stdbool.h>
+#include <sys/mman.h>
 
 static int arena_control(unsigned arena, const char *verb) {
     char name[48];
@@ -91,9 +94,42 @@ static int arena_control(unsigned arena, const char *verb) {
     return mallctl(name, NULL, NULL, NULL, 0);
 }
 
+/* The arena maps memory in ever larger extents. From HUGE_FROM on we ask the system for huge pages:
+ * random reads of a large store miss the address cache at nearly every step, and a small store
+ * should not take megabytes for nothing. It is advice: where the system knows no huge pages nothing
+ * changes. */
+enum { HUGE_PAGE_SIZE = 2 << 20, HUGE_FROM = 4 << 20 };
+
+/* jemalloc's own way to get and give memory, the same for all arenas. */
+static const extent_hooks_t *own_hooks;
+static extent_hooks_t huge_hooks;
+static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
+
+static void *map_extent(extent_hooks_t *hooks, void *new_address, size_t size, size_t alignment,
+                        bool *zero, bool *commit, unsigned arena) {
+    (void)hooks;
+    if (size >= HUGE_FROM && alignment < HUGE_PAGE_SIZE) alignment = HUGE_PAGE_SIZE;
+    void *memory = own_hooks->alloc((extent_hooks_t *)(uintptr_t)own_hooks, new_address, size,
+                                    alignment, zero, commit, arena);
+    if (memory != NULL && size >= HUGE_FROM) (void)madvise(memory, size, MADV_HUGEPAGE);
+    return memory;
+}
+
+static void make_hooks(void) {
+    extent_hooks_t *hooks = NULL;
+    size_t size = sizeof hooks;
+    if (mallctl("arena.0.extent_hooks", &hooks, &size, NULL, 0) != 0) return;
+    own_hooks = hooks;
+    huge_hooks = *hooks;
+    huge_hooks.alloc = map_extent;
+}
+
 static merle_err arena_init(mrl_heap *heap) {
     size_t size = sizeof heap->arena;
-    int result = mallctl("arenas.create", &heap->arena, &size, NULL, 0);
+    (void)pthread_once(&hooks_once, make_hooks);
+    extent_hooks_t *hooks = &huge_hooks;
+    int result = mallctl("arenas.create", &heap->arena, &size, own_hooks == NULL ? NULL : &hooks,
+                         own_hooks == NULL ? 0 : sizeof hooks);
     return result == 0 ? MERLE_OK : MERLE_NO_MEMORY;
 }
 

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -124,6 +125,45 @@ static void destroyed_domain_gives_back_what_was_never_freed(void **state) {
     }
     assert_in_range(allocated_bytes(), 0, before + (4 << 20));
     assert_int_equal(arena_count(), arenas);
+}
+
+/* Whether the system was asked for huge pages where the address lies. */
+static int is_advised(const void *address) {
+    char line[512];
+    int is_there = 0, result = -1;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    assert_non_null(maps);
+    while (result < 0 && fgets(line, sizeof line, maps) != NULL) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            is_there = (uintptr_t)address >= from && (uintptr_t)address < to;
+        else if (is_there && strncmp(line, "VmFlags:", 8) == 0)
+            result = strstr(line, " hg") != NULL;
+    }
+    (void)fclose(maps);
+    assert_true(result >= 0);
+    return result;
+}
+
+/* A small store must not take megabytes for nothing; for a large one, missing the address cache is
+ * what a read mostly waits for. */
+static void large_domain_asks_for_huge_pages_small_one_does_not(void **state) {
+    enum { COUNT = 1000, SIZE = 64 << 10 };
+    (void)state;
+    if (access("/sys/kernel/mm/transparent_hugepage/enabled", R_OK) != 0) skip();
+    mrl_domain *domain = make_domain(NULL);
+    mrl_member *member = join(domain);
+    void **all = calloc(COUNT, sizeof *all);
+    assert_non_null(all);
+    for (int i = 0; i < COUNT; i++) {
+        all[i] = mrl_alloc(member, MRL_FOR_TABLES, SIZE);
+        assert_non_null(all[i]);
+        if (i < 16) assert_false(is_advised(all[i]));
+    }
+    assert_true(is_advised(all[COUNT - 1]));
+    for (int i = 0; i < COUNT; i++) mrl_free(member, MRL_FOR_TABLES, all[i], SIZE);
+    free(all);
+    mrl_domain_destroy(domain);
 }
 
 #endif
@@ -685,6 +725,7 @@ int main(void) {
         cmocka_unit_test(memory_comes_from_the_own_arena_only),
         cmocka_unit_test(rounded_sizes_are_what_jemalloc_gives),
         cmocka_unit_test(destroyed_domain_gives_back_what_was_never_freed),
+        cmocka_unit_test(large_domain_asks_for_huge_pages_small_one_does_not),
 #endif
         cmocka_unit_test(memory_is_aligned_and_counted_as_given),
         cmocka_unit_test(blocks_of_each_size_keep_their_bytes_and_counts),
