@@ -25,6 +25,7 @@ typedef enum fault {
 } fault;
 
 typedef struct checker {
+    const uint8_t *begin;
     const uint8_t *end;
     const uint8_t *fault_at;
     fault fault;
@@ -321,10 +322,58 @@ __attribute__((cold)) static merle_err twice_report(const uint8_t *data, const u
     return MERLE_BAD_DOCUMENT;
 }
 
+/* Most documents have a few short keys, no two alike. While the walk passes a key it marks one bit
+ * of many, chosen by the key's text: as long as no bit is wanted twice, no key stands twice. */
+typedef struct key_filter {
+    uint64_t bits[16];
+    int is_unsure; /* all keys have to be compared */
+} key_filter;
+
+static inline void filter_add(key_filter *f, uint64_t first, uint64_t last, size_t size) {
+    uint64_t mixed = (first * 0x9e3779b97f4a7c15u ^ last) + size;
+    uint64_t place = mixed * 0xd6e8feb86659fd93u >> 54;
+    uint64_t bit = (uint64_t)1 << (place & 63);
+    uint64_t *word = &f->bits[place >> 6];
+    f->is_unsure |= (*word & bit) != 0;
+    *word |= bit;
+}
+
+/* Passes a key of the top level that is not short ASCII text. */
+__attribute__((noinline)) static const uint8_t *check_key_slow(checker *c, key_filter *f,
+                                                               const uint8_t *at) {
+    f->is_unsure = 1;
+    return is_container(*at) ? check_one(c, at, 1) : check_scalar(c, at);
+}
+
+static inline const uint8_t *check_key(checker *c, key_filter *f, const uint8_t *at) {
+    const uint8_t *text = at + 1;
+    size_t size = *at & 0x1fu, left = (size_t)(c->end - text);
+    uint64_t first, last = 0;
+    if ((*at & 0xe0) != 0xa0 || size == 0 || size > 16 || size > left)
+        return check_key_slow(c, f, at);
+    if (size >= 8) {
+        memcpy(&first, text, 8);
+        memcpy(&last, text + size - 8, 8);
+    } else if (left >= 8) {
+        memcpy(&first, text, 8);
+        first <<= 64 - 8 * size;
+    } else {
+        /* At the end of the bytes: their last eight end with the text. */
+        if (text + size - c->begin < 8) return check_key_slow(c, f, at);
+        memcpy(&first, text + size - 8, 8);
+        first &= ~(uint64_t)0 << (64 - 8 * size);
+    }
+    if (((first | last) & MRL_UTF8_HIGH_BITS) != 0) return check_key_slow(c, f, at);
+    filter_add(f, first, last, size);
+    return text + size;
+}
+
 /* Passes the pairs of the top level. Most of their values are scalars, so the stack of check_one is
  * not set up for each of them. */
-static const uint8_t *check_pairs(checker *c, const uint8_t *at, uint64_t values) {
-    for (; values > 0; values--) {
+static const uint8_t *check_pairs(checker *c, key_filter *f, const uint8_t *at, uint64_t pairs) {
+    for (; pairs > 0; pairs--) {
+        if (at >= c->end) return fail_at(c, at, FAULT_CUT);
+        if ((at = check_key(c, f, at)) == NULL) return NULL;
         if (at >= c->end) return fail_at(c, at, FAULT_CUT);
         at = is_container(*at) ? check_one(c, at, 1) : check_scalar(c, at);
         if (at == NULL) return NULL;
@@ -333,7 +382,8 @@ static const uint8_t *check_pairs(checker *c, const uint8_t *at, uint64_t values
 }
 
 merle_err mrl_check_document(const uint8_t *data, size_t size, merle_report *report) {
-    checker c = {data + size, data, FAULT_NONE};
+    checker c = {data, data + size, data, FAULT_NONE};
+    key_filter filter = {{0}, 0};
     uint64_t values = 0;
     if (size == 0 || data == NULL)
         return mrl_report_fill(report, MERLE_BAD_DOCUMENT, "The document has no bytes.");
@@ -345,7 +395,7 @@ merle_err mrl_check_document(const uint8_t *data, size_t size, merle_report *rep
         return mrl_report_fill(report, MERLE_BAD_DOCUMENT,
                                "The document is no map: its first byte is 0x%02x.", *data);
     const uint8_t *pairs = check_open(&c, data, &values);
-    const uint8_t *behind = pairs == NULL ? NULL : check_pairs(&c, pairs, values);
+    const uint8_t *behind = pairs == NULL ? NULL : check_pairs(&c, &filter, pairs, values / 2);
     if (behind == NULL) return fault_report(&c, data, report);
     if (behind != c.end) {
         mrl_report_fill(report, MERLE_BAD_DOCUMENT,
@@ -354,6 +404,7 @@ merle_err mrl_check_document(const uint8_t *data, size_t size, merle_report *rep
         mrl_report_offset(report, (uint64_t)(behind - data));
         return MERLE_BAD_DOCUMENT;
     }
+    if (__builtin_expect(!filter.is_unsure, 1)) return MERLE_OK;
     const uint8_t *second;
     merle_err err = mrl_check_keys(pairs, (uint32_t)(values / 2), &second);
     if (err != MERLE_OK) return mrl_report_fill(report, err, NULL);
@@ -363,7 +414,7 @@ merle_err mrl_check_document(const uint8_t *data, size_t size, merle_report *rep
 
 merle_err mrl_check_value(const uint8_t *data, size_t size, uint32_t depth_above, size_t *out_size,
                           merle_report *report) {
-    checker c = {data + size, data, FAULT_NONE};
+    checker c = {data, data + size, data, FAULT_NONE};
     *out_size = 0;
     const uint8_t *behind = check_one(&c, data, depth_above);
     if (behind == NULL) return fault_report(&c, data, report);

@@ -8,14 +8,12 @@
 #include "base/assert.h"
 #include "memory/map_private.h"
 
-enum { HASH_SLOTS_A_LINE = 8 /* ck_hs probes cache line by cache line */ };
-
 /* ---- finding ---- */
 
 /* Asks for the line of the slot at which a probe with this hash begins. */
 static inline void prefetch_slot(uint64_t hint, unsigned long h) {
     uint64_t mask = ((uint64_t)1 << (hint & 63)) - 1;
-    uint64_t slot = h & mask & ~(uint64_t)(HASH_SLOTS_A_LINE - 1);
+    uint64_t slot = h & mask & ~(uint64_t)(LINE_PLACES - 1);
     __builtin_prefetch(as_pointer((hint & ~(uint64_t)63) + slot * sizeof(void *)));
 }
 
@@ -36,7 +34,9 @@ uint64_t mrl_map_find(const mrl_map *map, const mrl_probe *probe) {
     uint64_t hint = atomic_load_explicit(&d->places[place].slots_hint, memory_order_relaxed);
     prefetch_slot(hint, h);
     prefetch_header(hint);
-    return piece_find(piece_at(d, place), h, probe, &key);
+    const mrl_piece *p = piece_at(d, place);
+    uint64_t entry = line_find(map->type->kind, p, h, probe);
+    return entry != LINE_UNDECIDED ? entry : piece_find(p, h, probe, &key);
 }
 
 void mrl_map_prefetch(const mrl_map *map, uint64_t hash) {
@@ -131,10 +131,16 @@ merle_err mrl_map_add(mrl_map *map, mrl_member *member, const mrl_probe *probe, 
     return err;
 }
 
-uint64_t mrl_map_replace(mrl_map *map, const mrl_probe *probe, uint64_t entry) {
+void mrl_map_replace(mrl_map *map, uint64_t hash, uint64_t old, uint64_t entry) {
     mrl_directory *d = map_directory(map);
     MRL_ASSERT(d != NULL);
-    return mrl_piece_replace(map->type->kind, piece_of(d, probe->hash), probe, entry);
+    mrl_piece *p = piece_of(d, hash);
+    _Atomic uint64_t *place = piece_place_of(p, table_hash(map->type->kind, hash), old);
+    MRL_ASSERT(place != NULL);
+    /* Release: what the entry stands for is written before it is shown; readers follow the
+     * entry. */
+    mrl_entry_tell_release(entry);
+    atomic_store_explicit(place, entry, memory_order_release);
 }
 
 uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe) {

@@ -87,16 +87,16 @@ void mrl_map_prefetch(const mrl_map *map, uint64_t hash);
  * Errors: MERLE_NO_MEMORY; nothing has changed then. */
 MERLE_MUST_USE merle_err mrl_map_add(mrl_map *map, mrl_member *member, const mrl_probe *probe,
                                      uint64_t entry, uint64_t *out_existing);
-/* Puts entry in the place of the one that matches, which must exist; returns that. Never allocates.
- * A concurrent find gives the one or the other, never neither. */
-uint64_t mrl_map_replace(mrl_map *map, const mrl_probe *probe, uint64_t entry);
+/* Puts entry in the place of old, which must be there; both have the hash, or as much of it as
+ * their tag holds. Never allocates. A concurrent find gives the one or the other, never neither. */
+void mrl_map_replace(mrl_map *map, uint64_t hash, uint64_t old, uint64_t entry);
 /* Takes the one that matches away and returns it, or 0. Never fails: if there is no memory to
  * shrink or to copy, that is left for later. */
 uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe);
 
 /* Calls fn for each entry until it returns non-zero; gives that. Writers may go on: an entry that
- * is there all along is given at least once; one that is replaced meanwhile may be given old, new,
- * both or not at all, since replacing can move it. As the writer: exactly once. */
+ * is there all along is given at least once; one that is replaced meanwhile is given as it was or
+ * as it is. As the writer: exactly once. */
 int mrl_map_each(const mrl_map *map, int (*fn)(void *context, uint64_t entry), void *context);
 /* Frees up to max pieces (of a map that nobody uses any more) and returns how many; 0: it is
  * empty. */

@@ -14,19 +14,6 @@ enum { SLOTS_MIN = 8 /* the smallest table that ck_hs makes */ };
 
 /* ---- what ThreadSanitizer must be told ---- */
 
-/* ck stores and loads entries with inline assembly, which ThreadSanitizer does not see. What makes
- * the program right is: the writer fences (release) before ck stores the entry, and a reader
- * reaches what the entry stands for through the entry (an address dependency). We tell it so, by a
- * word for each entry. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WITH_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define WITH_TSAN 1
-#endif
-
 #ifdef WITH_TSAN
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
@@ -34,51 +21,41 @@ static char sync_words[4096];
 static void *sync_word(uint64_t entry) {
     return &sync_words[(entry * 0x9e3779b97f4a7c15u) >> 52];
 }
-static inline void entry_release(uint64_t entry) {
+void mrl_entry_tell_release(uint64_t entry) {
     __tsan_release(sync_word(entry));
 }
-static inline void entry_acquire(uint64_t entry) {
+void mrl_entry_tell_acquire(uint64_t entry) {
     __tsan_acquire(sync_word(entry));
-}
-#else
-static inline void entry_release(uint64_t entry) {
-    (void)entry;
-}
-static inline void entry_acquire(uint64_t entry) {
-    (void)entry;
 }
 #endif
 
 /* ---- what ck asks of an entry ---- */
 
-static inline uint64_t tag_of_pointer(uint64_t entry) {
-    return (entry & 0xfu) | ((entry >> 44) & 0xffff0u);
-}
 static inline const mrl_probe *key_probe(const void *key) {
     return as_pointer(as_entry(key) & 0x0000fffffffffff8u);
 }
 
 static unsigned long hash_pointer(const void *entry, unsigned long seed) {
     (void)seed;
-    return spread(tag_of_pointer(as_entry(entry)));
+    return spread(entry_tag(MRL_MAP_POINTERS, as_entry(entry)));
 }
 static unsigned long hash_pair(const void *entry, unsigned long seed) {
     (void)seed;
-    return spread(as_entry(entry) >> 32);
+    return spread(entry_tag(MRL_MAP_PAIRS, as_entry(entry)));
 }
 
 static bool compare_pointer(const void *in_table, const void *key) {
     uint64_t entry = as_entry(in_table);
     const mrl_probe *probe = key_probe(key);
-    if (tag_of_pointer(entry) != (probe->hash & 0xfffffu)) return false;
-    entry_acquire(entry);
+    if (entry_tag(MRL_MAP_POINTERS, entry) != hash_tag(MRL_MAP_POINTERS, probe->hash)) return false;
+    mrl_entry_tell_acquire(entry);
     return probe->matches(probe, entry) != 0;
 }
 static bool compare_pair(const void *in_table, const void *key) {
     uint64_t entry = as_entry(in_table);
     const mrl_probe *probe = key_probe(key);
-    if ((uint32_t)(entry >> 32) != (uint32_t)probe->hash) return false;
-    entry_acquire(entry);
+    if (entry_tag(MRL_MAP_PAIRS, entry) != hash_tag(MRL_MAP_PAIRS, probe->hash)) return false;
+    mrl_entry_tell_acquire(entry);
     return probe->matches(probe, entry) != 0;
 }
 
@@ -91,7 +68,7 @@ static void *table_alloc(size_t size) {
     if (member == NULL) return NULL;
     table_header *header = mrl_block_alloc(member, MRL_FOR_TABLES, sizeof(table_header) + size);
     if (header == NULL) return NULL;
-    header->size = size;
+    atomic_init(&header->size, size);
     return header + 1;
 }
 static void *table_realloc(void *table, size_t size_old, size_t size_new, bool defer) {
@@ -110,15 +87,6 @@ static void table_free(void *table, size_t size, bool defer) {
 
 static struct ck_malloc table_memory = {
     .malloc = table_alloc, .realloc = table_realloc, .free = table_free};
-
-static uint64_t table_size(const struct ck_hs_map *table) {
-    return ((const table_header *)(const void *)table - 1)->size;
-}
-static uint64_t table_slot_count(const struct ck_hs_map *table) {
-    uint64_t slots_size = table_size(table) - CK_MAP_HEADER_SIZE - CK_MAP_SLACK_SIZE;
-    MRL_ASSERT((slots_size & (slots_size - 1)) == 0);
-    return slots_size / sizeof(void *);
-}
 
 /* Every call into ck that may take or give memory stands between these two. */
 static mrl_member *allocate_for(mrl_member *member) {
@@ -142,7 +110,8 @@ static uint32_t log2_of(uint64_t power) {
  * is not called too large before half of the entries have gone. */
 void mrl_piece_note_table(mrl_piece *p) {
     uint64_t slot_count = table_slot_count(p->hs.map);
-    uint64_t slots = (as_entry(p->hs.map) + CK_MAP_HEADER_SIZE + CK_MAP_SLACK_SIZE) & ~(uint64_t)63;
+    MRL_ASSERT((slot_count & (slot_count - 1)) == 0);
+    uint64_t slots = table_first_place(p->hs.map);
     uint64_t half = piece_entries(p) / 2;
     atomic_store_explicit(&p->slots_hint, slots | log2_of(slot_count), memory_order_relaxed);
     atomic_store_explicit(&p->removed_count, 0, memory_order_relaxed);
@@ -235,20 +204,19 @@ int mrl_piece_each(const mrl_piece *p, mrl_piece_each_fn *fn, void *context) {
     void *key;
     int result = 0;
     while (result == 0 && ck_hs_next_spmc(hs, &iterator, &key)) {
-        entry_acquire(as_entry(key));
+        mrl_entry_tell_acquire(as_entry(key));
         result = fn(context, as_entry(key));
     }
     return result;
 }
 
-/* ---- adding and replacing ---- */
+/* ---- adding ---- */
 
 /* What ck_hs_apply is to do with what it finds. */
 typedef struct applying {
     uint64_t key;
     uint64_t entry;
     uint64_t existing;
-    int replaces;
 } applying;
 
 /* Returns what shall stand there afterwards. An existing entry that equals the key was not
@@ -256,10 +224,7 @@ typedef struct applying {
 static void *apply(void *existing, void *context) {
     applying *a = context;
     a->existing = as_entry(existing);
-    if (a->existing == a->key) return existing;
-    if (existing != NULL && !a->replaces) return existing;
-    if (existing == NULL && a->replaces) return NULL;
-    return (void *)(uintptr_t)a->entry;
+    return existing != NULL ? existing : (void *)(uintptr_t)a->entry;
 }
 
 /* Returns 0 without memory. */
@@ -269,7 +234,7 @@ static int piece_apply(mrl_piece *p, unsigned long h, const mrl_probe *probe, ap
     /* Release: what the entry stands for is written before ck shows the entry; readers follow the
      * entry. */
     atomic_thread_fence(memory_order_release);
-    entry_release(a->entry);
+    mrl_entry_tell_release(a->entry);
     do {
         a->key = probe_key(probe, variant++);
         a->existing = 0;
@@ -300,13 +265,4 @@ merle_err mrl_piece_add(mrl_change *c, mrl_piece *p, const mrl_probe *probe, uin
     if (!done) return MERLE_NO_MEMORY;
     *out_existing = a.existing;
     return MERLE_OK;
-}
-
-uint64_t mrl_piece_replace(mrl_map_kind kind, mrl_piece *p, const mrl_probe *probe,
-                           uint64_t entry) {
-    applying a = {.entry = entry, .replaces = 1};
-    int done = piece_apply(p, table_hash(kind, probe->hash), probe, &a);
-    /* An existing key is always within the bound of the probe: ck had no need to grow. */
-    MRL_ASSERT(done && a.existing != 0);
-    return a.existing;
 }

@@ -19,6 +19,9 @@
  * nothing, it goes on with the table that it has until a probe finds no free place any more. So our
  * allocator gives nothing before three quarters are taken.
  *
+ * Finding and replacing look at a table's first line by themselves, and call ck only when that does
+ * not decide: see "the first line" below.
+ *
  * What ck_hs 0.7.1 is relied on for is tested by tests/unit/memory/ck_hs_contract_test.c.
  *
  * Threads Who may touch which field stands beside it: the writer is whoever may change the map.
@@ -81,7 +84,7 @@ typedef struct mrl_change {
 
 /* Stands in front of each of ck's tables, so that its length can be known from outside. */
 typedef struct table_header {
-    uint64_t size;
+    _Atomic uint64_t size;
     uint64_t unused; /* keeps the table 16-byte aligned */
 } table_header;
 
@@ -135,6 +138,111 @@ static inline uint32_t piece_depth(const mrl_piece *p) {
 static inline void count_up(_Atomic uint32_t *count, int by) {
     uint32_t before = atomic_load_explicit(count, memory_order_relaxed);
     atomic_store_explicit(count, before + (uint32_t)by, memory_order_relaxed);
+}
+
+/* ---- what ThreadSanitizer must be told ---- */
+
+/* ck stores and loads entries with inline assembly, which ThreadSanitizer does not see. What makes
+ * the program right is: the writer fences (release) before an entry is stored, and a reader reaches
+ * what the entry stands for through the entry (an address dependency). We tell it so, by a word for
+ * each entry. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
+#endif
+
+#ifdef WITH_TSAN
+void mrl_entry_tell_release(uint64_t entry);
+void mrl_entry_tell_acquire(uint64_t entry);
+#else
+static inline void mrl_entry_tell_release(uint64_t entry) {
+    (void)entry;
+}
+static inline void mrl_entry_tell_acquire(uint64_t entry) {
+    (void)entry;
+}
+#endif
+
+/* ---- a table's places ---- */
+
+/* ck aligns the places behind its header; it has as many as the size that it asked for leaves. */
+typedef struct table_places {
+    _Atomic uint64_t *first;
+    uint64_t mask;
+} table_places;
+
+static inline uint64_t table_slot_count(const struct ck_hs_map *table) {
+    const table_header *header = (const table_header *)(const void *)table - 1;
+    uint64_t size = atomic_load_explicit(&header->size, memory_order_relaxed);
+    return (size - CK_MAP_HEADER_SIZE - CK_MAP_SLACK_SIZE) / sizeof(void *);
+}
+static inline uint64_t table_first_place(const struct ck_hs_map *table) {
+    return (as_entry(table) + CK_MAP_HEADER_SIZE + CK_MAP_SLACK_SIZE) & ~(uint64_t)63;
+}
+static inline table_places piece_places(const mrl_piece *p) {
+    /* ck publishes a new table after a fence; what is in it is reached through this pointer. */
+    const struct ck_hs_map *table = __atomic_load_n(&p->hs.map, __ATOMIC_ACQUIRE);
+    table_places places = {(_Atomic uint64_t *)(uintptr_t)table_first_place(table),
+                           table_slot_count(table) - 1};
+    return places;
+}
+
+/* ---- the first line ---- */
+
+/* ck probes the line in which a hash lies from its own place on, round to the place before, and
+ * goes to another line only when it met no place that was never taken. Nine in ten entries are in
+ * their first line. So we look there by ourselves, which is a tenth of the instructions of a call.
+ *
+ * A hit is an entry of the table that matches: nothing else has to be known of ck to believe it.
+ * A miss: a key that is there all along stays in its place as long as the table lives, since we
+ * replace entries where they are, and ck never makes a taken place one that was never taken. So it
+ * lies before the first such place of its probe, and was seen. That ck probes in this order is
+ * tested with the rest of its contract. */
+enum { LINE_PLACES = 8 };
+#define PLACE_EMPTY ((uint64_t)0)
+#define PLACE_TOMBSTONE UINT64_MAX
+/* The line is full of others: ck knows more. */
+#define LINE_UNDECIDED UINT64_MAX
+
+static inline uint64_t entry_tag(mrl_map_kind kind, uint64_t entry) {
+    if (kind == MRL_MAP_PAIRS) return entry >> 32;
+    return (entry & 0xfu) | ((entry >> 44) & 0xffff0u);
+}
+static inline uint64_t hash_tag(mrl_map_kind kind, uint64_t hash) {
+    return hash & (kind == MRL_MAP_PAIRS ? 0xffffffffu : 0xfffffu);
+}
+
+static inline uint64_t line_find(mrl_map_kind kind, const mrl_piece *p, unsigned long h,
+                                 const mrl_probe *probe) {
+    table_places places = piece_places(p);
+    _Atomic uint64_t *line = places.first + (h & places.mask & ~(uint64_t)(LINE_PLACES - 1));
+    uint64_t tag = hash_tag(kind, probe->hash);
+    for (uint64_t i = 0; i < LINE_PLACES; i++) {
+        uint64_t entry =
+            atomic_load_explicit(&line[(h + i) & (LINE_PLACES - 1)], memory_order_relaxed);
+        if (entry == PLACE_EMPTY) return 0;
+        if (entry_tag(kind, entry) != tag || entry == PLACE_TOMBSTONE) continue;
+        mrl_entry_tell_acquire(entry);
+        if (probe->matches(probe, entry)) return entry;
+    }
+    return LINE_UNDECIDED;
+}
+
+/* The place of an entry of the piece; in its first line, or wherever. */
+static inline _Atomic uint64_t *piece_place_of(const mrl_piece *p, unsigned long h,
+                                               uint64_t entry) {
+    table_places places = piece_places(p);
+    _Atomic uint64_t *line = places.first + (h & places.mask & ~(uint64_t)(LINE_PLACES - 1));
+    for (uint64_t i = 0; i < LINE_PLACES; i++)
+        if (atomic_load_explicit(&line[i], memory_order_relaxed) == entry) return &line[i];
+    for (uint64_t i = 0; i <= places.mask; i++)
+        if (atomic_load_explicit(&places.first[i], memory_order_relaxed) == entry)
+            return &places.first[i];
+    return NULL;
 }
 
 /* The entry of the piece that matches, or 0; *out_key is the key that found it. */
@@ -203,10 +311,9 @@ int mrl_piece_fill(mrl_piece *p, mrl_member *member, uint64_t entry);
  * may meet entries that come and go; those that stay where they are it meets exactly once. */
 typedef int mrl_piece_each_fn(void *context, uint64_t entry);
 int mrl_piece_each(const mrl_piece *p, mrl_piece_each_fn *fn, void *context);
-/* As mrl_map_add and mrl_map_replace, in the piece that is the right one. */
+/* As mrl_map_add, in the piece that is the right one. */
 merle_err mrl_piece_add(mrl_change *c, mrl_piece *p, const mrl_probe *probe, uint64_t entry,
                         uint64_t *out_existing);
-uint64_t mrl_piece_replace(mrl_map_kind kind, mrl_piece *p, const mrl_probe *probe, uint64_t entry);
 
 /* ---- map_split.c: pieces and directories that take the place of others ---- */
 

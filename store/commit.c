@@ -380,10 +380,9 @@ static void swing(merle_commit *commit) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         mrl_root *root = touch->part->root;
         if (touch->base != NULL) {
-            mrl_key_probe probe;
-            mrl_key_probe_init(&probe, touch->hash, touch->key);
-            (void)mrl_map_replace(&root->maps[mrl_shard_of(touch->hash)], &probe.probe,
-                                  mrl_entry_pointer(touch->version, touch->hash));
+            mrl_map_replace(&root->maps[mrl_shard_of(touch->hash)], touch->hash,
+                            mrl_entry_pointer(touch->base, touch->hash),
+                            mrl_entry_pointer(touch->version, touch->hash));
             mrl_point("commit.key_swung");
         }
         mrl_slots_store(&root->slots, touch->slot, touch->version);

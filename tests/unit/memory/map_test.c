@@ -184,8 +184,7 @@ static void twin_replace(twin *t, uint32_t key) {
     key_probe probe = twin_probe(t, key);
     if (t->present[key] == 0) return;
     uint32_t generation = t->present[key] == 1;
-    uint64_t old = mrl_map_replace(&t->map, &probe.probe, twin_entry(t, key, generation));
-    assert_int_equal(old, twin_wanted(t, key));
+    mrl_map_replace(&t->map, probe.probe.hash, twin_wanted(t, key), twin_entry(t, key, generation));
     t->present[key] = (uint8_t)(1 + generation);
 }
 static void twin_remove(twin *t, fixture *f, uint32_t key) {
@@ -493,7 +492,7 @@ static void pair_equal_to_a_probe_address_is_not_believed(void **state) {
     assert_int_equal(existing, 0);
     assert_int_equal(mrl_map_find(&t.map, &probe.probe), entry);
     uint64_t newer = mrl_entry_pair(10, probe.probe.hash);
-    assert_int_equal(mrl_map_replace(&t.map, &probe.probe, newer), entry);
+    mrl_map_replace(&t.map, probe.probe.hash, entry, newer);
     assert_int_equal(mrl_map_remove(&t.map, f.member, &probe.probe), newer);
     assert_int_equal(mrl_map_count(&t.map), 2);
     assert_ptr_equal(mrl_map_check(&t.map), NULL);
@@ -531,7 +530,8 @@ static void torture_add(torture *r, uint32_t key) {
 static void torture_replace(torture *r, uint32_t key, uint32_t generation) {
     key_probe probe = torture_probe(key);
     uint64_t entry = mrl_entry_pointer(torture_item(r, key, generation), probe.probe.hash);
-    uint64_t old = mrl_map_replace(&r->map, &probe.probe, entry);
+    uint64_t old = mrl_map_find(&r->map, &probe.probe);
+    mrl_map_replace(&r->map, probe.probe.hash, old, entry);
     mrl_block_retire(r->f.member, mrl_entry_to_pointer(old));
 }
 static void torture_remove(torture *r, uint32_t key) {
