@@ -23,20 +23,6 @@ typedef struct mrl_block {
 
 _Static_assert(sizeof(mrl_block) == 16, "what follows the header is aligned to 16 bytes");
 
-/* Sizes up to 128 are their number of 16 bytes, 1 to 8; beyond, four classes a doubling. */
-static uint8_t class_of(size_t rounded) {
-    if (rounded <= 128) return (uint8_t)(rounded / 16);
-    unsigned bits = 63 - (unsigned)__builtin_clzll((unsigned long long)rounded);
-    unsigned quarter = (unsigned)(rounded >> (bits - 2)) & 3;
-    return (uint8_t)(8 + (bits - 7) * 4 + quarter);
-}
-
-static size_t class_size(uint8_t size_class) {
-    if (size_class <= 8) return (size_t)size_class * 16;
-    unsigned beyond = (unsigned)size_class - 8;
-    return (size_t)(4 + beyond % 4) << (beyond / 4 + 5);
-}
-
 static mrl_block *block_of(void *memory) {
     mrl_block *block = (mrl_block *)memory - 1;
     MRL_ASSERT(block->state == BLOCK_IN_USE);
@@ -53,7 +39,7 @@ static void *block_alloc(alloc_fn *alloc, mrl_member *member, mrl_purpose purpos
     if (block == NULL) return NULL;
     block->next = NULL;
     block->ticket = 0;
-    block->size_class = class_of(rounded);
+    block->size_class = mrl_size_class(rounded);
     block->purpose = (uint8_t)purpose;
     block->state = BLOCK_IN_USE;
     return block + 1;
@@ -69,7 +55,7 @@ void *mrl_block_alloc_urgent(mrl_member *member, mrl_purpose purpose, size_t siz
 
 static void give_back(mrl_member *member, mrl_block *block) {
     block->state = 0;
-    mrl_free(member, (mrl_purpose)block->purpose, block, class_size(block->size_class));
+    mrl_free(member, (mrl_purpose)block->purpose, block, mrl_size_of_class(block->size_class));
 }
 
 void mrl_block_free(mrl_member *member, void *memory) {
@@ -89,7 +75,8 @@ void mrl_block_retire(mrl_member *member, void *memory) {
     else
         queue->first = block;
     queue->last = block;
-    atomic_fetch_add_explicit(&queue->bytes, class_size(block->size_class), memory_order_relaxed);
+    atomic_fetch_add_explicit(&queue->bytes, mrl_size_of_class(block->size_class),
+                              memory_order_relaxed);
     mrl_lock_drop(&queue->lock);
 }
 
@@ -128,7 +115,7 @@ static void harvest_queue(mrl_domain *domain, mrl_block_queue *queue, mrl_harves
         mrl_block *block = queue->first;
         queue->first = block->next;
         if (queue->first == NULL) queue->last = NULL;
-        atomic_fetch_sub_explicit(&queue->bytes, class_size(block->size_class),
+        atomic_fetch_sub_explicit(&queue->bytes, mrl_size_of_class(block->size_class),
                                   memory_order_relaxed);
         block->next = NULL;
         *harvest->end = block;

@@ -140,15 +140,34 @@ static void arena_fini(mrl_heap *heap) {
 
 static void *arena_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
     (void)heap;
+    if (size <= MRL_KEPT_SIZE_MAX) {
+        uint8_t size_class = mrl_size_class(size), count = cache->kept_counts[size_class];
+        if (count > 0) return cache->kept[size_class][cache->kept_counts[size_class] = count - 1];
+    }
     return mallocx(size, cache->flags);
 }
 
 static void arena_give(mrl_heap *heap, mrl_cache *cache, void *memory, size_t size) {
     (void)heap;
+    if (size <= MRL_KEPT_SIZE_MAX) {
+        uint8_t size_class = mrl_size_class(size), count = cache->kept_counts[size_class];
+        if (count < MRL_KEPT_MAX && count * size < MRL_KEPT_BYTES_MAX) {
+            cache->kept[size_class][count] = memory;
+            cache->kept_counts[size_class] = count + 1;
+            return;
+        }
+    }
     sdallocx(memory, size, cache->flags);
 }
 
+static void give_kept(mrl_cache *cache) {
+    for (uint8_t i = 0; i < MRL_KEPT_CLASS_COUNT; i++)
+        while (cache->kept_counts[i] > 0)
+            sdallocx(cache->kept[i][--cache->kept_counts[i]], mrl_size_of_class(i), cache->flags);
+}
+
 void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache) {
+    if (own_cache != NULL) give_kept(own_cache);
     if (own_cache != NULL && own_cache->has_tcache)
         (void)mallctl("tcache.flush", NULL, NULL, &own_cache->tcache, sizeof own_cache->tcache);
     (void)arena_control(heap->arena, "purge");
@@ -156,6 +175,7 @@ void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache) {
 
 static void tcache_init(mrl_cache *cache, const mrl_heap *heap) {
     size_t size = sizeof cache->tcache;
+    memset(cache->kept_counts, 0, sizeof cache->kept_counts);
     /* jemalloc has some four thousand explicit caches; whoever comes later does without. */
     cache->has_tcache = mallctl("tcache.create", &cache->tcache, &size, NULL, 0) == 0;
     cache->flags = (int)MALLOCX_ARENA(heap->arena);
@@ -163,6 +183,7 @@ static void tcache_init(mrl_cache *cache, const mrl_heap *heap) {
 }
 
 static void tcache_fini(mrl_cache *cache) {
+    give_kept(cache);
     if (cache->has_tcache)
         (void)mallctl("tcache.destroy", NULL, NULL, &cache->tcache, sizeof cache->tcache);
     cache->has_tcache = 0;
@@ -271,6 +292,12 @@ static int has_room(mrl_domain *domain, size_t rounded, int64_t limit) {
     return bytes_exact(domain) <= below;
 }
 
+/* The arena is asked for whole classes (the smallest of 16 bytes: jemalloc has one of 8 that is
+ * aligned to no more); plain heaps for the very size, so that a sanitizer sees its bounds. */
+static inline size_t size_to_take(size_t size, size_t rounded) {
+    return MRL_HEAP_IS_PLAIN ? size : rounded;
+}
+
 static void *alloc_within(mrl_member *member, mrl_purpose purpose, size_t size, int64_t limit) {
     struct mrl_member_private *own = member->private_part;
     mrl_domain *domain = member->domain;
@@ -279,8 +306,7 @@ static void *alloc_within(mrl_member *member, mrl_purpose purpose, size_t size, 
     if (mrl_heap_refuses(&domain->heap, size)) return NULL;
     size_t rounded = mrl_size_round(size);
     if (!has_room(domain, rounded, limit)) return NULL;
-    /* jemalloc's smallest class is 8 bytes and aligned to no more; 16 are. */
-    void *memory = arena_take(&domain->heap, &own->cache, size < 16 ? 16 : size);
+    void *memory = arena_take(&domain->heap, &own->cache, size_to_take(size, rounded));
     if (memory != NULL) count_bytes(&own->cache, &domain->heap, purpose, (int64_t)rounded);
     return memory;
 }
@@ -298,6 +324,7 @@ void mrl_free(mrl_member *member, mrl_purpose purpose, void *memory, size_t size
     mrl_domain *domain = member->domain;
     MRL_DEBUG_ASSERT(own->self == mrl_self_get());
     if (memory == NULL) return;
-    arena_give(&domain->heap, &own->cache, memory, size < 16 ? 16 : size);
-    count_bytes(&own->cache, &domain->heap, purpose, -(int64_t)mrl_size_round(size));
+    size_t rounded = mrl_size_round(size);
+    arena_give(&domain->heap, &own->cache, memory, size_to_take(size, rounded));
+    count_bytes(&own->cache, &domain->heap, purpose, -(int64_t)rounded);
 }

@@ -60,11 +60,22 @@ typedef struct mrl_heap {
     struct mrl_heap_object *objects;
 } mrl_heap;
 
+/* Small objects that a member has freed and will want again: a call into the allocator costs ten
+ * times as much as taking one from here. */
+enum {
+    MRL_KEPT_SIZE_MAX = 1024,
+    MRL_KEPT_CLASS_COUNT = 21,
+    MRL_KEPT_MAX = 64,         /* objects of a class */
+    MRL_KEPT_BYTES_MAX = 16384 /* of a class */
+};
+
 /* A member's part in the heap. */
 typedef struct mrl_cache {
     int flags; /* for mallocx: arena and cache */
     unsigned tcache;
     int has_tcache;
+    uint8_t kept_counts[MRL_KEPT_CLASS_COUNT]; /* by mrl_size_class */
+    void *kept[MRL_KEPT_CLASS_COUNT][MRL_KEPT_MAX];
     _Atomic int64_t bytes[MRL_PURPOSE_COUNT]; /* not handed in yet; owner writes, others read */
 } mrl_cache;
 
@@ -79,6 +90,19 @@ void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap);
 /* The size that the allocator really gives for a size asked: a power of two, or 5/4, 6/4, 7/4 of
  * one, from 128 bytes up; multiples of 16 below. */
 size_t mrl_size_round(size_t size);
+/* A number for each rounded size: those up to 128 are their number of 16 bytes, 1 to 8; beyond,
+ * four classes a doubling. */
+static inline uint8_t mrl_size_class(size_t rounded) {
+    if (rounded <= 128) return (uint8_t)(rounded / 16);
+    unsigned bits = 63 - (unsigned)__builtin_clzll((unsigned long long)rounded);
+    unsigned quarter = (unsigned)(rounded >> (bits - 2)) & 3;
+    return (uint8_t)(8 + (bits - 7) * 4 + quarter);
+}
+static inline size_t mrl_size_of_class(uint8_t size_class) {
+    if (size_class <= 8) return (size_t)size_class * 16;
+    unsigned beyond = (unsigned)size_class - 8;
+    return (size_t)(4 + beyond % 4) << (beyond / 4 + 5);
+}
 
 /* ---- block.c: retired blocks ---- */
 
