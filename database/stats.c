@@ -222,7 +222,7 @@ static void fill_collections(merle_db *db, merle_stats_db *stats) {
             stats->versions_waiting += mrl_queue_length(&root->shards[i].queue);
         if (root->is_dropped) continue;
         stats->collections++;
-        stats->documents += atomic_load_explicit(&root->count, memory_order_relaxed);
+        stats->documents += mrl_root_count_now(root);
     }
 }
 
@@ -274,21 +274,21 @@ static mrl_map_stats stat_index(mrl_unique *unique) {
     return sum;
 }
 
-static void fill_collection(const merle_collection *collection, mrl_root *root,
-                            merle_stats_collection *stats) {
+static void fill_collection(mrl_root *root, merle_stats_collection *stats) {
     mrl_map_stats keys = stat_keys(root);
     uint64_t slots = mrl_slots_end(&root->slots);
     uint64_t chunks = (slots + MRL_CHUNK_SLOTS - 1) / MRL_CHUNK_SLOTS;
-    stats->documents = atomic_load_explicit(&root->count, memory_order_relaxed);
+    stats->documents = mrl_root_count_now(root);
     stats->slots = slots;
     stats->key_entries = keys.entries;
     stats->key_tables = keys.pieces;
     stats->bytes = sizeof *root + keys.bytes + chunks * sizeof(mrl_chunk);
     for (uint32_t i = 0; i < root->schema->index_count; i++)
         stats->bytes += sizeof *root->uniques[i] + stat_index(root->uniques[i]).bytes;
-    stats->puts = atomic_load_explicit(&collection->puts, memory_order_relaxed);
-    stats->patches = atomic_load_explicit(&collection->patches, memory_order_relaxed);
-    stats->removes = atomic_load_explicit(&collection->removes, memory_order_relaxed);
+    mrl_root_done done = mrl_root_sum_done(root);
+    stats->puts = done.puts;
+    stats->patches = done.patches;
+    stats->removes = done.removes;
     stats->page_count = (slots + MRL_RUN_SLOTS - 1) / MRL_RUN_SLOTS;
 }
 
@@ -307,7 +307,7 @@ merle_err merle_collection_stats(merle_collection *collection, merle_stats_colle
     if (root == NULL || root->is_dropped)
         err = MERLE_GONE;
     else
-        fill_collection(collection, root, &stats);
+        fill_collection(root, &stats);
     mrl_member_leave(member, &token);
     return err != MERLE_OK ? err : hand_out(&stats, sizeof stats, out_stats, asked);
 }

@@ -64,7 +64,8 @@ static merle_err await_credit(mrl_store *store, mrl_member *member) {
 static uint64_t publish(definition *d, merle_collection *collection, mrl_root *root) {
     uint64_t seq = mrl_publish_begin(d->store->log);
     if (root != NULL) {
-        atomic_store_explicit(&root->count_seq, seq, memory_order_relaxed);
+        mrl_root *before = mrl_collection_current(collection);
+        if (before != NULL) mrl_root_go_on_from(root, before);
         atomic_store_explicit(&root->seq, seq, memory_order_release);
         atomic_store_explicit(&collection->root, root, memory_order_release);
         mrl_point("definition.swung");

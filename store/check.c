@@ -76,7 +76,7 @@ static merle_err begin_count(mrl_check *check, uint32_t unused) {
     check->is_mixed = 0;
     check->root_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
     check->published = mrl_log_published_at(check->store->published);
-    check->count = atomic_load_explicit(&root->count, memory_order_relaxed);
+    check->count = mrl_root_count_now(root);
     return MERLE_OK;
 }
 

@@ -82,8 +82,6 @@ static merle_err prepare_roots(merle_commit *commit) {
         merle_err err = root == part->root ? MERLE_OK : adopt_root(commit, part, root);
         if (err != MERLE_OK) return err;
         part->key_shards = 0;
-        part->count_delta = 0;
-        part->puts = part->patches = part->removes = 0;
         memset(part->value_shards, 0, root->schema->index_count * sizeof part->value_shards[0]);
     }
     return MERLE_OK;
@@ -170,18 +168,6 @@ static int roots_are_current(const merle_commit *commit) {
     return 1;
 }
 
-static void count_outcome(mrl_touch *touch) {
-    mrl_portion *part = touch->part;
-    int was = mrl_version_live(touch->base) != NULL;
-    part->puts += touch->outcome == MRL_OUTCOME_PUT;
-    part->patches += touch->outcome == MRL_OUTCOME_PATCH;
-    part->removes += touch->outcome == MRL_OUTCOME_REMOVE;
-    if (touch->outcome == MRL_OUTCOME_REMOVE)
-        part->count_delta--;
-    else if (touch->outcome != MRL_OUTCOME_NONE && !was)
-        part->count_delta++;
-}
-
 /* Whether what was read back of the commit's own writes still rests on what it rested on. */
 static merle_err check_read_back(const merle_commit *commit) {
     for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
@@ -205,7 +191,6 @@ static merle_err settle_touches(merle_commit *commit) {
         if (touch->version != NULL) touch->version->before = base;
         /* The last of the steps that bring nearer what this commit will change. */
         if (base != NULL) mrl_slots_prefetch(&touch->part->root->slots, base->slot);
-        count_outcome(touch);
         merle_err err = mrl_values_compute(commit, touch);
         if (err != MERLE_OK) return err;
     }
@@ -390,6 +375,12 @@ static void swing(merle_commit *commit) {
     }
 }
 
+/* How many documents more the shard has. */
+static int count_delta(const mrl_touch *touch) {
+    if (touch->outcome == MRL_OUTCOME_REMOVE) return -1;
+    return mrl_version_live(touch->base) == NULL;
+}
+
 static uint64_t publish(merle_commit *commit) {
     mrl_log *log = commit->store->log;
     uint64_t seq = mrl_publish_begin(log);
@@ -398,22 +389,22 @@ static uint64_t publish(merle_commit *commit) {
         /* Release: pairs with the acquire in mrl_version_seq. */
         atomic_store_explicit(&touch->version->seq, seq, memory_order_release);
         mrl_slots_mark(&touch->part->root->slots, touch->slot, seq);
-    }
-    for (mrl_portion *part = commit->parts; part != NULL; part = part->next) {
-        merle_collection *collection = part->collection;
-        if (part->count_delta != 0) mrl_root_count_add(part->root, part->count_delta, seq);
-        /* Plain additions: the publish lock makes us the only one. */
-        atomic_store_explicit(&collection->puts, collection->puts + part->puts,
-                              memory_order_relaxed);
-        atomic_store_explicit(&collection->patches, collection->patches + part->patches,
-                              memory_order_relaxed);
-        atomic_store_explicit(&collection->removes, collection->removes + part->removes,
-                              memory_order_relaxed);
+        int delta = count_delta(touch);
+        if (delta != 0) mrl_shard_count_add(shard_of(touch), delta, seq);
     }
     mrl_publish_end(log, commit->member, commit->entry, commit->credit);
     commit->entry = NULL;
     commit->credit = 0;
     return seq;
+}
+
+/* Plain additions: the shard's lock makes us the only one. */
+static void count_done(mrl_shard *shard, mrl_outcome outcome) {
+    _Atomic uint64_t *count = outcome == MRL_OUTCOME_PUT     ? &shard->puts
+                              : outcome == MRL_OUTCOME_PATCH ? &shard->patches
+                                                             : &shard->removes;
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 static void retire_superseded(merle_commit *commit) {
@@ -423,6 +414,7 @@ static void retire_superseded(merle_commit *commit) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         mrl_shard *shard = shard_of(touch);
         mrl_member *member = commit->member;
+        count_done(shard, touch->outcome);
         if (touch->base != NULL)
             retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)->hints_passed_on =
                 mrl_values_stay(touch) & 1;

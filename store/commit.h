@@ -85,8 +85,6 @@ typedef struct mrl_portion {
     mrl_root *root;
     uint64_t key_shards; /* to be locked, one bit each */
     uint64_t value_shards[MERLE_INDEX_COUNT_MAX];
-    int64_t count_delta;
-    uint32_t puts, patches, removes;
     uint32_t touch_count;
     uint32_t has_reads;
     mrl_root *read_root; /* what the reads saw */

@@ -216,24 +216,53 @@ const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_i
 
 /* ---- count ---- */
 
-void mrl_root_count_add(mrl_root *root, int64_t delta, uint64_t seq) {
-    /* A sequence lock with one writer (the publish lock): readers take the pair only if the version
-     * was even and the same before and after. */
-    uint64_t version = atomic_load_explicit(&root->count_version, memory_order_relaxed);
-    uint64_t count = atomic_load_explicit(&root->count, memory_order_relaxed);
-    atomic_store_explicit(&root->count_version, version + 1, memory_order_relaxed);
+void mrl_shard_count_add(mrl_shard *shard, int delta, uint64_t seq) {
+    /* Who reads takes the count only if its seq was the same before and after, and none of later
+     * commits; NONE is later than all. A seq comes but once, unless one commit counts several
+     * times: and of that commit a reader who believes its seq has seen all. */
+    uint64_t count = atomic_load_explicit(&shard->count, memory_order_relaxed);
+    atomic_store_explicit(&shard->count_seq, MRL_SEQ_NONE, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&root->count, count + (uint64_t)delta, memory_order_relaxed);
-    atomic_store_explicit(&root->count_seq, seq, memory_order_relaxed);
-    atomic_store_explicit(&root->count_version, version + 2, memory_order_release);
+    atomic_store_explicit(&shard->count, count + (uint64_t)(int64_t)delta, memory_order_relaxed);
+    atomic_store_explicit(&shard->count_seq, seq, memory_order_release);
 }
 
 merle_err mrl_root_count(const mrl_root *root, uint64_t seq, uint64_t *out_count) {
-    uint64_t before = atomic_load_explicit(&root->count_version, memory_order_acquire);
-    uint64_t count = atomic_load_explicit(&root->count, memory_order_relaxed);
-    uint64_t counted = atomic_load_explicit(&root->count_seq, memory_order_relaxed);
-    atomic_thread_fence(memory_order_acquire);
-    uint64_t after = atomic_load_explicit(&root->count_version, memory_order_relaxed);
-    *out_count = count;
-    return (before & 1) == 0 && before == after && counted <= seq ? MERLE_OK : MERLE_CONFLICT;
+    uint64_t sum = 0;
+    *out_count = 0;
+    for (int i = 0; i < MRL_SHARD_COUNT; i++) {
+        const mrl_shard *shard = &root->shards[i];
+        uint64_t before = atomic_load_explicit(&shard->count_seq, memory_order_acquire);
+        sum += atomic_load_explicit(&shard->count, memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        uint64_t after = atomic_load_explicit(&shard->count_seq, memory_order_relaxed);
+        if (before != after || before > seq) return MERLE_CONFLICT;
+    }
+    *out_count = sum;
+    return MERLE_OK;
+}
+
+uint64_t mrl_root_count_now(const mrl_root *root) {
+    uint64_t sum = 0;
+    for (int i = 0; i < MRL_SHARD_COUNT; i++)
+        sum += atomic_load_explicit(&root->shards[i].count, memory_order_relaxed);
+    return sum;
+}
+
+mrl_root_done mrl_root_sum_done(const mrl_root *root) {
+    mrl_root_done sum = {0, 0, 0};
+    for (int i = 0; i < MRL_SHARD_COUNT; i++) {
+        const mrl_shard *shard = &root->shards[i];
+        sum.puts += atomic_load_explicit(&shard->puts, memory_order_relaxed);
+        sum.patches += atomic_load_explicit(&shard->patches, memory_order_relaxed);
+        sum.removes += atomic_load_explicit(&shard->removes, memory_order_relaxed);
+    }
+    return sum;
+}
+
+void mrl_root_go_on_from(mrl_root *root, const mrl_root *before) {
+    mrl_root_done sum = mrl_root_sum_done(before);
+    atomic_init(&root->shards[0].puts, sum.puts);
+    atomic_init(&root->shards[0].patches, sum.patches);
+    atomic_init(&root->shards[0].removes, sum.removes);
 }

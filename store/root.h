@@ -38,9 +38,16 @@ typedef struct mrl_shard {
     uint32_t reserved;
     uint32_t *free_slots; /* a stack */
     mrl_queue queue;
-    uint64_t padding; /* to a line: two shards' locks never share one where the array is aligned */
+    /* Documents whose keys are in the shard, and the commit up to which that counts. Written under
+     * the publish lock by who holds ours; see mrl_root_count. */
+    _Atomic uint64_t count;
+    _Atomic uint64_t count_seq;
+    /* What was done to them, under our lock; read by anybody. Here, because whoever writes them has
+     * our lines anyhow: one line of the whole collection would travel with every commit. */
+    _Atomic uint64_t puts, patches, removes;
+    uint64_t padding[4]; /* to lines: two shards never share one where the array is aligned */
 } mrl_shard;
-_Static_assert(sizeof(mrl_shard) == MRL_LINE_SIZE, "a shard fills a line");
+_Static_assert(sizeof(mrl_shard) == 2 * MRL_LINE_SIZE, "a shard fills lines");
 
 typedef struct mrl_root {
     _Atomic uint64_t seq; /* MRL_SEQ_NONE until published */
@@ -59,11 +66,6 @@ typedef struct mrl_root {
     mrl_slots slots;
     uint8_t padding[MRL_LINE_SIZE];
     mrl_shard shards[MRL_SHARD_COUNT];
-    /* Count of documents, and the seq up to which it counts: written under the publish lock, odd
-     * while being written; see mrl_root_count. */
-    _Atomic uint64_t count_version;
-    _Atomic uint64_t count;
-    _Atomic uint64_t count_seq;
 } mrl_root;
 
 struct merle_collection {
@@ -73,7 +75,6 @@ struct merle_collection {
     char name[MERLE_NAME_SIZE_MAX + 1];
     _Atomic(struct merle_collection *) next; /* all collections, in the order of their ids */
     uint8_t padding[MRL_LINE_SIZE];
-    _Atomic uint64_t puts, patches, removes;
     mrl_lock ids_lock; /* next_id's block is being extended */
     uint32_t reserved;
     _Atomic uint64_t id_next;
@@ -144,9 +145,19 @@ const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_i
 
 /* ---- count ---- */
 
-/* Under the publish lock. */
-void mrl_root_count_add(mrl_root *root, int64_t delta, uint64_t seq);
+/* Under the publish lock, and the shard's own. */
+void mrl_shard_count_add(mrl_shard *shard, int delta, uint64_t seq);
 /* MERLE_OK with the count at seq if nothing was counted since; MERLE_CONFLICT otherwise. */
 merle_err mrl_root_count(const mrl_root *root, uint64_t seq, uint64_t *out_count);
+/* The count of now: an estimate, but with all shards locked. */
+uint64_t mrl_root_count_now(const mrl_root *root);
+
+/* What was done to the documents since the collection was made: sums over the shards. */
+typedef struct mrl_root_done {
+    uint64_t puts, patches, removes;
+} mrl_root_done;
+mrl_root_done mrl_root_sum_done(const mrl_root *root);
+/* A new root goes on from the sums of the one that it replaces, whose shards are locked. */
+void mrl_root_go_on_from(mrl_root *root, const mrl_root *before);
 
 #endif

@@ -276,9 +276,7 @@ uint64_t merle_count_estimate(merle_collection *collection) {
     mrl_epoch_token token;
     mrl_member_enter(member, &token);
     mrl_root *root = mrl_collection_current(collection);
-    uint64_t count = root == NULL || root->is_dropped
-                         ? 0
-                         : atomic_load_explicit(&root->count, memory_order_relaxed);
+    uint64_t count = root == NULL || root->is_dropped ? 0 : mrl_root_count_now(root);
     mrl_member_leave(member, &token);
     return count;
 }

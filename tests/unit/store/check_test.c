@@ -183,10 +183,10 @@ static void key_change_mend(fixture *f) {
 }
 
 static void count_raise(fixture *f) {
-    atomic_fetch_add(&f->root->count, 1);
+    atomic_fetch_add(&f->root->shards[0].count, 1);
 }
 static void count_mend(fixture *f) {
-    atomic_fetch_sub(&f->root->count, 1);
+    atomic_fetch_sub(&f->root->shards[0].count, 1);
 }
 
 static void retired_raise(fixture *f) {
