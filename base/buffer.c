@@ -8,7 +8,7 @@
 /* Most documents fit into the first piece, so that a fresh buffer rarely grows twice. */
 #define CAPACITY_MIN ((size_t)256)
 
-_Thread_local const mrl_refusal *mrl_refusal_of_thread;
+MRL_THREAD_LOCAL const mrl_refusal *mrl_refusal_of_thread;
 
 static int is_refused(size_t size) {
     const mrl_refusal *refusal = mrl_refusal_of_thread;

@@ -19,7 +19,7 @@
 #define MRL_BUFFER_SIZE_MAX ((size_t)1 << 30)
 
 /* Tests only: asked before this thread's buffers grow and before mrl_allocate; NULL: nobody is. */
-extern _Thread_local const mrl_refusal *mrl_refusal_of_thread;
+extern MRL_THREAD_LOCAL const mrl_refusal *mrl_refusal_of_thread;
 
 /* malloc, behind that question. The memory goes back with free. */
 void *mrl_allocate(size_t size);

@@ -12,8 +12,8 @@
 
 #include "base/self.h"
 
-_Thread_local mrl_self mrl_self_own;
-_Thread_local mrl_self *mrl_self_swapped;
+MRL_THREAD_LOCAL mrl_self mrl_self_own;
+MRL_THREAD_LOCAL mrl_self *mrl_self_swapped;
 
 enum { SPIN_COUNT = 250 };
 

@@ -26,8 +26,8 @@ typedef struct mrl_self {
     struct mrl_member *allocating;  /* whose memory ck_malloc takes, while a call into ck lasts */
 } mrl_self;
 
-extern _Thread_local mrl_self mrl_self_own;
-extern _Thread_local mrl_self *mrl_self_swapped; /* NULL: the thread's own */
+extern MRL_THREAD_LOCAL mrl_self mrl_self_own;
+extern MRL_THREAD_LOCAL mrl_self *mrl_self_swapped; /* NULL: the thread's own */
 
 static inline mrl_self *mrl_self_get(void) {
     mrl_self *swapped = mrl_self_swapped;

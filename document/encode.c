@@ -182,15 +182,40 @@ merle_err mrl_encode_value(const merle_value *value, int descending, uint8_t *ou
     return MERLE_OK;
 }
 
+static inline int has_zero_byte(uint64_t word) {
+    return ((word - 0x0101010101010101u) & ~word & 0x8080808080808080u) != 0;
+}
+
+/* Strings of up to 31 bytes without a zero are most of what is asked for; 0: it is none. */
+static inline int encode_short(const uint8_t *value, const uint8_t *end, int descending,
+                               uint8_t *out, size_t out_max, size_t *out_size) {
+    uint64_t words[4];
+    size_t size = *value & 0x1fu;
+    if ((*value & 0xe0) != 0xa0 || descending || out_max < 1 + sizeof words + 2) return 0;
+    if ((size_t)(end - value) < 1 + sizeof words) return 0;
+    memcpy(words, value + 1, sizeof words);
+    for (size_t i = 0; i < 4; i++) {
+        size_t left = size > 8 * i ? size - 8 * i : 0;
+        /* What does not belong to the string is no zero. */
+        uint64_t others = left >= 8 ? 0 : ~(uint64_t)0 << 8 * left;
+        if (has_zero_byte(words[i] | others)) return 0;
+    }
+    out[0] = TAG_STR;
+    memcpy(out + 1, words, sizeof words);
+    out[1 + size] = out[2 + size] = 0;
+    *out_size = size + 3;
+    return 1;
+}
+
 merle_err mrl_encode_at(const uint8_t *value, const uint8_t *end, int descending, uint8_t *out,
                         size_t out_max, size_t *out_size) {
     merle_value read;
     const uint8_t *first;
     uint32_t count;
-    (void)end;
     *out_size = 0;
     /* Arrays and maps are refused before anybody walks over all of them. */
     if (mrl_scan_container(value, &first, &count) != MERLE_TYPE_NONE) return MERLE_TYPE;
+    if (encode_short(value, end, descending, out, out_max, out_size)) return MERLE_OK;
     mrl_scan_value(value, &read);
     return mrl_encode_value(&read, descending, out, out_max, out_size);
 }

@@ -34,7 +34,8 @@ typedef struct mrl_action {
     mrl_action_kind kind;
     uint32_t operation;   /* number in the commit, for reports */
     mrl_version *version; /* PUT: made when it was asked for; owned by the commit until published */
-    const merle_op *ops;  /* PATCH: a copy in the arena */
+    uint64_t *value_hashes; /* of version's unique values, in the arena; 0: not known. Or NULL */
+    const merle_op *ops;    /* PATCH: a copy in the arena */
     size_t op_count;
     merle_merge_fn *merge;
     void *context;

@@ -219,6 +219,7 @@ merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch) {
             return refuse(commit, touch, action, MERLE_NO_MEMORY, "no memory for the document");
         mrl_version_free(commit->member, action->version);
         action->version = again;
+        action->value_hashes = NULL;
     }
     return MERLE_OK;
 }

@@ -310,16 +310,21 @@ static const mrl_version *approach_version(const wanted *w) {
     return v;
 }
 
-/* The third, for a new document: the places of its unique values. */
-static void approach_values(const wanted *w, const mrl_version *made) {
+/* The third, for a new document: the places of its unique values. Their hashes are kept: they will
+ * be wanted again. NULL: no memory, and no harm. */
+static uint64_t *approach_values(const wanted *w, const mrl_version *made) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     const mrl_root *root = w->part->root;
-    for (uint32_t i = 0; i < root->schema->index_count; i++) {
+    uint32_t count = root->schema->index_count;
+    if (count == 0) return NULL;
+    uint64_t *hashes = mrl_arena_take(&w->commit->arena, w->commit->member, count * sizeof *hashes);
+    for (uint32_t i = 0; hashes != NULL && i < count; i++) {
         size_t size = mrl_version_encode(made, &root->schema->indexes[i], encoded);
-        if (size == 0) continue;
-        uint64_t hash = mrl_unique_hash(root->uniques[i], encoded, size);
-        mrl_map_prefetch(&mrl_unique_shard_of(root->uniques[i], hash)->map, hash);
+        hashes[i] = size == 0 ? 0 : mrl_unique_hash(root->uniques[i], encoded, size);
+        if (hashes[i] == 0) continue;
+        mrl_map_prefetch(&mrl_unique_shard_of(root->uniques[i], hashes[i])->map, hashes[i]);
     }
+    return hashes;
 }
 
 /* Adds an action to the key's touch, which is made if need be. */
@@ -364,7 +369,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     mrl_action action = {.kind = MRL_ACTION_PUT};
     action.version = mrl_version_create(commit->member, w.part->root->schema, key, doc, offsets);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
-    if (old == NULL) approach_values(&w, action.version);
+    if (old == NULL) action.value_hashes = approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {
         mrl_action condition = {.kind = need};
         if ((err = add_action(&w, &condition)) != MERLE_OK) goto fail;

@@ -26,9 +26,14 @@ static size_t hash_value(const mrl_root *root, const mrl_schema_index *index, co
 }
 
 static void compute_one(const mrl_root *root, const mrl_schema_index *index, const mrl_version *old,
-                        const mrl_version *new, mrl_value_change *change) {
+                        const mrl_version *new, uint64_t known_hash, mrl_value_change *change) {
     uint8_t encoded_old[MERLE_VALUE_SIZE_MAX], encoded_new[MERLE_VALUE_SIZE_MAX];
     memset(change, 0, sizeof *change);
+    if (old == NULL && known_hash != 0) {
+        change->new_hash = known_hash;
+        change->has_new = change->changed = 1;
+        return;
+    }
     if (old != NULL && new != NULL && mrl_version_same_fields(old, new, index)) return;
     size_t old_size = hash_value(root, index, old, encoded_old, &change->old_hash);
     size_t new_size = hash_value(root, index, new, encoded_new, &change->new_hash);
@@ -36,6 +41,12 @@ static void compute_one(const mrl_root *root, const mrl_schema_index *index, con
     change->has_new = new_size != 0;
     /* 5 and 5.0 are other bytes and the same value. */
     change->changed = old_size != new_size || memcmp(encoded_old, encoded_new, old_size) != 0;
+}
+
+/* The hashes that were made when the version was; NULL: none were. */
+static const uint64_t *known_hashes(const mrl_touch *touch) {
+    const mrl_action *last = touch->last;
+    return last->version != NULL && last->version == touch->version ? last->value_hashes : NULL;
 }
 
 merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch) {
@@ -49,9 +60,11 @@ merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch) {
         memset(touch->values, 0, size);
     }
     const mrl_version *old = mrl_version_live(touch->base), *new = mrl_touch_after(touch);
+    const uint64_t *known = known_hashes(touch);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];
-        compute_one(part->root, &schema->indexes[i], old, new, change);
+        compute_one(part->root, &schema->indexes[i], old, new, known == NULL ? 0 : known[i],
+                    change);
         if (!change->changed) continue;
         if (change->has_old) part->value_shards[i] |= shard_bit(change->old_hash);
         if (change->has_new) part->value_shards[i] |= shard_bit(change->new_hash);
@@ -66,8 +79,8 @@ typedef struct taken_probe {
     const merle_commit *commit;
     const mrl_touch *touch;
     const mrl_schema_index *index;
-    const uint8_t *encoded;
-    size_t size;
+    uint8_t *encoded;      /* the value, of the size below; made when it is first compared */
+    size_t size;           /* 0: it was not yet */
     merle_bytes other_key; /* of the document that has the value */
 } taken_probe;
 
@@ -87,6 +100,8 @@ static int is_taken_by(const mrl_unique_probe *probe, uint32_t slot) {
                                          : mrl_slots_load(&asked->touch->part->root->slots, slot);
     if (v == NULL || mrl_version_is_tombstone(v)) return 0;
     size_t size = mrl_version_encode(v, asked->index, encoded);
+    if (asked->size == 0)
+        asked->size = mrl_version_encode(asked->touch->version, asked->index, asked->encoded);
     if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
     asked->other_key = mrl_version_key(v);
     return 1;
@@ -114,7 +129,6 @@ static merle_err take_one(merle_commit *commit, mrl_touch *touch, const mrl_sche
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     mrl_unique *unique = touch->part->root->uniques[index->number];
     taken_probe probe = {.commit = commit, .touch = touch, .index = index, .encoded = encoded};
-    probe.size = mrl_version_encode(touch->version, index, encoded);
     probe.unique.probe.hash = change->new_hash;
     probe.unique.holds = is_taken_by;
     if (mrl_unique_find(unique, &probe.unique) != MRL_UNIQUE_NONE)
