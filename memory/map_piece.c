@@ -27,6 +27,21 @@ void mrl_entry_tell_release(uint64_t entry) {
 void mrl_entry_tell_acquire(uint64_t entry) {
     __tsan_acquire(sync_word(entry));
 }
+
+/* ck clears a new table after it was allocated and shows it when all entries have been copied, each
+ * of which it asks us to hash: there we can tell that what was done so far comes before. */
+static _Thread_local uint64_t table_being_filled;
+static void table_tell(uint64_t table) {
+    table_being_filled = table;
+}
+static void table_tell_filled(void) {
+    if (table_being_filled != 0) mrl_entry_tell_release(table_being_filled);
+}
+#else
+static inline void table_tell(uint64_t table) {
+    (void)table;
+}
+static inline void table_tell_filled(void) {}
 #endif
 
 /* ---- what ck asks of an entry ---- */
@@ -37,10 +52,12 @@ static inline const mrl_probe *key_probe(const void *key) {
 
 static unsigned long hash_pointer(const void *entry, unsigned long seed) {
     (void)seed;
+    table_tell_filled();
     return spread(entry_tag(MRL_MAP_POINTERS, as_entry(entry)));
 }
 static unsigned long hash_pair(const void *entry, unsigned long seed) {
     (void)seed;
+    table_tell_filled();
     return spread(entry_tag(MRL_MAP_PAIRS, as_entry(entry)));
 }
 
@@ -69,6 +86,7 @@ static void *table_alloc(size_t size) {
     table_header *header = mrl_block_alloc(member, MRL_FOR_TABLES, sizeof(table_header) + size);
     if (header == NULL) return NULL;
     atomic_init(&header->size, size);
+    table_tell(as_entry(header + 1));
     return header + 1;
 }
 static void *table_realloc(void *table, size_t size_old, size_t size_new, bool defer) {
@@ -110,6 +128,7 @@ static uint32_t log2_of(uint64_t power) {
  * is not called too large before half of the entries have gone. */
 void mrl_piece_note_table(mrl_piece *p) {
     uint64_t slot_count = table_slot_count(p->hs.map);
+    mrl_entry_tell_release(as_entry(p->hs.map));
     MRL_ASSERT((slot_count & (slot_count - 1)) == 0);
     uint64_t slots = table_first_place(p->hs.map);
     uint64_t half = piece_entries(p) / 2;

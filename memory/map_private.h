@@ -145,7 +145,7 @@ static inline void count_up(_Atomic uint32_t *count, int by) {
 /* ck stores and loads entries with inline assembly, which ThreadSanitizer does not see. What makes
  * the program right is: the writer fences (release) before an entry is stored, and a reader reaches
  * what the entry stands for through the entry (an address dependency). We tell it so, by a word for
- * each entry. */
+ * each entry. So it is with a table: it is filled before ck shows it. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define WITH_TSAN 1
@@ -186,6 +186,7 @@ static inline uint64_t table_first_place(const struct ck_hs_map *table) {
 static inline table_places piece_places(const mrl_piece *p) {
     /* ck publishes a new table after a fence; what is in it is reached through this pointer. */
     const struct ck_hs_map *table = __atomic_load_n(&p->hs.map, __ATOMIC_ACQUIRE);
+    mrl_entry_tell_acquire(as_entry(table));
     table_places places = {(_Atomic uint64_t *)(uintptr_t)table_first_place(table),
                            table_slot_count(table) - 1};
     return places;
