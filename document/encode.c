@@ -219,3 +219,14 @@ merle_err mrl_encode_at(const uint8_t *value, const uint8_t *end, int descending
     mrl_scan_value(value, &read);
     return mrl_encode_value(&read, descending, out, out_max, out_size);
 }
+
+void mrl_encode_class(merle_type type, uint8_t *out_first, uint8_t *out_last) {
+    static const uint8_t firsts[] = {
+        [MERLE_TYPE_NIL] = TAG_NIL,      [MERLE_TYPE_BOOL] = TAG_FALSE,
+        [MERLE_TYPE_INT] = TAG_NUMBER,   [MERLE_TYPE_UINT] = TAG_NUMBER,
+        [MERLE_TYPE_FLOAT] = TAG_NUMBER, [MERLE_TYPE_STR] = TAG_STR,
+        [MERLE_TYPE_BIN] = TAG_BIN,      [MERLE_TYPE_TIME] = TAG_TIME,
+    };
+    *out_first = (unsigned)type < sizeof(firsts) ? firsts[type] : 0;
+    *out_last = type == MERLE_TYPE_BOOL ? TAG_TRUE : *out_first;
+}

@@ -212,6 +212,29 @@ const char *mrl_path_text(const mrl_path *path) {
     return path->text;
 }
 
+const mrl_step *mrl_path_steps(const mrl_path *path, uint32_t *out_count) {
+    *out_count = path->step_count;
+    return path->steps;
+}
+
+static int step_order(const mrl_step *left, const mrl_step *right) {
+    if (left->key == NULL || right->key == NULL) {
+        if (left->key != right->key) return left->key == NULL ? -1 : 1;
+        return (left->index > right->index) - (left->index < right->index);
+    }
+    if (left->key_size != right->key_size) return left->key_size < right->key_size ? -1 : 1;
+    return memcmp(left->key, right->key, left->key_size);
+}
+
+int mrl_path_order(const mrl_path *left, const mrl_path *right) {
+    if (left->step_count != right->step_count) return left->step_count < right->step_count ? -1 : 1;
+    for (uint32_t i = 0; i < left->step_count; i++) {
+        int order = step_order(&left->steps[i], &right->steps[i]);
+        if (order != 0) return order;
+    }
+    return 0;
+}
+
 int mrl_path_locate(const mrl_path *path, const uint8_t *doc, size_t size, uint32_t *out_offset) {
     const uint8_t *at = size == 0 ? NULL : mrl_path_follow(doc, path->steps, path->step_count);
     *out_offset = at == NULL ? 0 : (uint32_t)(at - doc);

@@ -49,6 +49,11 @@ MERLE_MUST_USE merle_err mrl_path_compile(const char *text, size_t size, mrl_pat
 void mrl_path_destroy(mrl_path *path);
 /* The text that the path was compiled from, terminated; valid as long as the path. */
 const char *mrl_path_text(const mrl_path *path);
+/* Its steps; valid as long as the path. */
+const mrl_step *mrl_path_steps(const mrl_path *path, uint32_t *out_count);
+/* Some order of paths: 0 exactly if both lead to the same value in every document, however their
+ * texts are quoted. */
+int mrl_path_order(const mrl_path *left, const mrl_path *right);
 
 /* Gives the offset of the value's first byte in the checked document, and 1; 0 and offset 0 where
  * there is none. */
