@@ -13,7 +13,7 @@
 
 #include <merle/condition.h>
 
-#include "document/condition.h"
+#include "document/condition_parse.h"
 
 static merle_condition *parsed(const char *text) {
     merle_condition *condition;
@@ -468,6 +468,27 @@ static void parameters_are_numbered_as_the_text_has_them(void **state) {
     merle_condition_destroy(c);
 }
 
+/* What other texts are made of: a condition, and something behind it. */
+static void parser_stops_where_the_condition_ends(void **state) {
+    mrl_parser parser;
+    merle_condition *condition;
+    merle_report report;
+    (void)state;
+    const char *text = "level > 3 and order.by = 'x' order by score desc";
+    assert_int_equal(mrl_parser_init(&parser, merle_str(text), &report), MERLE_OK);
+    merle_where *where = mrl_parser_condition(&parser);
+    assert_true(mrl_token_is_word(&parser.token, "order"));
+    assert_int_equal(parser.token.offset, 29);
+    mrl_parser_refuse(&parser, "a wish");
+    assert_int_equal(parser.err, MERLE_INVALID);
+    assert_int_equal(report.offset, 29);
+    assert_string_equal(report.found, "`order`");
+    mrl_parser_fini(&parser);
+    assert_int_equal(merle_condition_create(where, &condition, NULL), MERLE_OK);
+    assert_written(condition, "level > 3 and order.by = \"x\"");
+    merle_condition_destroy(condition);
+}
+
 static void locale_of_the_thread_changes_nothing(void **state) {
     static const char *const names[] = {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8"};
     (void)state;
@@ -492,6 +513,7 @@ int main(void) {
         cmocka_unit_test(parameters_beyond_the_most_are_refused),
         cmocka_unit_test(tree_has_the_form_that_its_header_promises),
         cmocka_unit_test(parameters_are_numbered_as_the_text_has_them),
+        cmocka_unit_test(parser_stops_where_the_condition_ends),
         cmocka_unit_test(locale_of_the_thread_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
