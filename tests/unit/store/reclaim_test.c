@@ -28,11 +28,9 @@ static int64_t read_wall(void *context) {
 static const mrl_clock test_clock = {NULL, read_monotonic, read_wall};
 
 static void open_with(stand *s, merle_options options) {
-    static const merle_index indexes[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
     static const mrl_environment environment = {.clock = &test_clock};
-    const merle_schema schema = {.version = 1, .indexes = indexes};
     if (options.ring_size == 0) options.ring_size = 64 << 10;
-    writing_open(s, &schema, options, &environment);
+    writing_open(s, &players_schema, options, &environment);
 }
 
 /* A document of about a kibibyte with a value of its own. */
@@ -50,12 +48,6 @@ static merle_err put_large(const stand *s, uint64_t number, uint64_t value) {
 static merle_err remove_number(const stand *s, uint64_t number) {
     merle_key key;
     return merle_one_remove(s->players, merle_key_u64(&key, number), NULL);
-}
-
-static merle_stats_collection players_stats(const stand *s) {
-    merle_stats_collection stats = {.size = sizeof stats};
-    must(s, merle_collection_stats(s->players, &stats));
-    return stats;
 }
 
 /* ---- exactly as long as they are seen ---- */
