@@ -371,26 +371,26 @@ static void read_in_a_commit_without_memory_leaves_nothing(void **state) {
 
 static void one_call_without_memory_leaves_and_gives_nothing(void **state) {
     (void)state;
-    refuse_each(try_one_patch, SILENT, 3);
-    refuse_each(try_one_swap, SILENT, 2);
-    refuse_each(try_one_count, SILENT, 1);
+    refuse_each(try_one_patch, TELLS, 3);
+    refuse_each(try_one_swap, TELLS, 2);
+    refuse_each(try_one_count, TELLS, 1);
     refuse_each(try_one_get, SILENT, 1);
 }
 
 static void schema_without_memory_makes_no_collection(void **state) {
     (void)state;
-    refuse_each(try_define, SILENT, 5);
-    refuse_each(try_open_again, SILENT, 2);
+    refuse_each(try_define, TELLS, 5);
+    refuse_each(try_open_again, TELLS, 2);
 }
 
 static void drop_without_memory_for_its_schema_drops_nothing(void **state) {
     (void)state;
-    refuse_each(try_drop, SILENT, 1);
+    refuse_each(try_drop, TELLS, 1);
 }
 
 static void describe_without_memory_gives_nothing(void **state) {
     (void)state;
-    refuse_each(try_describe, SILENT, 1);
+    refuse_each(try_describe, TELLS, 1);
 }
 
 int main(void) {

@@ -502,6 +502,21 @@ static void memory_max_lets_very_many_removals_through_in_parts(void **state) {
     writing_close(&s);
 }
 
+/* Nobody steps: what waits is reclaimed by those who are refused for want of room. */
+static void removals_refused_at_memory_max_go_through_when_tried_again(void **state) {
+    (void)state;
+    enum { PART = 1000, TRIES = 1000 };
+    stand s;
+    open_with(&s, (merle_options){.memory_max = 8 << 20});
+    uint64_t small = fill_with_small(&s);
+    for (uint64_t first = 0; first + PART <= small; first += PART) {
+        int tries = 0;
+        while (remove_many(&s, SMALL_FIRST + first, PART) != MERLE_OK)
+            assert_in_range(++tries, 1, TRIES);
+    }
+    writing_close(&s);
+}
+
 static void reserve_for_removals_grows_with_memory_max(void **state) {
     (void)state;
     enum { LIMIT = 64 << 20, PART = LIMIT / 32 / REMOVAL_SIZE };
@@ -560,6 +575,7 @@ int main(void) {
         cmocka_unit_test(memory_max_lets_drop_through),
         cmocka_unit_test(truncate_and_drop_without_the_reserve_say_no),
         cmocka_unit_test(memory_max_lets_very_many_removals_through_in_parts),
+        cmocka_unit_test(removals_refused_at_memory_max_go_through_when_tried_again),
         cmocka_unit_test(reserve_for_removals_grows_with_memory_max),
         cmocka_unit_test(what_a_thread_retired_is_reclaimed_after_its_end),
     };
