@@ -69,7 +69,7 @@ static const char *tag_check(mrl_tags *tags, mrl_tag *tag) {
 static uint64_t changes_of(mrl_tags *tags, uint64_t *out_table_count, const char **broken) {
     uint64_t changes = 0;
     *out_table_count = 0;
-    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) {
+    for (uint32_t i = 0; i < MRL_TAGS_SHARD_COUNT; i++) {
         mrl_tags_shard *shard = &tags->shards[i];
         mrl_lock_take(&shard->lock);
         changes += shard->change_count;

@@ -60,7 +60,7 @@ mrl_tags *mrl_tags_create(mrl_member *member, uint64_t seed) {
     tags->seed = seed;
     mrl_lock_init(&tags->list_lock);
     mrl_lock_init(&tags->sweep_lock);
-    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) {
+    for (uint32_t i = 0; i < MRL_TAGS_SHARD_COUNT; i++) {
         mrl_map_init(&tags->shards[i].map, &tag_type);
         mrl_lock_init(&tags->shards[i].lock);
     }
@@ -95,7 +95,7 @@ size_t mrl_tags_clear_some(mrl_tags *tags, mrl_member *member, size_t max) {
         mrl_block_free(member, tag);
         freed++;
     }
-    for (uint32_t i = 0; i < MRL_SHARD_COUNT && freed < max; i++)
+    for (uint32_t i = 0; i < MRL_TAGS_SHARD_COUNT && freed < max; i++)
         freed += mrl_map_clear_some(&tags->shards[i].map, member, max - freed);
     return freed;
 }
@@ -240,7 +240,7 @@ void mrl_tags_stat(const mrl_tags *tags, mrl_tags_stats *out_stats) {
     out_stats->spans = MRL_GET(&tags->span_count);
     out_stats->bitmaps = MRL_GET(&tags->bitmap_count);
     out_stats->bytes = sizeof *tags + MRL_GET(&tags->block_bytes);
-    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) {
+    for (uint32_t i = 0; i < MRL_TAGS_SHARD_COUNT; i++) {
         mrl_map_stats one;
         mrl_map_stat(&tags->shards[i].map, &one);
         out_stats->bytes += one.bytes;

@@ -27,7 +27,8 @@ enum {
     MRL_WINDOW_BITS = 12,
     MRL_WINDOW_SLOTS = 1 << MRL_WINDOW_BITS,
     MRL_SPAN_BITS_MAX = 30, /* an array keeps two bits of each word for the entry's state */
-    MRL_LIST_HEIGHT_MAX = 12
+    MRL_LIST_HEIGHT_MAX = 12,
+    MRL_TAGS_SHARD_COUNT = MRL_SHARD_COUNT / 4 /* locked only by tags that come or go */
 };
 
 /* ---- spans ---- */
@@ -87,7 +88,7 @@ typedef struct mrl_tags_shard {
 
 struct mrl_tags {
     uint64_t seed;
-    mrl_tags_shard shards[MRL_SHARD_COUNT];
+    mrl_tags_shard shards[MRL_TAGS_SHARD_COUNT];
     _Atomic(mrl_tag *) list_heads[MRL_LIST_HEIGHT_MAX];
     mrl_lock list_lock;
     /* What stands above is read by every lookup and seldom changes; what follows changes often. */
@@ -102,7 +103,7 @@ static inline uint8_t *mrl_tag_name(const mrl_tag *tag) {
     return (uint8_t *)(uintptr_t)&tag->next[tag->height];
 }
 static inline mrl_tags_shard *mrl_tags_shard_of(const mrl_tags *tags, uint64_t hash) {
-    return (mrl_tags_shard *)(uintptr_t)&tags->shards[mrl_shard_of(hash)];
+    return (mrl_tags_shard *)(uintptr_t)&tags->shards[mrl_shard_of(hash) / 4];
 }
 
 /* One call of a writer, with the tag's lock held. */

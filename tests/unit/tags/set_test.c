@@ -123,7 +123,7 @@ static void live(stand *s, uint32_t steps, const uint32_t wanted[STAND_TAGS], ui
         if (has != wants || stand_below(s, 50) == 0)
             (void)stand_commit(s, document, tag, stand_below(s, 8) == 0);
         stand_idle(s);
-        if (i % (steps / 8) == 0) verify_all(s);
+        if (i % (steps / 60) == 0) verify_all(s);
     }
 }
 
@@ -377,6 +377,76 @@ static void memory_comes_back_when_most_is_gone(void **state) {
     stand_end(&s);
 }
 
+enum { GUILDS = 1000, MEMBERS = 100 };
+
+/* Documents spread at random over many tags: what an entry costs, all in all, also after each of
+ * them has moved once. */
+static void entry_of_many_small_tags_takes_eight_bytes(void **state) {
+    stand s;
+    mrl_tags_stats stats;
+    mrl_epoch_token token;
+    char names[2][24];
+    int added;
+    uint32_t *guilds = calloc(GUILDS * MEMBERS, sizeof *guilds);
+    (void)state;
+    stand_begin(&s, 1, 1, test_seed());
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < GUILDS * MEMBERS; i++) {
+            uint32_t slot = (uint32_t)((uint64_t)i * 77777 % (GUILDS * MEMBERS));
+            uint32_t guild = stand_below(&s, GUILDS);
+            merle_bytes name =
+                merle_bytes_of(names[0], (size_t)snprintf(names[0], 24, "guild-%05u", guild));
+            merle_bytes before = merle_bytes_of(
+                names[1], (size_t)snprintf(names[1], 24, "guild-%05u", guilds[slot]));
+            if (round > 0 && guild == guilds[slot]) continue;
+            mrl_member_enter(s.member, &token);
+            mrl_tag *warned = NULL;
+            if (round > 0) warned = mrl_tags_warn(s.tags, s.member, before, slot);
+            assert_int_equal(mrl_tags_add(s.tags, s.member, name, slot, &added), MERLE_OK);
+            if (round > 0) mrl_tag_mark(s.tags, s.member, warned, slot);
+            (void)mrl_tags_sweep(s.tags, s.member, 2);
+            mrl_member_leave(s.member, &token);
+            if (i % 64 == 0) stand_drain(&s);
+            guilds[slot] = guild;
+        }
+        stand_drain(&s);
+        mrl_tags_stat(s.tags, &stats);
+        test_say("%.2f bytes an entry, %llu of them marked",
+                 (double)stats.bytes / (GUILDS * MEMBERS), (unsigned long long)stats.marked);
+        assert_true(stats.bytes <= 8 * GUILDS * MEMBERS);
+        assert_true(mrl_domain_bytes(s.domain, MRL_FOR_TABLES) <= 8 * GUILDS * MEMBERS);
+        stand_sound(&s);
+    }
+    free(guilds);
+    stand_end(&s);
+}
+
+/* Tags of one document each that come and go leave nothing behind. */
+static void tags_used_once_leave_nothing(void **state) {
+    stand s;
+    mrl_epoch_token token;
+    char name[24];
+    int added;
+    uint64_t bytes_early = 0;
+    (void)state;
+    stand_begin(&s, 1, 1, 1);
+    for (uint32_t i = 0; i < 100000; i++) {
+        merle_bytes once = merle_bytes_of(name, (size_t)snprintf(name, 24, "once-%u", i));
+        mrl_member_enter(s.member, &token);
+        assert_int_equal(mrl_tags_add(s.tags, s.member, once, i, &added), MERLE_OK);
+        mrl_tag_mark(s.tags, s.member, mrl_tags_warn(s.tags, s.member, once, i), i);
+        (void)mrl_tags_sweep(s.tags, s.member, 4);
+        mrl_member_leave(s.member, &token);
+        mrl_epoch_advance(s.member);
+        (void)mrl_domain_drain(s.member, 16);
+        if (i == 1000) bytes_early = mrl_domain_bytes(s.domain, MRL_FOR_TABLES);
+    }
+    assert_true(mrl_domain_bytes(s.domain, MRL_FOR_TABLES) < 2 * bytes_early);
+    assert_true(s.tags->tag_count < 100);
+    stand_sound(&s);
+    stand_end(&s);
+}
+
 static void index_is_cleared_in_steps(void **state) {
     stand s;
     size_t steps = 0, freed;
@@ -408,6 +478,8 @@ int main(void) {
         cmocka_unit_test(garbage_goes_under_constant_marking),
         cmocka_unit_test(allocation_refused_changes_nothing),
         cmocka_unit_test(memory_comes_back_when_most_is_gone),
+        cmocka_unit_test(entry_of_many_small_tags_takes_eight_bytes),
+        cmocka_unit_test(tags_used_once_leave_nothing),
         cmocka_unit_test(index_is_cleared_in_steps),
     };
     test_seed_print();
