@@ -237,6 +237,42 @@ static void spans_thinned_out_become_one(void **state) {
     stand_end(&s);
 }
 
+/* A span changes its form after a commit that a reader does not see has touched it: the reader must
+ * not take the new span for settled. */
+static void form_changed_under_a_reader(uint32_t count, uint32_t stride, uint32_t kept,
+                                        uint32_t spread) {
+    stand s;
+    stand_reader r = {0};
+    mrl_epoch_token token;
+    stand_begin(&s, count, stride, 1);
+    r.masks = calloc(count, 1);
+    for (uint32_t i = 1; i < count; i++) (void)stand_commit(&s, i, 0, 0);
+    for (uint32_t i = kept; i < count; i++)
+        if (i % spread != 0) (void)stand_commit(&s, i, 0, 0);
+    stand_end_readers(&s);
+    stand_drain(&s);
+    const mrl_root *before = mrl_tag_root(stand_tag(&s, 0));
+    stand_read_begin(&s, &r);
+    (void)stand_commit(&s, 0, 0, 0);
+    (void)stand_commit(&s, 1, 0, 0);
+    mrl_member_enter(s.member, &token);
+    (void)mrl_tags_sweep(s.tags, s.member, SIZE_MAX);
+    mrl_member_leave(s.member, &token);
+    assert_ptr_not_equal(mrl_tag_root(stand_tag(&s, 0)), before);
+    assert_true(verify(&s, &r) > 0);
+    stand_read_end(&s, &r);
+    free(r.masks);
+    stand_end_readers(&s);
+    stand_end(&s);
+}
+
+static void form_changed_keeps_what_was_touched(void **state) {
+    (void)state;
+    form_changed_under_a_reader(320, 1, 100, 400); /* a bitmap becomes an array */
+    form_changed_under_a_reader(300, 1, 30, 400);  /* an array becomes smaller */
+    form_changed_under_a_reader(400, 50, 2, 10);   /* arrays become one */
+}
+
 /* ---- marks ---- */
 
 static int has(const stand *s, uint32_t tag, uint32_t slot) {
@@ -472,6 +508,7 @@ int main(void) {
         cmocka_unit_test(window_filled_becomes_bitmap_and_array_again),
         cmocka_unit_test(slots_descending_are_in_order),
         cmocka_unit_test(spans_thinned_out_become_one),
+        cmocka_unit_test(form_changed_keeps_what_was_touched),
         cmocka_unit_test(marked_entry_stays_while_a_section_may_need_it),
         cmocka_unit_test(entry_unmarked_lives_on),
         cmocka_unit_test(entry_given_up_is_rechecked_before_it_is_marked),
