@@ -119,16 +119,22 @@ static void put_place(mrl_directory *d, uint32_t at, mrl_span *span) {
     atomic_store_explicit(&d->places[at], span, memory_order_release);
 }
 
-/* A directory of the root's spans, with fresh ones in the place of some. */
-static mrl_directory *directory_with(mrl_set_change *change, mrl_root *root, uint32_t at,
-                                     uint32_t old_count, mrl_span **fresh, uint32_t fresh_count) {
-    uint32_t before = span_count(root), total = before - old_count + fresh_count;
-    mrl_directory *d = mrl_set_alloc(change, MRL_FORM_DIRECTORY, directory_size(total));
+mrl_directory *mrl_set_directory(mrl_set_change *change, uint32_t count) {
+    mrl_directory *d = mrl_set_alloc(change, MRL_FORM_DIRECTORY, directory_size(count));
     if (d == NULL) return NULL;
     d->form = MRL_FORM_DIRECTORY;
     d->bits = 0;
     d->unused = 0;
-    d->count = total;
+    d->count = count;
+    return d;
+}
+
+/* A directory of the root's spans, with fresh ones in the place of some. */
+static mrl_directory *directory_with(mrl_set_change *change, mrl_root *root, uint32_t at,
+                                     uint32_t old_count, mrl_span **fresh, uint32_t fresh_count) {
+    uint32_t before = span_count(root), total = before - old_count + fresh_count;
+    mrl_directory *d = mrl_set_directory(change, total);
+    if (d == NULL) return NULL;
     uint32_t *bases = mrl_directory_bases(d);
     for (uint32_t i = 0; i < total; i++) {
         mrl_span *span;

@@ -211,6 +211,11 @@ size_t mrl_set_clear_some(mrl_set_change *change, size_t max);
 /* Retires all there is. */
 void mrl_set_retire_all(mrl_set_change *change);
 
+/* A directory with room for so many spans, which are not set yet. NULL: no memory. */
+mrl_directory *mrl_set_directory(mrl_set_change *change, uint32_t count);
+/* Fills the set of a tag that nobody has seen with slots, which ascend. Errors: MERLE_NO_MEMORY. */
+merle_err mrl_set_build(mrl_set_change *change, const uint32_t *slots, size_t count);
+
 /* ---- list.c: all tags in order ---- */
 
 uint8_t mrl_list_height(uint64_t hash);

@@ -370,6 +370,50 @@ static void garbage_goes_under_constant_marking(void **state) {
     stand_end(&s);
 }
 
+/* ---- sets made at once ---- */
+
+/* Every pattern of density, over all bits; and each allocation refused in turn. */
+static void fill(uint32_t count, uint32_t stride, uint32_t percent) {
+    stand s;
+    uint32_t *slots = calloc(count, sizeof *slots);
+    size_t n = 0;
+    merle_err err = MERLE_NO_MEMORY;
+    stand_begin(&s, count, stride, test_seed() + percent);
+    for (uint32_t i = 0; i < count; i++) {
+        if (stand_below(&s, 100) >= percent) continue;
+        slots[n++] = stand_slot(&s, i);
+        s.masks[i] |= 1;
+    }
+    for (uint64_t nth = 1; err == MERLE_NO_MEMORY; nth++) {
+        if (nth > 40) nth += nth / 8;
+        s.refuse_at = s.asked_count + nth;
+        err = mrl_tags_fill(s.tags, s.member, stand_name(0), slots, n);
+        s.refuse_at = 0;
+        if (err == MERLE_NO_MEMORY) {
+            assert_null(stand_tag(&s, 0));
+            assert_int_equal(s.tags->block_bytes, 0);
+        }
+    }
+    assert_int_equal(err, MERLE_OK);
+    assert_int_equal(mrl_tags_fill(s.tags, s.member, stand_name(0), slots, n), MERLE_EXISTS);
+    verify_at_rest(&s);
+    /* It lives on as any other. */
+    for (uint32_t i = 0; i < 3000; i++) (void)stand_commit(&s, stand_below(&s, count), 0, 0);
+    verify_at_rest(&s);
+    stand_end(&s);
+    free(slots);
+}
+
+static void set_filled_at_once_is_as_plain(void **state) {
+    (void)state;
+    fill(20000, 1, 50);
+    fill(20000, 1, 2);
+    fill(20000, 30, 90);
+    fill(20000, 200003, 70);
+    fill(300, 3, 99);
+    fill(20, 100000000, 99);
+}
+
 /* ---- memory ---- */
 
 static void allocation_refused_changes_nothing(void **state) {
@@ -513,6 +557,7 @@ int main(void) {
         cmocka_unit_test(entry_unmarked_lives_on),
         cmocka_unit_test(entry_given_up_is_rechecked_before_it_is_marked),
         cmocka_unit_test(garbage_goes_under_constant_marking),
+        cmocka_unit_test(set_filled_at_once_is_as_plain),
         cmocka_unit_test(allocation_refused_changes_nothing),
         cmocka_unit_test(memory_comes_back_when_most_is_gone),
         cmocka_unit_test(entry_of_many_small_tags_takes_eight_bytes),
