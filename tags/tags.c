@@ -229,7 +229,7 @@ void mrl_tag_mark(mrl_tags *tags, mrl_member *member, mrl_tag *tag, uint32_t slo
     MRL_ASSERT(!tag->is_dead);
     mrl_set_change change = {tags, member, tag, mrl_ticket_take(member->domain)};
     mrl_set_mark(&change, slot);
-    mrl_sweep_queue(tags, tag);
+    mrl_sweep_queue(tags, tag, change.now);
     mrl_lock_drop(&tag->lock);
 }
 

@@ -73,6 +73,7 @@ struct mrl_tag {
     _Atomic uint32_t entry_count; /* changed under the lock, as live_count */
     _Atomic uint32_t live_count;  /* entries without a mark */
     uint32_t sweep_from;          /* under the lock: where the next sweep begins */
+    uint32_t sweep_ticket;        /* as sweep_next: before it has passed there is nothing to do */
     uint16_t name_size;
     uint8_t height;    /* in the ordered list */
     uint8_t is_dead;   /* under the lock: it can no longer be found, and stays empty */
@@ -94,7 +95,8 @@ struct mrl_tags {
     /* What stands above is read by every lookup and seldom changes; what follows changes often. */
     uint8_t padding[64];
     mrl_lock sweep_lock;
-    _Atomic uint32_t sweep_count; /* tags in the queue */
+    _Atomic uint32_t sweep_count;  /* tags in the queue */
+    _Atomic uint32_t sweep_ticket; /* of the first one */
     mrl_tag *sweep_first, *sweep_last;
     _Atomic uint64_t tag_count, span_count, bitmap_count, block_bytes;
 };
@@ -229,8 +231,8 @@ static inline mrl_tag *mrl_list_next(_Atomic(mrl_tag *) const *link) {
 
 /* ---- sweep.c ---- */
 
-/* Puts the tag into the queue, if it is not there; its lock is held. */
-void mrl_sweep_queue(mrl_tags *tags, mrl_tag *tag);
+/* Puts the tag into the queue, if it is not there; its lock is held. now: a ticket. */
+void mrl_sweep_queue(mrl_tags *tags, mrl_tag *tag, uint32_t now);
 
 /* ---- tags.c ---- */
 
