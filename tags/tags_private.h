@@ -48,7 +48,8 @@ typedef struct mrl_span {
 } mrl_span;
 
 /* Spans in the order of their slots. Behind the places, count bases: so a search stays within few
- * lines. Only the places ever change, each from one span to a newer one of the same range. */
+ * lines; and behind them count flags. Only the places ever change, each from one span to a newer
+ * one of the same range. */
 typedef struct mrl_directory {
     uint8_t form;
     uint8_t bits;
@@ -152,6 +153,10 @@ static inline int mrl_is_settled(uint32_t touched, uint32_t section_epoch) {
 static inline uint32_t *mrl_directory_bases(const mrl_directory *d) {
     return (uint32_t *)(uintptr_t)&d->places[d->count];
 }
+/* Under the lock, one a place: the span may have marks. So a sweep need not look at all spans. */
+static inline uint8_t *mrl_directory_flags(const mrl_directory *d) {
+    return (uint8_t *)(mrl_directory_bases(d) + d->count);
+}
 static inline mrl_span *mrl_directory_at(const mrl_directory *d, uint32_t at) {
     /* Acquire: pairs with the release in put_place; a reader sees the span filled. */
     return atomic_load_explicit(&d->places[at], memory_order_acquire);
@@ -205,7 +210,7 @@ merle_err mrl_set_add(mrl_set_change *change, uint32_t slot, int *out_added);
 /* Only touches the span. */
 void mrl_set_warn(mrl_set_change *change, uint32_t slot);
 void mrl_set_mark(mrl_set_change *change, uint32_t slot);
-/* Takes away what may go in the first span that ends at or behind `from`, and puts the span into a
+/* Takes away what may go in the first span from `from` on that may have marks, and puts it into a
  * form that fits. *out_next: where to go on, or MRL_TAGS_END. Returns how many entries went. */
 size_t mrl_set_sweep(mrl_set_change *change, uint32_t from, uint32_t *out_next);
 /* Frees up to max blocks of a set that nobody sees; returns how many. */

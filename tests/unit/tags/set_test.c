@@ -223,12 +223,6 @@ static void spans_thinned_out_become_one(void **state) {
     assert_true(stats.spans > 60);
     for (uint32_t i = 0; i < s.count; i++)
         if (i % 400 != 7) (void)stand_commit(&s, i, 0, 0);
-    for (int round = 0; round < 8; round++) {
-        sweep_all(&s);
-        /* A round of the sweep begins with a mark. */
-        (void)stand_commit(&s, 7, 0, 0);
-        (void)stand_commit(&s, 7, 0, 0);
-    }
     verify_at_rest(&s);
     mrl_tags_stat(s.tags, &stats);
     assert_int_equal(stats.entries, 50);
