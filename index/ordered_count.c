@@ -94,8 +94,8 @@ static uint32_t newest(const tally *t, uint32_t a, uint32_t b) {
     return (int32_t)(t->viewer->epoch - a) < (int32_t)(t->viewer->epoch - b) ? a : b;
 }
 
-/* Adds up the unmarked entries of all leaves of a node. Sequentially consistent loads of the leaves'
- * versions: they come behind the token. 0: something has changed. */
+/* Adds up the unmarked entries of all leaves of a node. Sequentially consistent loads of the
+ * leaves' versions: they come behind the token. 0: something has changed. */
 static int leaves_sum(const tally *t, const ostep *step, uint64_t *out_sum) {
     const onode *n = step->node;
     uint32_t leaf_count = node_count(n) + 1, touched = 0, sum = 0;
@@ -109,6 +109,7 @@ static int leaves_sum(const tally *t, const ostep *step, uint64_t *out_sum) {
         uint32_t of_leaf = half_load(&leaf->touched);
         sum += node_count(leaf) - (uint32_t)__builtin_popcountll(leaf_marks(leaf));
         touched = i == 0 ? of_leaf : newest(t, touched, of_leaf);
+        mrl_point("ordered.summing");
         if (!node_is_same(leaf, version)) return 0;
     }
     *out_sum = (uint64_t)touched << 32 | (uint64_t)sum << 2 | SUM_VALID;
@@ -123,7 +124,6 @@ static int sum_make(tally *t, const ostep *step, uint64_t *out_sum) {
     if (!atomic_compare_exchange_strong_explicit(at, &expected, token, memory_order_seq_cst,
                                                  memory_order_relaxed))
         return 0;
-    mrl_point("ordered.summing");
     int is_made = leaves_sum(t, step, out_sum);
     uint64_t sum = is_made && node_is_same(step->node, step->version) ? *out_sum : SUM_NONE;
     /* Release: whoever takes the sum also sees what it was made of. */
@@ -178,8 +178,8 @@ static uint64_t tally_run(tally *t, mrl_ordered *tree, const okey *from, const o
     t->is_over = t->bytes_used = 0;
     t->count = 0;
     for (; !t->is_over; mrl_onode_pause(&spins)) {
-        /* Nodes may have been joined: then `at` lies within one. */
-        t->is_at_fence = 0;
+        /* Nodes may have been joined: then `at` lies within one, unless there is nothing before. */
+        t->is_at_fence = t->at.size == 0 && !t->at.is_after;
         mrl_owalk_seek(&t->walk, tree, &t->at, 0);
         tally_along(t);
     }

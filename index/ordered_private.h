@@ -2,54 +2,7 @@
  *
  * What    The insides of the tree: nodes, their locks, and how keys are compared.
  *
- * Nodes. The root hangs below a node of its own, `top`, so that every node has a parent. For the
- * whole life of a node these stay as they were made: its capacity, its prefix, its form, its level,
- * and the range of keys that it stands for. Entries and children are changed in place; whatever needs
- * another capacity, prefix, form or range is a new node, put into the parent in place of the old
- * one, which is then obsolete and retired. So there are no links between neighbours: whoever goes on
- * to the next leaf takes the next child of the parent, and knows by the parent's version that the
- * two ranges touch.
- *
- * Keys. All values of a node begin with its prefix. Behind that, 8 bytes are the `head`, filled up
- * with noughts, as a number in host order. A node is *plain* if all its values have the same size
- * and end within the head; else it has a word more for each entry, the tail: the value's size (odd
- * words), or the address of an immutable block with the whole value, for one that goes on behind
- * the head. Values of one node that look alike in prefix and head are thus told apart by size or
- * tail, then by slot.
- *
- * Versions. A writer locks a node by setting a bit of its version; unlocking after a change makes it
- * another number. A reader loads the version (acquire), then fields, then fences (acquire) and loads
- * the version again: if it is the same, the fields stood side by side. Fields are relaxed atomics.
- * Pointers that were read are not followed before that. Writers wait for no lock while they hold
- * one: they try, give all back, and begin again.
- *
- * Marks and removal. A mark is set by a commit before it publishes, inside its section, together
- * with the ticket t loaded then. Let X be a section that needs the hint: it noted what it sees
- * before the commit published, so it entered the epoch while the commit's section was open. While
- * that is open the epoch is at most t + 1; so X has announced at most t + 1, and the epoch does not
- * reach t + 3 before X is over. A hint is removed only when it has. The commit's own section keeps
- * the epoch below t + 2, so a commit that fails still finds what it marked, and un-marking takes no
- * memory. Marks of one leaf gather in two generations: only `young` gets new marks (its ticket moves
- * on), `old` waits with a fixed ticket; when old has gone, young becomes old. So a leaf that is
- * marked all the time still gets rid of them.
- *
- * Counts. `touched` is the epoch at the last add, mark or un-mark in the leaf, loaded inside the
- * commit's section. While that is open the epoch is at most touched + 1. So if a section loaded an
- * epoch of at least touched + 2 before it noted what it sees, all commits that touched the leaf were
- * over before, and each has published or been undone: what is unmarked is what is visible. A commit
- * that touches the leaf later is not seen by the section, and it leaves a touched that says so. This
- * is why marks are set before publishing: a hint that its commit has published, but not yet marked,
- * would be counted in an otherwise quiet leaf.
- *
- * Sums. A node just above leaves keeps the count of unmarked entries of all its leaves, with the
- * newest touched of them. A counting reader stores a token of its own, then reads the leaves, then
- * replaces the token by the sum if it still stands. A writer locks a leaf, sees that the parent is
- * still the parent, then clears the word if it is not clear. The reader's token comes before its
- * loads of versions, the writer's lock before its load of the word, all four sequentially
- * consistent: either the reader finds the leaf locked (and waits for the change), or the writer
- * finds the token. While nobody counts, writers only read the word.
- *
- * Threads Each field says who may touch it. Locks are taken without waiting but for the first.
+ * Threads Each field says who may touch it. Locks are tried, never waited for.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -64,6 +17,53 @@
 #include "base/lock.h"
 #include "base/self.h"
 #include "index/ordered.h"
+
+/* Nodes. The root hangs below a node of its own, `top`, so that every node has a parent. For the
+ * whole life of a node these stay as they were made: its capacity, its prefix, its form, its level,
+ * and the range of keys that it stands for. Entries and children are changed in place; whatever
+ * needs another capacity, prefix, form or range is a new node, put into the parent in place of the
+ * old one, which is then obsolete and retired. So there are no links between neighbours: whoever
+ * goes on to the next leaf takes the next child of the parent, and knows by the parent's version
+ * that the two ranges touch.
+ *
+ * Keys. All values of a node begin with its prefix. Behind that, 8 bytes are the `head`, filled up
+ * with noughts, as a number in host order. A node is *plain* if all its values have the same size
+ * and end within the head; else it has a word more for each entry, the tail: the value's size (odd
+ * words), or the address of an immutable block with the whole value, for one that goes on behind
+ * the head. Values of one node that look alike in prefix and head are thus told apart by size or
+ * tail, then by slot.
+ *
+ * Versions. A writer locks a node by setting a bit of its version; unlocking after a change makes
+ * it another number. A reader loads the version (acquire), then fields, then fences (acquire) and
+ * loads the version again: if it is the same, the fields stood side by side. Fields are relaxed
+ * atomics. Pointers that were read are not followed before that. Writers wait for no lock while
+ * they hold one: they try, give all back, and begin again.
+ *
+ * Marks and removal. A mark is set by a commit before it publishes, inside its section, together
+ * with the ticket t loaded then. Let X be a section that needs the hint: it noted what it sees
+ * before the commit published, so it entered the epoch while the commit's section was open. While
+ * that is open the epoch is at most t + 1; so X has announced at most t + 1, and the epoch does not
+ * reach t + 3 before X is over. A hint is removed only when it has. The commit's own section keeps
+ * the epoch below t + 2, so a commit that fails still finds what it marked, and un-marking takes no
+ * memory. Marks of one leaf gather in two generations: only `young` gets new marks (its ticket
+ * moves on), `old` waits with a fixed ticket; when old has gone, young becomes old. So a leaf that
+ * is marked all the time still gets rid of them.
+ *
+ * Counts. `touched` is the epoch at the last add, mark or un-mark in the leaf, loaded inside the
+ * commit's section. While that is open the epoch is at most touched + 1. So if a section loaded an
+ * epoch of at least touched + 2 before it noted what it sees, all commits that touched the leaf
+ * were over before, and each has published or been undone: what is unmarked is what is visible. A
+ * commit that touches the leaf later is not seen by the section, and it leaves a touched that says
+ * so. This is why marks are set before publishing: a hint that its commit has published, but not
+ * yet marked, would be counted in an otherwise quiet leaf.
+ *
+ * Sums. A node just above leaves keeps the count of unmarked entries of all its leaves, with the
+ * newest touched of them. A counting reader stores a token of its own, then reads the leaves, then
+ * replaces the token by the sum if it still stands. A writer locks a leaf, sees that the parent is
+ * still the parent, then clears the word if it is not clear. The reader's token comes before its
+ * loads of versions, the writer's lock before its load of the word, all four sequentially
+ * consistent: either the reader finds the leaf locked (and waits for the change), or the writer
+ * finds the token. While nobody counts, writers only read the word. */
 
 enum {
     LEAF_MAX = 64, /* entries of a leaf: the bits of a bitmap of marks */
@@ -213,8 +213,8 @@ static inline uint64_t tail_of_size(uint32_t size) {
 /* While somebody else changes a node. */
 void mrl_onode_pause(uint32_t *spins);
 
-/* The version of a node that nobody is changing. Acquire: pairs with the release in node_unlock; what
- * is then read is at least as new, and what the fields point to was written before. */
+/* The version of a node that nobody is changing. Acquire: pairs with the release in node_unlock;
+ * what is then read is at least as new, and what the fields point to was written before. */
 static inline uint64_t node_version(const onode *n) {
     uint32_t spins = 0;
     for (;;) {
@@ -223,8 +223,8 @@ static inline uint64_t node_version(const onode *n) {
         mrl_onode_pause(&spins);
     }
 }
-/* Whether all that was read since stood side by side. Acquire: pairs with the fence in node_try_lock;
- * whoever has read a field of a later change sees the lock. */
+/* Whether all that was read since stood side by side. Acquire: pairs with the fence in
+ * node_try_lock; whoever has read a field of a later change sees the lock. */
 static inline int node_is_same(const onode *n, uint64_t version) {
     atomic_thread_fence(memory_order_acquire);
     return word_load(&n->version) == version;
@@ -365,8 +365,8 @@ void mrl_owalk_seek(owalk *walk, mrl_ordered *tree, const okey *key, int is_belo
 enum { WALK_ON = 0, WALK_END, WALK_CHANGED };
 /* To the next leaf (direction 1) or the one before (-1). WALK_CHANGED: seek again. */
 int mrl_owalk_step(owalk *walk, int direction);
-/* Copies the separator behind the walk's leaf (level 0) or behind its parent (level 1), into out, and
- * its key into *out_key. WALK_END: there is none. */
+/* Copies the separator behind the walk's leaf (level 0) or behind its parent (level 1), into out,
+ * and its key into *out_key. WALK_END: there is none. */
 int mrl_owalk_fence(const owalk *walk, uint32_t level, uint8_t *out, okey *out_key);
 
 /* ---- ordered_write.c ---- */

@@ -2,8 +2,8 @@
  *
  * A leaf's run is copied, then the leaf's version is looked at again; only then are tails followed.
  * The range of a leaf never changes, and the next leaf is taken while the parent is the same: so no
- * hint that stays is left out or met twice. If something has changed, the scan goes down again to the
- * last hit that it gave.
+ * hint that stays is left out or met twice. If something has changed, the scan goes down again to
+ * the last hit that it gave.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -38,6 +38,7 @@ int mrl_oleaf_copy(const onode *leaf, uint64_t version, uint32_t from, uint32_t 
         hits[i].bytes = prefix;
         if (!leaf->is_plain) hits[i].bytes = (const uint8_t *)(uintptr_t)word_load(&tails[at]);
     }
+    mrl_point("ordered.copied");
     if (!node_is_same(leaf, version)) return 0;
     if (!leaf->is_plain) tails_follow(leaf, hits, count);
     return 1;

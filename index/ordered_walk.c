@@ -18,6 +18,7 @@ static void prefetch(const onode *n) {
 static int leaf_note(owalk *walk, onode *leaf) {
     walk->leaf = leaf;
     walk->leaf_version = node_version(leaf);
+    mrl_point("ordered.leaf");
     return (walk->leaf_version & VERSION_OBSOLETE) == 0;
 }
 
@@ -32,6 +33,7 @@ static int down(owalk *walk, onode **inout_node, const okey *key, int is_below) 
     /* A separator is the first place of what lies behind it. */
     at += is_equal && !is_below;
     onode *child = node_child(n, (uint32_t)at);
+    mrl_point("ordered.down");
     if (!node_is_same(n, version)) return 0;
     prefetch(child);
     MRL_ASSERT(walk->depth < DEPTH_MAX);

@@ -1,9 +1,9 @@
 /* index/ordered_write.c - adding and marking hints; growing and splitting nodes.
  *
  * A hint goes into its leaf in place if it can. Else the leaf is made anew, larger, or in two: this
- * changes the parent, so both are locked. If the parent in turn has no room for one more separator, or
- * not in its form, all is given back, the parent is made anew first, or in two, and the add begins
- * again. So no more than two levels are ever locked at once.
+ * changes the parent, so both are locked. If the parent in turn has no room for one more separator,
+ * or not in its form, all is given back, the parent is made anew first, or in two, and the add
+ * begins again. So no more than two levels are ever locked at once.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -220,8 +220,8 @@ static void separator_between(adding *a, const onode *leaf, uint32_t cut, uint32
 }
 
 /* The leaf in two. Rows that only go up, or down, leave full leaves behind: then the new hint is
- * alone, and the separator lies close to the full leaf, so that what comes between the two joins the
- * new one. */
+ * alone, and the separator lies close to the full leaf, so that what comes between the two joins
+ * the new one. */
 static int leaf_split(adding *a, const ostep *parent, onode *leaf, uint32_t at) {
     uint32_t count = a->items.count, cut = count / 2;
     halves h = {.parent = parent, .old = leaf};
