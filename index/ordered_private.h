@@ -89,8 +89,8 @@ struct onode {
     _Atomic uint32_t touched;
     _Atomic uint64_t young, old; /* bitmaps of marked entries */
     _Atomic uint32_t young_ticket, old_ticket;
-    /* heads[capacity]; tails[capacity] unless plain; children[capacity + 1] if inner; then 32-bit
-     * slots[capacity]; then the prefix. */
+    /* The prefix, filled up to whole words; heads[capacity]; tails[capacity] unless plain;
+     * children[capacity + 1] if inner; then 32-bit slots[capacity]. */
     _Atomic uint64_t words[];
 };
 
@@ -179,8 +179,14 @@ static inline void half_store(_Atomic uint32_t *at, uint32_t half) {
 static inline uint32_t node_count(const onode *n) {
     return half_load(&n->count);
 }
+static inline uint32_t prefix_words(uint32_t prefix_size) {
+    return (prefix_size + 7) / 8;
+}
+static inline const uint8_t *node_prefix(const onode *n) {
+    return (const uint8_t *)n->words;
+}
 static inline _Atomic uint64_t *node_heads(const onode *n) {
-    return (_Atomic uint64_t *)(uintptr_t)n->words;
+    return (_Atomic uint64_t *)(uintptr_t)n->words + prefix_words(n->prefix_size);
 }
 static inline _Atomic uint64_t *node_tails(const onode *n) {
     return node_heads(n) + n->capacity;
@@ -191,9 +197,6 @@ static inline _Atomic uint64_t *node_children(const onode *n) {
 static inline _Atomic uint32_t *node_slots(const onode *n) {
     _Atomic uint64_t *end = node_children(n) + (n->level != 0 ? n->capacity + 1u : 0u);
     return (_Atomic uint32_t *)(void *)end;
-}
-static inline const uint8_t *node_prefix(const onode *n) {
-    return (const uint8_t *)(node_slots(n) + n->capacity);
 }
 static inline onode *node_child(const onode *n, uint32_t at) {
     return (onode *)(uintptr_t)word_load(&node_children(n)[at]);
@@ -327,6 +330,10 @@ typedef struct omake {
 /* NULL: no memory, and nothing is left behind. */
 onode *mrl_onode_create(mrl_ordered *tree, mrl_member *member, const oitems *items,
                         const omake *make);
+/* A leaf of the same form and entries, with room for at least so many more. It shares the blocks of
+ * the one that is copied, which is locked. NULL: no memory. */
+onode *mrl_oleaf_create_copy(mrl_ordered *tree, mrl_member *member, const onode *leaf,
+                             uint32_t room);
 /* Gives a new node back, with the blocks that were made for it. */
 void mrl_onode_cancel(mrl_ordered *tree, mrl_member *member, onode *n, const oitems *items,
                       uint32_t first);

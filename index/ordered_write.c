@@ -242,7 +242,19 @@ static int leaf_split(adding *a, const ostep *parent, onode *leaf, uint32_t at) 
     return split(a, &h);
 }
 
-static int leaf_grow(adding *a, const ostep *parent, onode *leaf) {
+/* The same leaf, larger. */
+static int leaf_grow(adding *a, const ostep *parent, onode *leaf, uint32_t at) {
+    onode *n = mrl_oleaf_create_copy(a->tree, a->member, leaf, node_count(leaf) / 16 + 2);
+    if (n == NULL) return REFUSED;
+    int has_tail = !leaf->is_plain && onode_needs_tail(leaf, &a->key);
+    mrl_onode_insert(n, at, &a->key, has_tail ? a->spare : NULL, 0);
+    if (has_tail) a->spare = NULL;
+    word_store(&node_children(parent->node)[parent->at], (uint64_t)(uintptr_t)n);
+    return DONE;
+}
+
+/* The leaf in a form that takes the key. */
+static int leaf_reform(adding *a, const ostep *parent, onode *leaf) {
     uint32_t count = a->items.count;
     const omake make = {.count = count, .room = count / 16 + 1, .like = leaf};
     onode *grown = mrl_onode_create(a->tree, a->member, &a->items, &make);
@@ -253,17 +265,21 @@ static int leaf_grow(adding *a, const ostep *parent, onode *leaf) {
 }
 
 /* The leaf is locked. */
-static int leaf_renew(adding *a, uint32_t at, uint32_t epoch) {
+static int leaf_renew(adding *a, uint32_t at, int takes, uint32_t epoch) {
     onode *leaf = a->walk.leaf;
     const ostep *parent = &a->walk.steps[a->walk.depth - 1];
     int status = RETRY;
     if (!node_try_lock(parent->node, parent->version)) goto leave;
-    a->items.count = 0;
-    mrl_oitems_load(&a->items, leaf);
-    mrl_oitems_insert(&a->items, at, &a->key, 0);
     half_store(&leaf->touched, epoch); /* what replaces the leaf takes it over */
-    status =
-        a->items.count <= LEAF_MAX ? leaf_grow(a, parent, leaf) : leaf_split(a, parent, leaf, at);
+    if (takes && node_count(leaf) < LEAF_MAX) {
+        status = leaf_grow(a, parent, leaf, at);
+    } else {
+        a->items.count = 0;
+        mrl_oitems_load(&a->items, leaf);
+        mrl_oitems_insert(&a->items, at, &a->key, 0);
+        status = a->items.count <= LEAF_MAX ? leaf_reform(a, parent, leaf)
+                                            : leaf_split(a, parent, leaf, at);
+    }
     if (status == DONE) {
         old_give_up(a->tree, a->member, parent, leaf);
         a->is_added = 1;
@@ -319,7 +335,8 @@ static int add_once(adding *a) {
     if (node_count(leaf) == leaf->capacity && leaf_marks(leaf) != 0 &&
         mrl_oleaf_purge(a->tree, a->member, leaf) != 0)
         at = mrl_onode_search(leaf, 0, &a->key, &is_equal);
-    if (!takes || node_count(leaf) == leaf->capacity) return leaf_renew(a, (uint32_t)at, epoch);
+    if (!takes || node_count(leaf) == leaf->capacity)
+        return leaf_renew(a, (uint32_t)at, takes, epoch);
     mrl_onode_insert(leaf, (uint32_t)at, &a->key, has_tail ? a->spare : NULL, 0);
     leaf_touch(walk, epoch);
     node_unlock(leaf);
