@@ -146,6 +146,49 @@ static int sum_take(tally *t) {
     return 1;
 }
 
+/* Adds the sums of the step's children from `from` on, as far as they are to be had and before
+ * `to`. Returns behind which child it stopped. */
+static uint32_t sums_add(const tally *t, const ostep *step, uint32_t from, uint32_t to,
+                         uint64_t *inout_count) {
+    enum { AHEAD = 6 };
+    uint32_t i = from;
+    for (; i < to; i++) {
+        const onode *child = node_child(step->node, i);
+        if (i + AHEAD < to) __builtin_prefetch(node_child(step->node, i + AHEAD));
+        if (!node_is_same(step->node, step->version)) return from;
+        uint64_t version = atomic_load_explicit(&child->version, memory_order_acquire);
+        uint64_t sum = atomic_load_explicit(&child->node_sum, memory_order_acquire);
+        uint64_t count = *inout_count + ((uint32_t)sum >> 2);
+        if ((version & (VERSION_LOCKED | VERSION_OBSOLETE)) != 0 || !node_is_same(child, version))
+            break;
+        if ((sum & SUM_KIND) != SUM_VALID || !is_settled(t, (uint32_t)(sum >> 32))) break;
+        if (t->hit != NULL && count > t->wanted) break;
+        *inout_count = count;
+    }
+    return i;
+}
+
+/* Takes the sums of several nodes in a row, from the leaf's parent on; all that are taken lie in
+ * the range. Then the walk stands below the last of them, and its end is noted. 0: there are
+ * none. */
+static int sums_take(tally *t) {
+    if (t->walk.depth < 3) return 0;
+    ostep *step = &t->walk.steps[t->walk.depth - 2];
+    uint32_t first = step->at;
+    uint64_t count = t->count;
+    int is_equal, to = mrl_onode_search(step->node, step->version, &t->end, &is_equal);
+    if (to < 0 || step->node == t->walk.tree->top) return 0;
+    uint32_t stopped = sums_add(t, step, first, (uint32_t)(to + is_equal), &count);
+    if (stopped == first) return 0;
+    step->at = stopped - 1;
+    if (end_note(t, 1)) {
+        t->count = count;
+        return 1;
+    }
+    step->at = first;
+    return 0;
+}
+
 /* Whether all of the leaf's parent lies in the range; then its end is noted. */
 static int parent_is_inside(tally *t) {
     const ostep *step = &t->walk.steps[t->walk.depth - 1];
@@ -160,7 +203,7 @@ static int parent_is_inside(tally *t) {
 /* From where the walk is on, as long as nothing changes. */
 static void tally_along(tally *t) {
     for (int step = WALK_ON; step == WALK_ON && !t->is_over;) {
-        int is_sum = parent_is_inside(t) && sum_take(t);
+        int is_sum = parent_is_inside(t) && (sums_take(t) || sum_take(t));
         if (!is_sum && (!end_note(t, 0) || leaf_pass(t) != WALK_ON)) return;
         end_reach(t);
         if (t->is_over) return;

@@ -111,7 +111,7 @@ typedef struct ocell {
     _Atomic int64_t removed; /* by writers, since the last round of the sweep */
     _Atomic int64_t leaves, inner;
     _Atomic int64_t bytes;
-    int64_t unused[2]; /* the next one lies in another line */
+    int64_t unused[2]; /* it takes a whole line */
 } ocell;
 
 struct mrl_ordered {
@@ -124,7 +124,8 @@ struct mrl_ordered {
     uint32_t sweep_epoch; /* at its begin */
     uint32_t sweep_slot;
     otail *sweep_at; /* NULL: a round begins */
-    ocell cells[CELL_COUNT];
+    ocell *cells;    /* CELL_COUNT of them, each in a line of its own */
+    uint8_t cell_bytes[(CELL_COUNT + 1) * sizeof(ocell)];
 };
 
 /* ---- keys ---- */
@@ -275,7 +276,7 @@ static inline uint64_t bits_below(uint32_t count) {
 /* ---- counters ---- */
 
 static inline ocell *tree_cell(mrl_ordered *tree, const mrl_member *member) {
-    return &tree->cells[((uintptr_t)member >> 7 ^ (uintptr_t)member >> 11) % CELL_COUNT];
+    return &tree->cells[member->thread % CELL_COUNT];
 }
 static inline void cell_add(_Atomic int64_t *count, int64_t n) {
     atomic_fetch_add_explicit(count, n, memory_order_relaxed);
@@ -372,6 +373,8 @@ void mrl_owalk_seek(owalk *walk, mrl_ordered *tree, const okey *key, int is_belo
 enum { WALK_ON = 0, WALK_END, WALK_CHANGED };
 /* To the next leaf (direction 1) or the one before (-1). WALK_CHANGED: seek again. */
 int mrl_owalk_step(owalk *walk, int direction);
+/* Asks for the leaf that mrl_owalk_step would go to, if it has the same parent. */
+void mrl_owalk_prefetch(const owalk *walk, int direction);
 /* Copies the separator behind the walk's leaf (level 0) or behind its parent (level 1), into out,
  * and its key into *out_key. WALK_END: there is none. */
 int mrl_owalk_fence(const owalk *walk, uint32_t level, uint8_t *out, okey *out_key);

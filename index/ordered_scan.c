@@ -96,12 +96,14 @@ static void position_note(mrl_ordered_cursor *cursor, const mrl_ordered_hit *hit
 }
 
 size_t mrl_ordered_next(mrl_ordered_cursor *cursor, mrl_ordered_hit *hits, size_t max) {
+    enum { SHORT_MAX = 8 };
     scanning s;
     size_t count = 0;
     int is_first = 1, is_last = 0;
     uint32_t spins = 0;
     if (max == 0) return 0;
     scanning_seek(&s, cursor);
+    if (max > SHORT_MAX) mrl_owalk_prefetch(&s.walk, s.direction);
     for (;;) {
         int run = leaf_run(&s, is_first, hits + count, max - count, &is_last);
         if (run > 0) count += (size_t)run;

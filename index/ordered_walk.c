@@ -68,6 +68,15 @@ static int edge(owalk *walk, onode *n, int direction) {
     return leaf_note(walk, n) ? WALK_ON : WALK_CHANGED;
 }
 
+void mrl_owalk_prefetch(const owalk *walk, int direction) {
+    const ostep *step = &walk->steps[walk->depth - 1];
+    uint32_t count = node_count(step->node);
+    /* What was read may be old: a prefetch cannot be wrong. */
+    if (direction > 0 && step->at < count) prefetch(node_child(step->node, step->at + 1));
+    if (direction < 0 && step->at > 0 && step->at <= count)
+        prefetch(node_child(step->node, step->at - 1));
+}
+
 int mrl_owalk_step(owalk *walk, int direction) {
     while (walk->depth > 0) {
         ostep *step = &walk->steps[walk->depth - 1];

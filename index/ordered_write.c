@@ -15,7 +15,8 @@ typedef struct adding {
     mrl_ordered *tree;
     mrl_member *member;
     okey key;
-    otail *spare; /* for the leaf's new entry, made before the leaf is locked */
+    uint32_t leaf_max; /* LEAF_MAX, or less while a tree is being built */
+    otail *spare;      /* for the leaf's new entry, made before the leaf is locked */
     int is_added;
     owalk walk;
     /* The separator that a node of need_level must be able to take. */
@@ -239,6 +240,8 @@ static int leaf_split(adding *a, const ostep *parent, onode *leaf, uint32_t at) 
     if (!parent_takes(a, parent->node, &h.separator)) return NEED;
     h.left = (omake){.count = cut, .room = 2, .like = leaf};
     h.right = (omake){.first = cut, .count = count - cut, .room = 2, .like = leaf};
+    /* While a tree is being built, the rest of the leaf's entries is about to come. */
+    if (a->leaf_max < LEAF_MAX) h.right.room = a->leaf_max - 1;
     return split(a, &h);
 }
 
@@ -271,14 +274,14 @@ static int leaf_renew(adding *a, uint32_t at, int takes, uint32_t epoch) {
     int status = RETRY;
     if (!node_try_lock(parent->node, parent->version)) goto leave;
     half_store(&leaf->touched, epoch); /* what replaces the leaf takes it over */
-    if (takes && node_count(leaf) < LEAF_MAX) {
+    if (takes && node_count(leaf) < a->leaf_max) {
         status = leaf_grow(a, parent, leaf, at);
     } else {
         a->items.count = 0;
         mrl_oitems_load(&a->items, leaf);
         mrl_oitems_insert(&a->items, at, &a->key, 0);
-        status = a->items.count <= LEAF_MAX ? leaf_reform(a, parent, leaf)
-                                            : leaf_split(a, parent, leaf, at);
+        status = a->items.count <= a->leaf_max ? leaf_reform(a, parent, leaf)
+                                               : leaf_split(a, parent, leaf, at);
     }
     if (status == DONE) {
         old_give_up(a->tree, a->member, parent, leaf);
@@ -335,7 +338,7 @@ static int add_once(adding *a) {
     if (node_count(leaf) == leaf->capacity && leaf_marks(leaf) != 0 &&
         mrl_oleaf_purge(a->tree, a->member, leaf) != 0)
         at = mrl_onode_search(leaf, 0, &a->key, &is_equal);
-    if (!takes || node_count(leaf) == leaf->capacity)
+    if (!takes || node_count(leaf) == leaf->capacity || node_count(leaf) == a->leaf_max)
         return leaf_renew(a, (uint32_t)at, takes, epoch);
     mrl_onode_insert(leaf, (uint32_t)at, &a->key, has_tail ? a->spare : NULL, 0);
     leaf_touch(walk, epoch);
@@ -346,8 +349,8 @@ static int add_once(adding *a) {
     return DONE;
 }
 
-merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
-                          int *out_added) {
+static merle_err add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
+                     uint32_t leaf_max, int *out_added) {
     adding a;
     uint32_t spins = 0;
     int status;
@@ -355,6 +358,7 @@ merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes val
     a.tree = tree;
     a.member = member;
     a.key = okey_of(value, slot);
+    a.leaf_max = leaf_max;
     a.spare = NULL;
     a.is_added = 0;
     for (;;) {
@@ -367,6 +371,24 @@ merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes val
     mrl_otail_free(tree, member, a.spare);
     *out_added = a.is_added;
     return status == DONE ? MERLE_OK : MERLE_NO_MEMORY;
+}
+
+merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
+                          int *out_added) {
+    return add(tree, member, value, slot, LEAF_MAX, out_added);
+}
+
+merle_err mrl_ordered_build(mrl_ordered *tree, mrl_member *member, mrl_ordered_next_fn *next,
+                            void *context) {
+    enum { BUILT_MAX = LEAF_MAX * 9 / 10 };
+    merle_bytes value;
+    uint32_t slot;
+    int is_added;
+    while (next(context, &value, &slot)) {
+        merle_err err = add(tree, member, value, slot, BUILT_MAX, &is_added);
+        if (err != MERLE_OK) return err;
+    }
+    return MERLE_OK;
 }
 
 /* ---- marking ---- */
