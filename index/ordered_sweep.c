@@ -175,8 +175,12 @@ static int leaf_shrink(mrl_ordered *tree, mrl_member *member, const owalk *walk)
     if (!node_try_lock(parent->node, parent->version)) goto unlock_leaf;
     onode *n = mrl_oleaf_create_copy(tree, member, leaf, node_count(leaf) / 16 + 1);
     if (n == NULL) goto unlock_parent;
+    if (n->capacity >= leaf->capacity) goto give_back;
     mrl_onode_replace(tree, member, parent, leaf, n);
     return 1;
+give_back:
+    /* Beside a long prefix a few entries more or less may cost nothing. */
+    mrl_onode_free(tree, member, n);
 unlock_parent:
     node_unlock_same(parent->node);
 unlock_leaf:

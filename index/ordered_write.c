@@ -40,6 +40,15 @@ int mrl_owalk_lock_leaf(const owalk *walk) {
     return 0;
 }
 
+/* After a lock was not to be had: notes the leaf's version now. As its range is what it was, there
+ * is no need to go down again, unless the leaf is obsolete or its parent has changed. */
+static int leaf_again(owalk *walk) {
+    const ostep *parent = &walk->steps[walk->depth - 1];
+    walk->leaf_version = node_version(walk->leaf);
+    return (walk->leaf_version & VERSION_OBSOLETE) == 0 &&
+           node_is_same(parent->node, parent->version);
+}
+
 /* ---- putting new nodes into the parent ---- */
 
 static void old_give_up(mrl_ordered *tree, mrl_member *member, const ostep *parent, onode *old) {
@@ -319,10 +328,10 @@ static int unmark(adding *a, uint32_t at, uint32_t epoch) {
     return DONE;
 }
 
-static int add_once(adding *a) {
+/* In the walk's leaf. */
+static int leaf_add(adding *a) {
     owalk *walk = &a->walk;
     int is_equal, at;
-    mrl_owalk_seek(walk, a->tree, &a->key, 0);
     onode *leaf = walk->leaf;
     at = mrl_onode_search(leaf, walk->leaf_version, &a->key, &is_equal);
     if (at < 0) return RETRY;
@@ -347,6 +356,14 @@ static int add_once(adding *a) {
     a->is_added = 1;
     cell_add(&tree_cell(a->tree, a->member)->entries, 1);
     return DONE;
+}
+
+static int add_once(adding *a) {
+    int status;
+    mrl_owalk_seek(&a->walk, a->tree, &a->key, 0);
+    do status = leaf_add(a);
+    while (status == RETRY && leaf_again(&a->walk));
+    return status;
 }
 
 static merle_err add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
@@ -394,13 +411,10 @@ merle_err mrl_ordered_build(mrl_ordered *tree, mrl_member *member, mrl_ordered_n
 /* ---- marking ---- */
 
 /* 0: something has changed, or somebody else has the leaf. */
-static int mark_once(mrl_ordered *tree, mrl_member *member, const okey *key) {
-    owalk walk;
-    int is_equal, at;
-    mrl_owalk_seek(&walk, tree, key, 0);
-    onode *leaf = walk.leaf;
-    at = mrl_onode_search(leaf, walk.leaf_version, key, &is_equal);
-    if (at < 0 || !mrl_owalk_lock_leaf(&walk)) return 0;
+static int leaf_mark(mrl_ordered *tree, mrl_member *member, const okey *key, const owalk *walk) {
+    onode *leaf = walk->leaf;
+    int is_equal, at = mrl_onode_search(leaf, walk->leaf_version, key, &is_equal);
+    if (at < 0 || !mrl_owalk_lock_leaf(walk)) return 0;
     MRL_ASSERT(is_equal);
     if (leaf_marks(leaf) != 0 && mrl_oleaf_purge(tree, member, leaf) != 0)
         at = mrl_onode_search(leaf, 0, key, &is_equal);
@@ -409,7 +423,7 @@ static int mark_once(mrl_ordered *tree, mrl_member *member, const okey *key) {
     MRL_ASSERT((leaf_marks(leaf) & bit) == 0);
     word_store(&leaf->young, word_load(&leaf->young) | bit);
     half_store(&leaf->young_ticket, epoch);
-    leaf_touch(&walk, epoch);
+    leaf_touch(walk, epoch);
     node_unlock(leaf);
     cell_add(&tree_cell(tree, member)->marked, 1);
     return 1;
@@ -417,6 +431,12 @@ static int mark_once(mrl_ordered *tree, mrl_member *member, const okey *key) {
 
 void mrl_ordered_mark(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot) {
     okey key = okey_of(value, slot);
+    owalk walk;
     uint32_t spins = 0;
-    while (!mark_once(tree, member, &key)) mrl_onode_pause(&spins);
+    for (;; mrl_onode_pause(&spins)) {
+        mrl_owalk_seek(&walk, tree, &key, 0);
+        do
+            if (leaf_mark(tree, member, &key, &walk)) return;
+        while (leaf_again(&walk));
+    }
 }

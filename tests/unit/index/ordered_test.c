@@ -315,6 +315,30 @@ static void sweep_in_small_steps_comes_round(void **state) {
     stand_end(&s);
 }
 
+/* Room for a few more entries costs nothing beside a long prefix: it is not taken back in vain. */
+static void sweep_of_long_values_comes_to_an_end(void **state) {
+    stand s;
+    uint8_t bytes[4000];
+    merle_bytes value = merle_bytes_of(bytes, sizeof bytes);
+    mrl_epoch_token token;
+    int is_added;
+    (void)state;
+    stand_begin(&s, NUMBERS, 0, 1);
+    memset(bytes, 'x', sizeof bytes);
+    for (uint32_t i = 0; i < 1000; i++)
+        assert_int_equal(mrl_ordered_add(s.tree, s.member, value, i, &is_added), MERLE_OK);
+    for (uint32_t i = 0; i < 1000; i++) {
+        if (i % 4 == 0) continue;
+        mrl_member_enter(s.member, &token);
+        mrl_ordered_mark(s.tree, s.member, value, i);
+        mrl_member_leave(s.member, &token);
+    }
+    sweep_all(&s);
+    assert_int_equal(stats_of(&s).entries, 250);
+    assert_int_equal(stats_of(&s).marked, 0);
+    stand_end(&s);
+}
+
 /* ---- scans ---- */
 
 static void cursor_goes_on_after_its_place_is_gone(void **state) {
@@ -501,6 +525,7 @@ int main(void) {
         cmocka_unit_test(marked_hint_stays_for_a_section_begun_during_the_commit),
         cmocka_unit_test(leaf_that_always_changes_gets_rid_of_marks),
         cmocka_unit_test(sweep_in_small_steps_comes_round),
+        cmocka_unit_test(sweep_of_long_values_comes_to_an_end),
         cmocka_unit_test(cursor_goes_on_after_its_place_is_gone),
         cmocka_unit_test(longest_values_are_met_whole),
         cmocka_unit_test(quiet_tree_is_counted_without_asking),
