@@ -283,7 +283,9 @@ static inline int item_fits(const oitem *item, const onode *like) {
 
 static int form_keep(oform *form, const oitems *items, const omake *make) {
     const onode *like = make->like;
-    if (like == NULL || (make->also != NULL && !mrl_onode_takes(like, make->also))) return 0;
+    /* A part of a node with tails may have more in common, or need no tails. */
+    if (like == NULL || !like->is_plain) return 0;
+    if (make->also != NULL && !mrl_onode_takes(like, make->also)) return 0;
     for (uint32_t i = make->first; i < make->first + make->count; i++)
         if (!item_fits(&items->items[i], like)) return 0;
     form->prefix = node_prefix(like);

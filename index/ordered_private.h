@@ -324,7 +324,7 @@ typedef struct omake {
     uint32_t first, count; /* which items */
     uint32_t room;         /* for at least so many more */
     uint32_t level;
-    const onode *like; /* whose form it takes if all fit, and whose tickets; may be NULL */
+    const onode *like; /* whose form it takes if that is plain and all fit, and whose tickets */
     const okey *also;  /* its form can take this key, too; may be NULL */
 } omake;
 

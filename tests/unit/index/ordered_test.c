@@ -146,6 +146,27 @@ static void one_value_of_many_slots_costs_as_a_number(void **state) {
     stand_end(&s);
 }
 
+/* Strings as short as a region's name, and a row of slots for each. */
+static void few_strings_cost_as_numbers(void **state) {
+    static const char *const names[] = {"@europe\0", "@asia\0", "@america\0", "@africa\0"};
+    stand s;
+    (void)state;
+    stand_begin(&s, NUMBERS, 0, 1);
+    for (uint32_t i = 0; i < 40000; i++) {
+        const char *name = names[mrl_random_below(&s.random, 4)];
+        mrl_epoch_token token;
+        int is_added;
+        mrl_member_enter(s.member, &token);
+        assert_int_equal(
+            mrl_ordered_add(s.tree, s.member, merle_bytes_of(name, strlen(name) + 2), i, &is_added),
+            MERLE_OK);
+        mrl_member_leave(s.member, &token);
+    }
+    stand_check(&s);
+    assert_true(bytes_each(&s) <= 17);
+    stand_end(&s);
+}
+
 static void clear_some_frees_a_few_nodes_a_call(void **state) {
     stand s;
     uint64_t calls = 0;
@@ -518,6 +539,7 @@ int main(void) {
         cmocka_unit_test(random_numbers_cost_at_most_17_bytes),
         cmocka_unit_test(removing_most_gives_memory_back),
         cmocka_unit_test(one_value_of_many_slots_costs_as_a_number),
+        cmocka_unit_test(few_strings_cost_as_numbers),
         cmocka_unit_test(clear_some_frees_a_few_nodes_a_call),
         cmocka_unit_test(refused_memory_changes_nothing),
         cmocka_unit_test(giving_up_needs_no_memory),
