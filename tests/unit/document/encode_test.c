@@ -320,6 +320,18 @@ static void value_in_a_document_has_the_bytes_of_the_value_asked_for(void **stat
         assert_int_equal(one_size, other_size);
         if (err != MERLE_OK) assert_int_equal(one_size, 0);
         assert_memory_equal(one, other, one_size);
+        /* What stands behind the value in its document changes nothing. */
+        uint8_t *inside = malloc(buffer.size + 64);
+        assert_non_null(inside);
+        memcpy(inside, buffer.data, buffer.size);
+        for (size_t i = 0; i < 64; i++)
+            inside[buffer.size + i] = round & 2 ? 0 : (uint8_t)mrl_random_next(&random);
+        assert_int_equal(mrl_encode_at(inside, inside + buffer.size + 64, round & 1, one,
+                                       sizeof(one), &one_size),
+                         err);
+        assert_int_equal(one_size, other_size);
+        assert_memory_equal(one, other, one_size);
+        free(inside);
     }
     merle_buffer_free(&buffer);
 }
