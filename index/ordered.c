@@ -113,10 +113,11 @@ void mrl_ordered_stat(mrl_ordered *tree, mrl_ordered_stats *out_stats) {
     out_stats->leaves = not_negative(TREE_SUM(tree, leaves));
     out_stats->inner = not_negative(TREE_SUM(tree, inner));
     out_stats->bytes = not_negative(TREE_SUM(tree, bytes));
-    uint64_t version;
-    do {
-        version = node_version(tree->top);
+    for (;;) {
+        uint64_t version = node_version(tree->top);
         const onode *root = node_child(tree->top, 0);
-        if (node_is_same(tree->top, version)) out_stats->depth = root->level + 1u;
-    } while (out_stats->depth == 0);
+        if (!node_is_same(tree->top, version)) continue;
+        out_stats->depth = root == NULL ? 0 : root->level + 1u;
+        return;
+    }
 }

@@ -243,20 +243,42 @@ int mrl_ordered_nth(mrl_ordered *tree, const mrl_ordered_range *range, int is_de
 
 /* ---- about how many ---- */
 
+typedef struct averages {
+    double of_leaf; /* entries */
+    double fan_out;
+} averages;
+
+/* What is below the step's children from `from` to before `to`. A few are looked at, many are about
+ * as the average is. */
+static double children_estimate(const ostep *step, uint32_t from, uint32_t to, const averages *a) {
+    enum { LOOKED_AT_MAX = 16 };
+    double each = a->of_leaf, sum = 0;
+    if (to <= from) return 0;
+    uint32_t level = step->node->level;
+    for (uint32_t i = 2; i < level && level != UINT8_MAX; i++) each *= a->fan_out;
+    if (level == 1 || level == UINT8_MAX) return (to - from) * each;
+    if (to - from > LOOKED_AT_MAX) return (to - from) * each * a->fan_out;
+    for (uint32_t i = from; i < to; i++) {
+        const onode *child = node_child(step->node, i);
+        if (!node_is_same(step->node, step->version)) return (to - from) * each * a->fan_out;
+        sum += (node_count(child) + 1) * each;
+    }
+    return sum;
+}
+
 /* What lies between two walks that go to different leaves, without the two leaves. */
 static double between(mrl_ordered *tree, const owalk *a, const owalk *b) {
     double leaves = (double)TREE_SUM(tree, leaves), inner = (double)TREE_SUM(tree, inner);
-    double below = leaves < 1 ? 1 : (double)TREE_SUM(tree, entries) / leaves, sum = 0;
-    double fan_out = inner < 1 ? 1 : (leaves + inner - 1) / inner;
+    averages average = {(double)TREE_SUM(tree, entries) / (leaves < 1 ? 1 : leaves),
+                        (leaves + inner - 1) / (inner < 1 ? 1 : inner)};
     uint32_t depth = a->depth < b->depth ? a->depth : b->depth;
-    for (uint32_t i = depth; i-- > 0; below *= fan_out) {
+    double sum = 0;
+    for (uint32_t i = depth; i-- > 0;) {
         const ostep *low = &a->steps[i], *high = &b->steps[i];
-        if (low->node == high->node) {
-            if (high->at > low->at) sum += (high->at - low->at - 1) * below;
-            return sum;
-        }
-        uint32_t count = node_count(low->node);
-        sum += (count > low->at ? count - low->at : 0) * below + high->at * below;
+        if (low->node == high->node)
+            return sum + children_estimate(low, low->at + 1, high->at, &average);
+        sum += children_estimate(low, low->at + 1, node_count(low->node) + 1, &average);
+        sum += children_estimate(high, 0, high->at, &average);
     }
     return sum;
 }
