@@ -143,6 +143,9 @@ void mrl_member_note_end(mrl_member *member, uint64_t seq);
  * (compared modulo 2^32). */
 uint32_t mrl_ticket_take(mrl_domain *domain);
 int mrl_ticket_passed(mrl_domain *domain, uint32_t ticket);
+/* The epoch now, without the fence. Loaded in an open section, it is good as a ticket for what only
+ * sections may need that began before this one ends, if one step more is waited for. */
+uint32_t mrl_epoch_value(mrl_domain *domain);
 /* Tries to let the epoch go on, at most two steps; never waits. Call with or without an open
  * section. */
 void mrl_epoch_advance(mrl_member *member);

@@ -130,6 +130,10 @@ uint32_t mrl_ticket_take(mrl_domain *domain) {
     return ck_epoch_value(&domain->epoch);
 }
 
+uint32_t mrl_epoch_value(mrl_domain *domain) {
+    return ck_epoch_value(&domain->epoch);
+}
+
 int mrl_ticket_passed(mrl_domain *domain, uint32_t ticket) {
     if ((int32_t)(ck_epoch_value(&domain->epoch) - (ticket + 2)) < 0) return 0;
     /* Pairs with the release fence in ck_epoch_end, by way of the poll that saw the end and
