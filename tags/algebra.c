@@ -56,7 +56,12 @@ static void negate(const mrl_lanes *lanes, mrl_planes *planes) {
 void mrl_tags_eval(const mrl_tags_expr *expr, const mrl_lanes *lanes, mrl_planes *out_planes) {
     mrl_planes other;
     if (expr->op == MRL_TAGS_TAG) {
-        mrl_tag_lanes(expr->tag, lanes, out_planes);
+        if (expr != lanes->known) {
+            mrl_tag_lanes(expr->tag, lanes, out_planes);
+            return;
+        }
+        memset(out_planes->may, 0xff, lanes->word_count * sizeof(uint64_t));
+        memcpy(out_planes->sure, lanes->known_sure, lanes->word_count * sizeof(uint64_t));
         return;
     }
     if (expr->child_count == 0) {

@@ -47,6 +47,9 @@ typedef struct mrl_lanes {
     const uint32_t *slots; /* ascending; NULL: the window that begins at base */
     uint32_t slot_count;
     uint32_t base;
+    /* A tag that all slots come from, with what is sure of it; NULL: none. */
+    const struct mrl_tags_expr *known;
+    uint64_t known_sure[MRL_WALK_LIST_MAX / 64];
 } mrl_lanes;
 
 /* How a walk goes about it. */

@@ -9,18 +9,15 @@
  * Why an entry can be certain. A span keeps, as `touched`, a ticket that was taken when an entry
  * was last added, unmarked, warned of or marked there. Each of these calls lies within the section
  * of its commit, and all but the mark come before that commit publishes.
- *   Let touched + 2 be reached when our section begins. Then every commit whose call we see there
- *   is
+ * Let touched + 2 be reached when our section begins. Then every commit whose call we see there is
  * over, marks and all, and S is not before it (it had published, or was undone). A commit that S
  * sees had touched the span before it published, and we loaded S before we look: so we see its
- * call. And a commit that S does not see cannot have touched the span without our seeing the newer
+ * call. And a commit that S does not see cannot have changed the span without our seeing the newer
  * ticket, since a change comes after its ticket and we look at the ticket after we looked at the
  * entries. So then unmarked entries are exactly the slots that have the tag at S, and marked ones
  * have it not.
- *   Without the warning it would be wrong: between a commit's publishing and its mark a section
- *   could
- * begin that sees the commit, finds the entry unmarked and the span at rest.
- * section_epoch is what mrl_ticket_take gave when the section had entered and before S was noted.
+ * Without the warning it would be wrong: between a commit's publishing and its mark a section
+ * could begin that sees the commit, finds the entry unmarked and the span at rest.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -31,6 +28,15 @@
 
 /* No slot: behind the last one. */
 #define MRL_TAGS_END UINT32_MAX
+
+/* What certainty is judged by: taken when the section has entered, and before S is loaded. */
+static inline uint32_t mrl_tags_section_epoch(mrl_domain *domain) {
+    uint32_t epoch = mrl_ticket_take(domain);
+    /* Acquire: pairs with the end of the sections that let the epoch go on. Without it S could be
+     * loaded first, and lack a commit that is over. */
+    atomic_thread_fence(memory_order_acquire);
+    return epoch;
+}
 
 /* A request for slots of a set. */
 typedef struct mrl_run {

@@ -139,32 +139,45 @@ static void window_lanes(const mrl_tag *tag, const mrl_lanes *lanes, mrl_planes 
     }
 }
 
-/* What testing a bitmap will touch, for all slots at once. In an array it is of no use, and no harm
- * either: it is not known yet which one a span is. */
-static void prefetch_lanes(mrl_root *root, const mrl_lanes *lanes) {
-    if (root == NULL || root->form != MRL_FORM_DIRECTORY) return;
+/* Finds the span of each slot, or NULL, and asks for what testing a bitmap will touch, for all of
+ * them at once. Where a span is an array that is of no use, and no harm either. */
+static void find_spans(mrl_root *root, const mrl_lanes *lanes, const mrl_span **out_spans) {
     for (uint32_t i = 0; i < lanes->slot_count; i++) {
         uint32_t slot = lanes->slots[i], at = mrl_directory_search(&root->directory, slot);
+        out_spans[i] = NULL;
         if (at == 0) continue;
-        const mrl_bitmap *b = (const void *)mrl_directory_at(&root->directory, at - 1);
+        const mrl_span *span = mrl_directory_at(&root->directory, at - 1);
+        const mrl_bitmap *b = (const void *)span;
+        out_spans[i] = span;
         __builtin_prefetch(b);
         __builtin_prefetch((const char *)b + offsetof(mrl_bitmap, words) +
                            slot % MRL_WINDOW_SLOTS / 64 * sizeof(mrl_bitmap_word));
     }
 }
 
+static void span_lanes(const mrl_span *span, const mrl_lanes *lanes, uint32_t first, uint32_t end,
+                       mrl_planes *out) {
+    if (span->form == MRL_FORM_BITMAP)
+        mrl_bitmap_test(as_bitmap(span), lanes, first, end, out);
+    else
+        mrl_array_test(as_array(span), lanes, first, end, out);
+}
+
 static void list_lanes(const mrl_tag *tag, const mrl_lanes *lanes, mrl_planes *out) {
+    const mrl_span *spans[MRL_WALK_LIST_MAX];
     mrl_root *root = mrl_tag_root(tag);
-    prefetch_lanes(root, lanes);
+    if (root == NULL) return;
+    if (root->form == MRL_FORM_DIRECTORY)
+        find_spans(root, lanes, spans);
+    else
+        for (uint32_t i = 0; i < lanes->slot_count; i++) spans[i] = &root->span;
     for (uint32_t i = 0; i < lanes->slot_count;) {
-        const mrl_span *span = mrl_root_find(root, lanes->slots[i]);
+        const mrl_span *span = spans[i];
         uint32_t first = i++;
-        if (span == NULL) continue;
-        while (i < lanes->slot_count && mrl_span_covers(span, lanes->slots[i])) i++;
-        if (span->form == MRL_FORM_BITMAP)
-            mrl_bitmap_test(as_bitmap(span), lanes, first, i, out);
-        else
-            mrl_array_test(as_array(span), lanes, first, i, out);
+        if (span == NULL || !mrl_span_covers(span, lanes->slots[first])) continue;
+        while (i < lanes->slot_count && spans[i] == span && mrl_span_covers(span, lanes->slots[i]))
+            i++;
+        span_lanes(span, lanes, first, i, out);
     }
 }
 

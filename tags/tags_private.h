@@ -87,13 +87,15 @@ typedef struct mrl_tags_shard {
 
 struct mrl_tags {
     uint64_t seed;
-    _Atomic uint64_t tag_count, span_count, bitmap_count, block_bytes; /* seldom changed */
-    mrl_lock list_lock;
+    mrl_tags_shard shards[MRL_SHARD_COUNT];
     _Atomic(mrl_tag *) list_heads[MRL_LIST_HEIGHT_MAX];
+    mrl_lock list_lock;
+    /* What stands above is read by every lookup and seldom changes; what follows changes often. */
+    uint8_t padding[64];
     mrl_lock sweep_lock;
     _Atomic uint32_t sweep_count; /* tags in the queue */
     mrl_tag *sweep_first, *sweep_last;
-    mrl_tags_shard shards[MRL_SHARD_COUNT];
+    _Atomic uint64_t tag_count, span_count, bitmap_count, block_bytes;
 };
 
 static inline uint8_t *mrl_tag_name(const mrl_tag *tag) {

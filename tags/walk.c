@@ -61,6 +61,24 @@ static void unite(candidates *into, const candidates *other) {
     into->upto = upto;
 }
 
+static void drive_tag(mrl_walk *walk, const mrl_tags_expr *expr) {
+    mrl_lanes *lanes = &walk->lanes;
+    uint8_t recheck[MRL_WALK_LIST_MAX];
+    mrl_run run = {.section_epoch = lanes->section_epoch,
+                   .from = walk->from,
+                   .last = walk->bound - 1,
+                   .slots = walk->slots,
+                   .recheck = recheck,
+                   .max = MRL_WALK_LIST_MAX};
+    mrl_tag_read(expr->tag, &run);
+    memset(lanes->known_sure, 0, sizeof lanes->known_sure);
+    for (size_t i = 0; i < run.count; i++)
+        lanes->known_sure[i / 64] |= (uint64_t)!recheck[i] << (i % 64);
+    lanes->known = expr;
+    lanes->slot_count = (uint32_t)run.count;
+    walk->from = run.from;
+}
+
 static void drive(const mrl_tags_expr *expr, uint32_t section_epoch, uint32_t from, uint32_t last,
                   candidates *out) {
     while (expr->op == MRL_TAGS_ALL) expr = cheapest_child(expr);
@@ -133,19 +151,25 @@ static int load_window(mrl_walk *walk) {
     return 1;
 }
 
-static int load_list(mrl_walk *walk) {
-    candidates found;
-    drive(walk->expr, walk->lanes.section_epoch, walk->from, walk->bound - 1, &found);
-    walk->from = found.upto;
-    memcpy(walk->slots, found.slots, found.count * sizeof found.slots[0]);
-    walk->lanes.slots = walk->slots;
-    walk->lanes.slot_count = found.count;
-    walk->lanes.word_count = (found.count + 63) / 64;
-    if (found.count == 0) return 1;
-    mrl_tags_eval(walk->expr, &walk->lanes, &walk->planes);
-    uint32_t left = found.count % 64;
-    if (left != 0) walk->planes.may[walk->lanes.word_count - 1] &= ((uint64_t)1 << left) - 1;
-    return 1;
+static void load_list(mrl_walk *walk) {
+    const mrl_tags_expr *expr = walk->expr;
+    mrl_lanes *lanes = &walk->lanes;
+    while (expr->op == MRL_TAGS_ALL) expr = cheapest_child(expr);
+    if (expr->op == MRL_TAGS_TAG) {
+        drive_tag(walk, expr);
+    } else {
+        candidates found;
+        drive(expr, lanes->section_epoch, walk->from, walk->bound - 1, &found);
+        walk->from = found.upto;
+        memcpy(walk->slots, found.slots, found.count * sizeof found.slots[0]);
+        lanes->slot_count = found.count;
+    }
+    lanes->slots = walk->slots;
+    lanes->word_count = (lanes->slot_count + 63) / 64;
+    if (lanes->slot_count == 0) return;
+    mrl_tags_eval(walk->expr, lanes, &walk->planes);
+    uint32_t left = lanes->slot_count % 64;
+    if (left != 0) walk->planes.may[lanes->word_count - 1] &= ((uint64_t)1 << left) - 1;
 }
 
 /* ---- the walk ---- */
@@ -185,7 +209,10 @@ static int load(mrl_walk *walk) {
     if (walk->from >= walk->bound || walk->from == MRL_TAGS_END) return 0;
     walk->word_at = 0;
     walk->lanes.word_count = MRL_WALK_WORDS;
-    if (walk->way == MRL_WALK_LIST) return load_list(walk);
+    if (walk->way == MRL_WALK_LIST) {
+        load_list(walk);
+        return 1;
+    }
     int has_more = load_window(walk);
     if (!has_more) {
         walk->from = MRL_TAGS_END;

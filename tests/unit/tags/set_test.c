@@ -282,6 +282,36 @@ static void entry_unmarked_lives_on(void **state) {
     stand_end(&s);
 }
 
+/* A section that begins after a commit has published and before it has marked: S sees the commit,
+ * the entry is unmarked still, and nobody else has touched the span for long. */
+static void entry_given_up_is_rechecked_before_it_is_marked(void **state) {
+    static const uint32_t counts[2] = {100, 1000}; /* an array, bitmaps */
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        stand s;
+        mrl_epoch_token token;
+        uint32_t slot = 20, found;
+        uint8_t recheck = 9;
+        stand_begin(&s, counts[i], 2, 1);
+        for (uint32_t at = 0; at < s.count; at++) (void)stand_commit(&s, at, 0, 0);
+        stand_end_readers(&s);
+        stand_drain(&s);
+        mrl_member_enter(s.member, &token);
+        mrl_tag *warned = mrl_tags_warn(s.tags, s.member, stand_name(0), slot);
+        mrl_run run = {.section_epoch = mrl_tags_section_epoch(s.domain)};
+        run.slots = &found;
+        run.recheck = &recheck;
+        run.max = 1;
+        run.from = run.last = slot;
+        mrl_tag_read(stand_tag(&s, 0), &run);
+        assert_int_equal(run.count, 1);
+        assert_int_equal(recheck, 1);
+        mrl_tag_mark(s.tags, s.member, warned, slot);
+        mrl_member_leave(s.member, &token);
+        stand_end(&s);
+    }
+}
+
 /* Somebody marks without pause, and at no time is everybody gone: still the set stays small. */
 static void garbage_goes_under_constant_marking(void **state) {
     stand s;
@@ -374,6 +404,7 @@ int main(void) {
         cmocka_unit_test(spans_thinned_out_become_one),
         cmocka_unit_test(marked_entry_stays_while_a_section_may_need_it),
         cmocka_unit_test(entry_unmarked_lives_on),
+        cmocka_unit_test(entry_given_up_is_rechecked_before_it_is_marked),
         cmocka_unit_test(garbage_goes_under_constant_marking),
         cmocka_unit_test(allocation_refused_changes_nothing),
         cmocka_unit_test(memory_comes_back_when_most_is_gone),
