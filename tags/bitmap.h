@@ -1,0 +1,61 @@
+/* tags/bitmap.h - a span as a bitmap of one window of 4,096 slots.
+ *
+ * What    Chosen when an array of one window would have more than MRL_ARRAY_MAX entries; given up
+ *         when fewer than MRL_BITMAP_MIN are left, half of that, so that no form changes to and
+ *         fro. For each slot two bits, in neighbouring words: there, and marked. Marks are taken
+ *         away by groups of 512 slots, each with the ticket of its latest mark. Garbage in a bitmap
+ *         takes no room, so one generation is enough.
+ * Sees    Read word by word while it is changed. Before an entry is added, marked or unmarked,
+ *         `touched` gets the new ticket; whoever has seen the new bit sees that, too. What is taken
+ *         away leaves the first word before the second: whoever finds the mark gone, and looked for
+ *         it first, finds the entry gone.
+ * Threads window, test: read section. All others: the tag's lock held.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_TAGS_BITMAP_H
+#define MRL_TAGS_BITMAP_H
+
+#include "tags/tags_private.h"
+
+enum { MRL_BITMAP_MIN = 154, MRL_BITMAP_GROUPS = 8 };
+
+typedef struct mrl_bitmap_word {
+    _Atomic uint64_t there;
+    _Atomic uint64_t marked;
+} mrl_bitmap_word;
+
+typedef struct mrl_bitmap {
+    mrl_span span;
+    uint32_t tickets[MRL_BITMAP_GROUPS];
+    uint8_t padding[12]; /* a word's two halves lie in one line */
+    mrl_bitmap_word words[MRL_WALK_WORDS];
+} mrl_bitmap;
+
+/* An empty one. NULL: no memory. */
+mrl_bitmap *mrl_bitmap_create(mrl_set_change *change, uint32_t base);
+
+typedef enum mrl_bitmap_state { MRL_BIT_ABSENT, MRL_BIT_LIVE, MRL_BIT_MARKED } mrl_bitmap_state;
+mrl_bitmap_state mrl_bitmap_get(const mrl_bitmap *b, uint32_t slot);
+void mrl_bitmap_insert(mrl_bitmap *b, mrl_set_change *change, uint32_t slot);
+void mrl_bitmap_mark(mrl_bitmap *b, mrl_set_change *change, uint32_t slot);
+void mrl_bitmap_unmark(mrl_bitmap *b, mrl_set_change *change, uint32_t slot);
+/* Takes the marked entries of all groups away whose ticket has passed. Returns how many went. */
+uint32_t mrl_bitmap_drop(mrl_bitmap *b, mrl_set_change *change);
+/* Puts a slot into a bitmap that nobody has seen; the tag has counted it already. */
+void mrl_bitmap_fill(mrl_bitmap *b, uint32_t slot, int is_marked, uint32_t ticket);
+
+/* ---- readers ---- */
+
+/* The whole window. */
+void mrl_bitmap_window(const mrl_bitmap *b, uint32_t section_epoch, mrl_planes *out_planes);
+/* See mrl_tag_read and mrl_array_test. */
+void mrl_bitmap_read(const mrl_bitmap *b, mrl_run *run);
+void mrl_bitmap_test(const mrl_bitmap *b, const mrl_lanes *lanes, uint32_t first, uint32_t end,
+                     mrl_planes *planes);
+/* The live count, and touched as it was then or later. */
+uint32_t mrl_bitmap_live(const mrl_bitmap *b, uint32_t *out_touched);
+
+const char *mrl_bitmap_check(const mrl_bitmap *b);
+
+#endif
