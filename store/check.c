@@ -80,8 +80,8 @@ static merle_err begin_count(mrl_check *check, uint32_t unused) {
     return MERLE_OK;
 }
 
-/* Whoever changes the count does so before he drops the locks of the shards that he changed: if the
- * version is even and has not moved since before the first shard was locked, the sum is that of one
+/* Whoever changes a count does so before he publishes and drops the locks of the shards that he
+ * changed: if nothing was published since before the first shard was locked, the sum is that of one
  * instant. */
 static merle_err end_count(mrl_check *check, uint32_t unused) {
     (void)unused;
