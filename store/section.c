@@ -41,6 +41,9 @@ static mrl_section *own_section(merle_section *section, merle_err *out_err) {
 void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_section) {
     mrl_member_enter(member, &out_section->token);
     mrl_point("section.entered");
+    /* Loaded before S: see mrl_ordered_viewer and tags/set.h. */
+    out_section->epoch = mrl_epoch_value(store->domain);
+    atomic_thread_fence(memory_order_acquire);
     out_section->seq = mrl_log_published_at(store->published);
     out_section->store = store;
     out_section->member = member;
@@ -206,7 +209,7 @@ merle_err merle_get_unique(merle_section *section, merle_collection *collection,
     mrl_count(own->member, MRL_N_GETS_UNIQUE, 1);
     err = mrl_encode_asked(root->schema, index, values, value_count, &definition, encoded, &size);
     if (err != MERLE_OK) return err;
-    uint64_t hash = mrl_unique_hash(root->uniques[definition->number], encoded, size);
+    uint64_t hash = mrl_unique_hash(root->indexes[definition->number].unique, encoded, size);
     const mrl_version *v = mrl_root_find_unique(root, definition, encoded, size, hash, own->seq);
     if (v == NULL) return MERLE_NOT_FOUND;
     *out_doc = mrl_version_view(v);
