@@ -245,7 +245,10 @@ merle_err merle_collection_describe(merle_collection *collection, merle_buffer *
     if (is_alive(collection))
         err = mrl_schema_describe(mrl_collection_current(collection)->schema, out_json);
     mrl_lock_drop(&store->catalog_lock);
-    return err;
+    mrl_member *member = err == MERLE_NO_MEMORY ? mrl_member_join(store->domain) : NULL;
+    if (member == NULL) return err;
+    return mrl_store_fail(member, err, collection, merle_bytes_of(NULL, 0),
+                          "no memory for the description");
 }
 
 /* ---- truncate and drop ---- */

@@ -42,6 +42,7 @@ enum {
     RECLAIM_FROM = 24,
     ADVANCE_EVERY = 16,
     RECLAIM_PARTS = 4,
+    REFUSED_PIECE = 256,
     ENTRY_PREFETCH_MAX = 1024
 };
 
@@ -603,6 +604,8 @@ merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
     /* With its section ended and nothing locked: a slow disk holds up nobody else. */
     if (waits) err = wait_durable(store, member, seq);
     reclaim_after(store, member, collections, shards, count, budget);
+    /* Who tries again shall find what can be given back, though nobody else steps. */
+    if (err == MERLE_NO_MEMORY) (void)mrl_reclaim_some(store, member, REFUSED_PIECE);
     if ((err == MERLE_OK || err == MERLE_NOT_DURABLE) && out_seq != NULL) *out_seq = seq;
     return err;
 }

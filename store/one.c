@@ -83,10 +83,23 @@ merle_err merle_one_get(merle_collection *collection, merle_bytes key, merle_buf
 
 /* ---- writing, and giving a document ---- */
 
-/* Appends the version's document to a buffer, which is empty. */
-static merle_err copy_out(merle_buffer *out, const mrl_version *v) {
-    if (out == NULL || v == NULL) return MERLE_OK;
-    return mrl_buffer_append(out, mrl_version_doc(v), v->doc_size);
+/* Where the document that is handed out goes; the report is the calling thread's. */
+typedef struct copying {
+    mrl_member *member;
+    merle_collection *collection;
+    merle_buffer *out; /* empty; may be NULL */
+} copying;
+
+static merle_err no_memory(mrl_member *member, merle_collection *collection, merle_bytes key) {
+    return mrl_store_fail(member, MERLE_NO_MEMORY, collection, key,
+                          "no memory for what the call shall give");
+}
+
+/* Appends the version's document. */
+static merle_err copy_out(const copying *c, const mrl_version *v) {
+    if (c->out == NULL || v == NULL) return MERLE_OK;
+    if (mrl_buffer_append(c->out, mrl_version_doc(v), v->doc_size) == MERLE_OK) return MERLE_OK;
+    return no_memory(c->member, c->collection, mrl_version_key(v));
 }
 
 static merle_err accept_copy_after(void *context, const mrl_version *before,
@@ -116,8 +129,9 @@ merle_err merle_one_patch_ops(merle_collection *collection, merle_bytes key, con
     if (out_seq != NULL) *out_seq = 0;
     merle_err err = open_commit(collection, &commit);
     if (err != MERLE_OK) return err;
+    copying c = {commit->member, collection, out_doc};
     err = merle_patch_ops(commit, collection, key, ops, op_count);
-    err = close_accepted(commit, err, accept_copy_after, out_doc, out_seq);
+    err = close_accepted(commit, err, accept_copy_after, &c, out_seq);
     if (err != MERLE_OK && out_doc != NULL) out_doc->size = 0;
     return err;
 }
@@ -129,8 +143,9 @@ merle_err merle_one_swap(merle_collection *collection, merle_bytes key, merle_by
     if (out_seq != NULL) *out_seq = 0;
     merle_err err = open_commit(collection, &commit);
     if (err != MERLE_OK) return err;
+    copying c = {commit->member, collection, out_old};
     err = merle_put(commit, collection, key, doc);
-    err = close_accepted(commit, err, accept_copy_before, out_old, out_seq);
+    err = close_accepted(commit, err, accept_copy_before, &c, out_seq);
     if (err != MERLE_OK && out_old != NULL) out_old->size = 0;
     return err;
 }
@@ -183,10 +198,12 @@ static merle_err count_anyhow(merle_collection *collection, merle_bytes key, cou
     merle_commit *commit;
     merle_err err = open_commit(collection, &commit);
     if (err != MERLE_OK) return err;
+    mrl_member *member = commit->member;
     c->err = MERLE_OK;
     err = merle_merge(commit, collection, key, merge_number, c);
     err = close_accepted(commit, err, accept_number, c, NULL);
-    return err == MERLE_INVALID && c->err != MERLE_OK ? c->err : err;
+    if (err != MERLE_INVALID || c->err == MERLE_OK) return err;
+    return c->err == MERLE_NO_MEMORY ? no_memory(member, collection, key) : c->err;
 }
 
 merle_err merle_one_count(merle_collection *collection, merle_bytes key, const char *path,

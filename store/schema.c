@@ -158,7 +158,7 @@ merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
     merle_err err = MERLE_OK;
     *out_schema = NULL;
     mrl_schema *schema = calloc(1, sizeof *schema);
-    if (schema == NULL) return MERLE_NO_MEMORY;
+    if (schema == NULL) return mrl_report_fill(report, MERLE_NO_MEMORY, "schema: no memory for it");
     atomic_init(&schema->holders, 1);
     schema->version = given == NULL ? 1 : given->version;
     schema->memory_only = given != NULL && given->memory_only != 0;
@@ -177,6 +177,7 @@ merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
     return MERLE_OK;
 fail:
     mrl_schema_release(schema);
+    if (err == MERLE_NO_MEMORY) mrl_report_fill(report, err, "schema: no memory for it");
     mrl_report_collection(report, collection);
     return err;
 }

@@ -50,7 +50,7 @@ typedef struct merle_options {
     uint32_t reserved;
     /* Bytes counted for documents, indexes, ring and what is retired; 0: no limit. At it writes are
      * refused; reads and removals go on, those from a reserve of a 32nd, at least 1 MiB (a removal
-     * takes some 400 bytes until its commit has ended). */
+     * takes some 512 bytes until its commit has ended). */
     uint64_t memory_max;
     /* Bytes of old versions, and of records that left the ring, kept for open sections, as a sum a
      * few commits old; beyond it only removals are taken. 0: memory_max / 4, or 1 GiB. */

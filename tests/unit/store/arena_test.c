@@ -11,60 +11,33 @@
  */
 #include "store/arena.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/random.h"
+#include "scarce.h"
 
 enum { PIECES = 500 };
 
 static uint64_t seed;
 
 typedef struct stand {
-    mrl_domain *domain;
-    mrl_member *member;
-    mrl_refusal refusal;
-    uint64_t grants;
-    uint64_t taken; /* allocations that were granted */
-    uint64_t bytes_before;
+    ground ground;
     mrl_arena arena;
 } stand;
 
-static int refuses(void *context, size_t size) {
-    stand *s = context;
-    (void)size;
-    if (s->grants == 0) return 1;
-    s->grants--;
-    s->taken++;
-    return 0;
-}
-
 static void stand_init(stand *s) {
     memset(s, 0, sizeof *s);
-    s->grants = UINT64_MAX;
-    s->refusal = (mrl_refusal){s, refuses};
-    const mrl_domain_options options = {.refusal = &s->refusal};
-    assert_int_equal(mrl_domain_create(&options, &s->domain), MERLE_OK);
-    s->member = mrl_member_join(s->domain);
-    assert_non_null(s->member);
-    s->bytes_before = mrl_domain_bytes(s->domain, MRL_FOR_OTHER);
-}
-
-static uint64_t bytes_of(stand *s) {
-    return mrl_domain_bytes(s->domain, MRL_FOR_OTHER) - s->bytes_before;
+    ground_open(&s->ground, MRL_FOR_OTHER);
 }
 
 static void stand_fini(stand *s) {
-    mrl_arena_fini(&s->arena, s->member);
-    assert_int_equal(bytes_of(s), 0);
-    mrl_domain_destroy(s->domain);
+    mrl_arena_fini(&s->arena, s->ground.member);
+    ground_close(&s->ground);
+}
+
+static uint8_t *take(stand *s, size_t size) {
+    return mrl_arena_take(&s->arena, s->ground.member, size);
+}
+
+static void reset(stand *s) {
+    mrl_arena_reset(&s->arena, s->ground.member);
 }
 
 static void assert_filled(const uint8_t *piece, size_t size, int byte) {
@@ -82,13 +55,13 @@ static void take_random_sizes_stay_apart(void **state) {
     for (int round = 0; round < 5; round++) {
         for (int i = 0; i < PIECES; i++) {
             sizes[i] = (size_t)mrl_random_below(&random, i % 50 == 49 ? 20000 : 200) + 1;
-            pieces[i] = mrl_arena_take(&s.arena, s.member, sizes[i]);
+            pieces[i] = take(&s, sizes[i]);
             assert_non_null(pieces[i]);
             assert_int_equal((uintptr_t)pieces[i] % 16, 0);
             memset(pieces[i], i % 251, sizes[i]);
         }
         for (int i = 0; i < PIECES; i++) assert_filled(pieces[i], sizes[i], i % 251);
-        mrl_arena_reset(&s.arena, s.member);
+        reset(&s);
     }
     stand_fini(&s);
 }
@@ -97,17 +70,17 @@ static void reset_keeps_the_first_chunk(void **state) {
     (void)state;
     stand s;
     stand_init(&s);
-    assert_non_null(mrl_arena_take(&s.arena, s.member, 16));
-    uint64_t bytes_first = bytes_of(&s);
+    assert_non_null(take(&s, 16));
+    uint64_t bytes_first = ground_bytes(&s.ground);
     assert_in_range(bytes_first, 1024, 8192);
-    for (int i = 0; i < 1000; i++) assert_non_null(mrl_arena_take(&s.arena, s.member, 100));
-    assert_true(bytes_of(&s) > bytes_first);
-    mrl_arena_reset(&s.arena, s.member);
-    assert_int_equal(bytes_of(&s), bytes_first);
-    uint64_t taken = s.taken;
-    for (int i = 0; i < 10; i++) assert_non_null(mrl_arena_take(&s.arena, s.member, 100));
-    mrl_arena_reset(&s.arena, s.member);
-    assert_int_equal(s.taken, taken);
+    for (int i = 0; i < 1000; i++) assert_non_null(take(&s, 100));
+    assert_true(ground_bytes(&s.ground) > bytes_first);
+    reset(&s);
+    assert_int_equal(ground_bytes(&s.ground), bytes_first);
+    supply_only(&s.ground.supply, 0);
+    for (int i = 0; i < 10; i++) assert_non_null(take(&s, 100));
+    reset(&s);
+    assert_int_equal(supply_all(&s.ground.supply), 0);
     stand_fini(&s);
 }
 
@@ -115,10 +88,10 @@ static void reset_gives_a_large_first_chunk_back(void **state) {
     (void)state;
     stand s;
     stand_init(&s);
-    assert_non_null(mrl_arena_take(&s.arena, s.member, 1 << 20));
-    mrl_arena_reset(&s.arena, s.member);
-    assert_int_equal(bytes_of(&s), 0);
-    assert_non_null(mrl_arena_take(&s.arena, s.member, 1));
+    assert_non_null(take(&s, 1 << 20));
+    reset(&s);
+    assert_int_equal(ground_bytes(&s.ground), 0);
+    assert_non_null(take(&s, 1));
     stand_fini(&s);
 }
 
@@ -126,34 +99,37 @@ static void reset_and_fini_of_an_empty_arena_do_nothing(void **state) {
     (void)state;
     stand s;
     stand_init(&s);
-    mrl_arena_reset(&s.arena, s.member);
-    mrl_arena_fini(&s.arena, s.member);
-    mrl_arena_fini(&s.arena, s.member);
+    reset(&s);
+    mrl_arena_fini(&s.arena, s.ground.member);
+    mrl_arena_fini(&s.arena, s.ground.member);
     stand_fini(&s);
+}
+
+static uint64_t take_with(void *context, uint64_t grants) {
+    stand s;
+    uint8_t *pieces[PIECES];
+    int count = 0;
+    (void)context;
+    stand_init(&s);
+    supply_only(&s.ground.supply, grants);
+    for (int i = 0; i < PIECES; i++) {
+        uint8_t *piece = take(&s, 100);
+        if (piece == NULL) continue;
+        memset(piece, count % 251, 100);
+        pieces[count++] = piece;
+    }
+    assert_true(grants == 0 || count > 0);
+    for (int i = 0; i < count; i++) assert_filled(pieces[i], 100, i % 251);
+    uint64_t refused = supply_all(&s.ground.supply);
+    assert_int_equal(count + refused, PIECES);
+    assert_non_null(take(&s, 100));
+    stand_fini(&s);
+    return refused;
 }
 
 static void take_without_memory_leaves_the_others(void **state) {
     (void)state;
-    stand s;
-    for (uint64_t grants = 0; grants < 4; grants++) {
-        uint8_t *pieces[PIECES];
-        int count = 0, is_refused = 0;
-        stand_init(&s);
-        s.grants = grants;
-        for (int i = 0; i < PIECES; i++) {
-            uint8_t *piece = mrl_arena_take(&s.arena, s.member, 100);
-            is_refused += piece == NULL;
-            if (piece == NULL) continue;
-            memset(piece, count % 251, 100);
-            pieces[count++] = piece;
-        }
-        assert_true(is_refused > 0);
-        assert_true(grants == 0 || count > 0);
-        for (int i = 0; i < count; i++) assert_filled(pieces[i], 100, i % 251);
-        s.grants = UINT64_MAX;
-        assert_non_null(mrl_arena_take(&s.arena, s.member, 100));
-        stand_fini(&s);
-    }
+    refuse_in_turn(take_with, NULL, 4);
 }
 
 int main(int argc, char **argv) {
@@ -164,10 +140,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(reset_and_fini_of_an_empty_arena_do_nothing),
         cmocka_unit_test(take_without_memory_leaves_the_others),
     };
-    const char *text = getenv("MERLE_TEST_SEED");
-    if (argc > 1 && strncmp(argv[1], "--seed=", 7) == 0) text = argv[1] + 7;
-    seed = text != NULL ? strtoull(text, NULL, 0) : mrl_random_seed();
-    printf("# seed %llu\n", (unsigned long long)seed);
-    (void)fflush(stdout);
+    seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

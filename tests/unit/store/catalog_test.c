@@ -15,8 +15,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-static const merle_index email_index[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
-
 static void put_number(const stand *s, merle_collection *collection, uint64_t number) {
     merle_key key;
     char json[32];
@@ -32,10 +30,9 @@ static void open_again_gives_the_same(void **state) {
     (void)state;
     stand s;
     merle_collection *again;
-    const merle_schema schema = {.version = 1, .indexes = email_index};
     writing_open_plain(&s);
     uint64_t seq = stats_of(&s).seq;
-    must(&s, merle_collection_open(s.db, "players", &schema, &again));
+    must(&s, merle_collection_open(s.db, "players", &players_schema, &again));
     assert_ptr_equal(again, s.players);
     must(&s, merle_collection_open(s.db, "players", NULL, &again));
     assert_ptr_equal(again, s.players);

@@ -13,8 +13,6 @@
 
 #include <pthread.h>
 
-#include "base/random.h"
-
 static uint64_t seed;
 
 /* ---- a store with one of everything ---- */
@@ -549,11 +547,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(check_of_dropped_collections_finds_nothing),
         cmocka_unit_test(check_beside_writers_finds_nothing),
     };
-    const char *given = getenv("MERLE_TEST_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 0) : mrl_random_seed();
-    for (int i = 1; i < argc; i++)
-        if (strncmp(argv[i], "--seed=", 7) == 0) seed = strtoull(argv[i] + 7, NULL, 0);
-    printf("# seed %llu\n", (unsigned long long)seed);
-    fflush(stdout);
+    seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,9 +11,6 @@
  */
 #include "writing.h"
 
-#define KEY(text) merle_str(text)
-#define EMAIL(text) merle_value_str(text)
-
 static void reads_see_own_writes_on_top_of_the_instant(void **state) {
     (void)state;
     stand s;

@@ -16,11 +16,7 @@
 
 #include <pthread.h>
 
-#include "base/random.h"
-
 static uint64_t seed;
-
-#define KEY(text) merle_str(text)
 
 static merle_err put_json_in(merle_commit *commit, merle_collection *c, const char *key,
                              const char *json) {
@@ -235,9 +231,8 @@ static void expect_before_or_after_a_put_is_about_what_was_there(void **state) {
 
 static void errors_told_at_once_are_no_part_of_the_commit(void **state) {
     (void)state;
-    static const merle_index indexes[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
     static const merle_rule rules[] = {{"n", MERLE_TYPE_INT, 0, 0}, {NULL, 0, 0, 0}};
-    const merle_schema schema = {.version = 1, .indexes = indexes, .rules = rules};
+    const merle_schema schema = {.version = 1, .indexes = email_index, .rules = rules};
     static uint8_t long_key[MERLE_KEY_SIZE_MAX + 1];
     stand s;
     writing_open(&s, &schema, (merle_options){0}, NULL);
@@ -485,8 +480,7 @@ static void refused_commit_leaves_nothing(void **state) {
     assert_int_equal(after.versions_waiting, 0);
     assert_int_equal(after.commits_open, 0);
     assert_int_equal(hints_of(&s, "email"), 2);
-    merle_stats_collection stats = {.size = sizeof stats};
-    must(&s, merle_collection_stats(s.players, &stats));
+    merle_stats_collection stats = players_stats(&s);
     assert_int_equal(stats.key_entries, 2);
     /* The slots that the refused ones took are used again. */
     assert_in_range(stats.slots, 2, 300);
@@ -782,10 +776,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(commit_after_its_end_is_refused),
         cmocka_unit_test(commits_of_one_thread_may_overlap),
     };
-    const char *text = getenv("MERLE_TEST_SEED");
-    if (argc > 1 && strncmp(argv[1], "--seed=", 7) == 0) text = argv[1] + 7;
-    seed = text != NULL ? strtoull(text, NULL, 0) : mrl_random_seed();
-    printf("# seed %llu\n", (unsigned long long)seed);
-    (void)fflush(stdout);
+    seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,9 +43,7 @@ static merle_err write_group(void *context, mrl_member *member) {
 
 static void desk_open(desk *d, int has_thread) {
     memset(d, 0, sizeof *d);
-    static const merle_index indexes[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
-    const merle_schema schema = {.version = 1, .indexes = indexes};
-    writing_open(&d->s, &schema, (merle_options){.ring_size = RING_SIZE}, NULL);
+    writing_open(&d->s, &players_schema, (merle_options){.ring_size = RING_SIZE}, NULL);
     d->drain = (mrl_drain){d, write_group, has_thread};
     mrl_log_drain_attach(d->s.db->log, &d->drain);
 }

@@ -11,55 +11,11 @@
  */
 #include "store/queue.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/random.h"
+#include "scarce.h"
 
 enum { MODEL_MAX = 4096, STEPS = 20000 };
 
 static uint64_t seed;
-
-/* ---- a domain that can say no ---- */
-
-typedef struct stand {
-    mrl_domain *domain;
-    mrl_member *member;
-    mrl_refusal refusal;
-    uint64_t grants; /* allocations that still succeed */
-    uint64_t bytes_before;
-} stand;
-
-static int refuses(void *context, size_t size) {
-    stand *s = context;
-    (void)size;
-    if (s->grants == 0) return 1;
-    s->grants--;
-    return 0;
-}
-
-static void stand_init(stand *s) {
-    memset(s, 0, sizeof *s);
-    s->grants = UINT64_MAX;
-    s->refusal = (mrl_refusal){s, refuses};
-    const mrl_domain_options options = {.refusal = &s->refusal};
-    assert_int_equal(mrl_domain_create(&options, &s->domain), MERLE_OK);
-    s->member = mrl_member_join(s->domain);
-    assert_non_null(s->member);
-    s->bytes_before = mrl_domain_bytes(s->domain, MRL_FOR_OTHER);
-}
-
-static void stand_fini(stand *s) {
-    assert_int_equal(mrl_domain_bytes(s->domain, MRL_FOR_OTHER), s->bytes_before);
-    mrl_domain_destroy(s->domain);
-}
 
 /* ---- the model ---- */
 
@@ -105,11 +61,11 @@ static void push_next(mrl_queue *queue, model *m) {
     if (entry.hints_passed_on) pushed->hints_passed_on = 1;
 }
 
-static void pop_next(stand *s, mrl_queue *queue, model *m) {
+static void pop_next(ground *g, mrl_queue *queue, model *m) {
     const mrl_queue_entry *oldest = mrl_queue_peek(queue);
     assert_non_null(oldest);
     assert_same_entry(oldest, &m->entries[m->first]);
-    mrl_queue_pop(queue, s->member);
+    mrl_queue_pop(queue, g->member);
     m->first = (m->first + 1) % MODEL_MAX;
     m->count--;
 }
@@ -138,26 +94,26 @@ static void assert_same(const mrl_queue *queue, const model *m) {
 
 static void queue_empty_gives_nothing(void **state) {
     (void)state;
-    stand s;
+    ground g;
     mrl_queue queue;
-    stand_init(&s);
+    ground_open(&g, MRL_FOR_OTHER);
     mrl_queue_init(&queue);
     assert_null(mrl_queue_peek(&queue));
     assert_int_equal(mrl_queue_length(&queue), 0);
-    assert_int_equal(mrl_queue_reserve(&queue, s.member, 0), MERLE_OK);
-    assert_int_equal(mrl_queue_reserve(&queue, s.member, 1), MERLE_OK);
+    assert_int_equal(mrl_queue_reserve(&queue, g.member, 0), MERLE_OK);
+    assert_int_equal(mrl_queue_reserve(&queue, g.member, 1), MERLE_OK);
     assert_null(mrl_queue_peek(&queue));
-    mrl_queue_fini(&queue, s.member);
-    stand_fini(&s);
+    mrl_queue_fini(&queue, g.member);
+    ground_close(&g);
 }
 
 static void queue_random_steps_are_as_the_model(void **state) {
     (void)state;
     static model m;
-    stand s;
+    ground g;
     mrl_queue queue;
     mrl_random random;
-    stand_init(&s);
+    ground_open(&g, MRL_FOR_OTHER);
     mrl_queue_init(&queue);
     memset(&m, 0, sizeof m);
     mrl_random_init(&random, seed);
@@ -167,84 +123,89 @@ static void queue_random_steps_are_as_the_model(void **state) {
         uint32_t count = (uint32_t)mrl_random_below(&random, 40);
         if (mrl_random_below(&random, 4) < grows) {
             if (m.count + count > MODEL_MAX) continue;
-            assert_int_equal(mrl_queue_reserve(&queue, s.member, count), MERLE_OK);
+            assert_int_equal(mrl_queue_reserve(&queue, g.member, count), MERLE_OK);
             while (count-- > 0) push_next(&queue, &m);
         } else {
-            while (count-- > 0 && m.count > 0) pop_next(&s, &queue, &m);
+            while (count-- > 0 && m.count > 0) pop_next(&g, &queue, &m);
         }
         if (step % 16 == 0) assert_same(&queue, &m);
     }
-    while (m.count > 0) pop_next(&s, &queue, &m);
+    while (m.count > 0) pop_next(&g, &queue, &m);
     assert_same(&queue, &m);
-    mrl_queue_fini(&queue, s.member);
-    stand_fini(&s);
+    mrl_queue_fini(&queue, g.member);
+    ground_close(&g);
 }
 
 static void queue_each_stops_where_asked(void **state) {
     (void)state;
     static model m;
-    stand s;
+    ground g;
     mrl_queue queue;
-    stand_init(&s);
+    ground_open(&g, MRL_FOR_OTHER);
     mrl_queue_init(&queue);
     memset(&m, 0, sizeof m);
-    assert_int_equal(mrl_queue_reserve(&queue, s.member, 100), MERLE_OK);
+    assert_int_equal(mrl_queue_reserve(&queue, g.member, 100), MERLE_OK);
     for (int i = 0; i < 100; i++) push_next(&queue, &m);
-    for (int i = 0; i < 35; i++) pop_next(&s, &queue, &m);
+    for (int i = 0; i < 35; i++) pop_next(&g, &queue, &m);
     comparing c = {&m, 0, 40};
     assert_int_equal(mrl_queue_each(&queue, compare_next, &c), 77);
     assert_int_equal(c.at, 40);
-    mrl_queue_fini(&queue, s.member);
-    stand_fini(&s);
+    mrl_queue_fini(&queue, g.member);
+    ground_close(&g);
 }
 
 static void queue_quiet_takes_no_more_memory(void **state) {
     (void)state;
     static model m;
-    stand s;
+    ground g;
     mrl_queue queue;
-    stand_init(&s);
+    ground_open(&g, MRL_FOR_OTHER);
     mrl_queue_init(&queue);
     memset(&m, 0, sizeof m);
-    assert_int_equal(mrl_queue_reserve(&queue, s.member, 2), MERLE_OK);
-    uint64_t bytes = mrl_domain_bytes(s.domain, MRL_FOR_OTHER);
+    assert_int_equal(mrl_queue_reserve(&queue, g.member, 2), MERLE_OK);
+    uint64_t bytes = mrl_domain_bytes(g.domain, MRL_FOR_OTHER);
     for (int i = 0; i < 1000; i++) {
-        assert_int_equal(mrl_queue_reserve(&queue, s.member, 2), MERLE_OK);
+        assert_int_equal(mrl_queue_reserve(&queue, g.member, 2), MERLE_OK);
         push_next(&queue, &m);
         push_next(&queue, &m);
-        pop_next(&s, &queue, &m);
-        pop_next(&s, &queue, &m);
+        pop_next(&g, &queue, &m);
+        pop_next(&g, &queue, &m);
     }
-    assert_int_equal(mrl_domain_bytes(s.domain, MRL_FOR_OTHER), bytes);
-    mrl_queue_fini(&queue, s.member);
-    stand_fini(&s);
+    assert_int_equal(mrl_domain_bytes(g.domain, MRL_FOR_OTHER), bytes);
+    mrl_queue_fini(&queue, g.member);
+    ground_close(&g);
+}
+
+static uint64_t reserve_with(void *context, uint64_t grants) {
+    static model m;
+    ground g;
+    mrl_queue queue;
+    (void)context;
+    ground_open(&g, MRL_FOR_OTHER);
+    mrl_queue_init(&queue);
+    memset(&m, 0, sizeof m);
+    assert_int_equal(mrl_queue_reserve(&queue, g.member, 20), MERLE_OK);
+    for (int i = 0; i < 10; i++) push_next(&queue, &m);
+    supply_only(&g.supply, grants);
+    merle_err err = mrl_queue_reserve(&queue, g.member, 500);
+    assert_int_equal(err, g.supply.refused > 0 ? MERLE_NO_MEMORY : MERLE_OK);
+    assert_same(&queue, &m);
+    /* Ten of the twenty are still promised. */
+    for (int i = 0; i < 10; i++) push_next(&queue, &m);
+    assert_same(&queue, &m);
+    uint64_t refused = supply_all(&g.supply);
+    assert_int_equal(mrl_queue_reserve(&queue, g.member, 500), MERLE_OK);
+    for (int i = 0; i < 500; i++) push_next(&queue, &m);
+    assert_same(&queue, &m);
+    while (m.count > 0) pop_next(&g, &queue, &m);
+    mrl_queue_fini(&queue, g.member);
+    ground_close(&g);
+    return refused;
 }
 
 static void queue_refused_memory_keeps_what_was_promised(void **state) {
     (void)state;
-    static model m;
-    for (uint64_t grants = 0; grants < 6; grants++) {
-        stand s;
-        mrl_queue queue;
-        stand_init(&s);
-        mrl_queue_init(&queue);
-        memset(&m, 0, sizeof m);
-        assert_int_equal(mrl_queue_reserve(&queue, s.member, 20), MERLE_OK);
-        for (int i = 0; i < 10; i++) push_next(&queue, &m);
-        s.grants = grants;
-        assert_int_equal(mrl_queue_reserve(&queue, s.member, 500), MERLE_NO_MEMORY);
-        assert_same(&queue, &m);
-        /* Ten of the twenty are still promised. */
-        for (int i = 0; i < 10; i++) push_next(&queue, &m);
-        assert_same(&queue, &m);
-        s.grants = UINT64_MAX;
-        assert_int_equal(mrl_queue_reserve(&queue, s.member, 500), MERLE_OK);
-        for (int i = 0; i < 500; i++) push_next(&queue, &m);
-        assert_same(&queue, &m);
-        while (m.count > 0) pop_next(&s, &queue, &m);
-        mrl_queue_fini(&queue, s.member);
-        stand_fini(&s);
-    }
+    refuse_in_turn(reserve_with, NULL, 6);
 }
 
 int main(int argc, char **argv) {
@@ -255,10 +216,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(queue_quiet_takes_no_more_memory),
         cmocka_unit_test(queue_refused_memory_keeps_what_was_promised),
     };
-    const char *text = getenv("MERLE_TEST_SEED");
-    if (argc > 1 && strncmp(argv[1], "--seed=", 7) == 0) text = argv[1] + 7;
-    seed = text != NULL ? strtoull(text, NULL, 0) : mrl_random_seed();
-    printf("# seed %llu\n", (unsigned long long)seed);
-    (void)fflush(stdout);
+    seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,10 +3,12 @@
  * Aim     A version is freed when the last section that sees it has ended, and not before; removed
  *         documents leave no key, no hint, no slot behind; an emptied store is nearly as small as a
  *         new one; at retired_max and memory_max writes are refused with a reason while reads and
- *         removals go on, and everything goes on when there is room again.
+ *         removals go on, as many in one commit as merle.h promises, and so do truncate and drop;
+ *         everything goes on when there is room again.
  * Method  No background thread: nothing is reclaimed but by the commits and steps of the test, with
  *         a clock that the test moves. What happened is read from the statistics.
- * Blind   Reclaiming beside writers in other threads: the simulator's and the stress tests' part.
+ * Blind   What a removal takes is known only as less than 512 bytes, for short keys and one index.
+ *         Reclaiming beside writers in other threads: the simulator's and the stress tests' part.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -28,11 +30,9 @@ static int64_t read_wall(void *context) {
 static const mrl_clock test_clock = {NULL, read_monotonic, read_wall};
 
 static void open_with(stand *s, merle_options options) {
-    static const merle_index indexes[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
     static const mrl_environment environment = {.clock = &test_clock};
-    const merle_schema schema = {.version = 1, .indexes = indexes};
     if (options.ring_size == 0) options.ring_size = 64 << 10;
-    writing_open(s, &schema, options, &environment);
+    writing_open(s, &players_schema, options, &environment);
 }
 
 /* A document of about a kibibyte with a value of its own. */
@@ -50,12 +50,6 @@ static merle_err put_large(const stand *s, uint64_t number, uint64_t value) {
 static merle_err remove_number(const stand *s, uint64_t number) {
     merle_key key;
     return merle_one_remove(s->players, merle_key_u64(&key, number), NULL);
-}
-
-static merle_stats_collection players_stats(const stand *s) {
-    merle_stats_collection stats = {.size = sizeof stats};
-    must(s, merle_collection_stats(s->players, &stats));
-    return stats;
 }
 
 /* ---- exactly as long as they are seen ---- */
@@ -326,21 +320,211 @@ static void memory_max_refuses_writes_and_removals_make_room(void **state) {
     writing_close(&s);
 }
 
+/* ---- at memory_max ---- */
+
+/* REMOVAL_SIZE: what a removal takes with keys of 8 bytes and one index, rounded up a good deal. */
+enum { SMALL_FIRST = 1 << 30, RESERVE_MIN = 1 << 20, REMOVAL_SIZE = 512 };
+
+/* Puts the smallest documents, under keys from SMALL_FIRST on, until there is no memory for another
+ * one; gives how many there are. */
+static uint64_t fill_with_small(const stand *s) {
+    uint64_t small = 0;
+    merle_key key;
+    merle_err err;
+    do {
+        merle_bytes doc = merle_bytes_of("\x80", 1);
+        err = merle_one_put(s->players, merle_key_u64(&key, SMALL_FIRST + small), doc, NULL);
+    } while (err == MERLE_OK && ++small > 0);
+    assert_int_equal(err, MERLE_NO_MEMORY);
+    assert_int_equal(s->report.err, MERLE_NO_MEMORY);
+    assert_int_not_equal(s->report.message[0], 0);
+    return small;
+}
+
+/* First documents of a kibibyte under keys from 0 on, whose number it gives, then small ones. */
+static uint64_t fill_memory(const stand *s) {
+    uint64_t large = 0;
+    merle_err err;
+    while ((err = put_large(s, large, large)) == MERLE_OK) large++;
+    assert_int_equal(err, MERLE_NO_MEMORY);
+    uint64_t small = fill_with_small(s);
+    assert_int_equal(count_now(s), large + small);
+    return large;
+}
+
+/* Removes `count` keys in one commit. Refused, with a reason, or done; nothing between. */
+static merle_err remove_many(const stand *s, uint64_t first, uint64_t count) {
+    merle_key key;
+    merle_err err = MERLE_OK;
+    uint64_t before = count_now(s);
+    merle_commit *commit = begin(s);
+    for (uint64_t i = 0; i < count && err == MERLE_OK; i++)
+        err = merle_remove(commit, s->players, merle_key_u64(&key, first + i));
+    if (err == MERLE_OK)
+        err = merle_end(commit, NULL);
+    else
+        merle_cancel(commit);
+    assert_int_equal(count_now(s), err == MERLE_OK ? before - count : before);
+    must(s, merle_check(s->db, NULL));
+    if (err == MERLE_OK) return err;
+    assert_int_equal(err, MERLE_NO_MEMORY);
+    assert_int_equal(s->report.err, MERLE_NO_MEMORY);
+    assert_int_not_equal(s->report.message[0], 0);
+    return err;
+}
+
+static void assert_empties(const stand *s) {
+    stand_settle(s);
+    assert_int_equal(merle_step(s->db, 0, 0), MERLE_OK);
+    assert_int_equal(stats_of(s).bytes_documents, 0);
+    assert_int_equal(stats_of(s).bytes_retired, 0);
+}
+
 static void memory_max_lets_commits_of_removals_through(void **state) {
     (void)state;
     stand s;
-    merle_key key;
     open_with(&s, (merle_options){.memory_max = 4 << 20});
-    uint64_t count = 0;
-    while (put_large(&s, count, count) == MERLE_OK) count++;
+    uint64_t count = fill_memory(&s), all = count_now(&s);
     /* The reserve is bounded, so are these. */
-    for (uint64_t first = 0; first < count; first += 200) {
-        merle_commit *commit = begin(&s);
-        for (uint64_t i = first; i < count && i < first + 200; i++)
-            must(&s, merle_remove(commit, s.players, merle_key_u64(&key, i)));
-        (void)end(&s, commit);
+    for (uint64_t first = 0; first < count; first += 200)
+        must(&s, remove_many(&s, first, first + 200 < count ? 200 : count - first));
+    assert_int_equal(count_now(&s), all - count);
+    stand_settle(&s);
+    must(&s, put_large(&s, 0, 0));
+    writing_close(&s);
+}
+
+static void memory_max_lets_truncate_through(void **state) {
+    (void)state;
+    enum { LIMIT = 4 << 20 };
+    stand s;
+    uint64_t first = 0;
+    open_with(&s, (merle_options){.memory_max = LIMIT});
+    for (int round = 0; round < 3; round++) {
+        merle_section old;
+        uint64_t seq = 0, large = fill_memory(&s), all = count_now(&s);
+        must(&s, merle_section_begin(s.db, &old));
+        must(&s, merle_collection_truncate(s.players, &seq));
+        assert_int_equal(seq, merle_section_seq(&old) + 1);
+        assert_int_equal(count_now(&s), 0);
+        /* Nothing has come back yet: what was there is seen, and there is no room for more. */
+        assert_int_equal(count_of(&old, s.players), all);
+        assert_int_equal(put_large(&s, 0, 0), MERLE_NO_MEMORY);
+        must(&s, merle_check(s.db, &s.report));
+        must(&s, merle_section_end(&old));
+        assert_empties(&s);
+        if (round == 0) first = large;
+        assert_true(large * 10 >= first * 9);
+    }
+    assert_true(first > LIMIT / 2000);
+    assert_true(fill_memory(&s) * 10 >= first * 9);
+    writing_close(&s);
+}
+
+static void memory_max_lets_drop_through(void **state) {
+    (void)state;
+    stand s;
+    merle_section old;
+    merle_collection *other;
+    uint64_t seq = 0;
+    open_with(&s, (merle_options){.memory_max = 4 << 20});
+    must(&s, merle_collection_open(s.db, "other", NULL, &other));
+    (void)fill_memory(&s);
+    uint64_t all = count_now(&s);
+    must(&s, merle_section_begin(s.db, &old));
+    must(&s, merle_collection_drop(s.players, &seq));
+    assert_int_equal(seq, merle_section_seq(&old) + 1);
+    assert_int_equal(count_of(&old, s.players), all);
+    assert_int_equal(put_large(&s, 0, 0), MERLE_GONE);
+    must(&s, merle_check(s.db, &s.report));
+    must(&s, merle_section_end(&old));
+    assert_empties(&s);
+    /* The others have the room now, and so has a new one of that name. */
+    s.players = other;
+    for (uint64_t i = 0; i < all / 2; i++) must(&s, put_large(&s, i, i));
+    must(&s, merle_collection_drop(other, NULL));
+    assert_empties(&s);
+    must(&s, merle_collection_open(s.db, "players", &players_schema, &s.players));
+    assert_in_range(fill_memory(&s), all / 2, UINT64_MAX);
+    writing_close(&s);
+}
+
+/* Removals under an old section take the reserve until that is used up, too: then everything that
+ * writes is refused until the section has ended, and nothing is half done. */
+static void truncate_and_drop_without_the_reserve_say_no(void **state) {
+    (void)state;
+    typedef merle_err define_fn(merle_collection * collection, uint64_t * out_seq);
+    static define_fn *const defines[] = {merle_collection_truncate, merle_collection_drop};
+    stand s;
+    merle_section old;
+    open_with(&s, (merle_options){.memory_max = 4 << 20, .retired_max = UINT64_MAX / 2});
+    uint64_t small = fill_with_small(&s), removed = 0;
+    must(&s, merle_section_begin(s.db, &old));
+    while (removed < small && remove_number(&s, SMALL_FIRST + removed) == MERLE_OK) removed++;
+    assert_in_range(removed, RESERVE_MIN / REMOVAL_SIZE, small - 1);
+    for (int i = 0; i < 2; i++) {
+        uint64_t seq = 7;
+        memset(&s.report, 0, sizeof s.report);
+        assert_int_equal(defines[i](s.players, &seq), MERLE_NO_MEMORY);
+        assert_int_equal(seq, 0);
+        assert_told(&s, MERLE_NO_MEMORY, UINT32_MAX, "", "");
+        assert_int_equal(count_now(&s), small - removed);
+        assert_int_equal(count_of(&old, s.players), small);
+        must(&s, merle_check(s.db, &s.report));
+    }
+    must(&s, merle_section_end(&old));
+    stand_settle(&s);
+    must(&s, merle_collection_truncate(s.players, NULL));
+    assert_empties(&s);
+    must(&s, put_large(&s, 0, 0));
+    writing_close(&s);
+}
+
+static void memory_max_lets_very_many_removals_through_in_parts(void **state) {
+    (void)state;
+    enum { LIMIT = 8 << 20, PART = RESERVE_MIN / REMOVAL_SIZE };
+    stand s;
+    open_with(&s, (merle_options){.memory_max = LIMIT});
+    uint64_t small = fill_with_small(&s);
+    assert_in_range(small, 4 * PART, UINT64_MAX);
+    /* Far more than the reserve is for: all or nothing. */
+    assert_int_equal(remove_many(&s, SMALL_FIRST, small), MERLE_NO_MEMORY);
+    assert_true(stats_of(&s).bytes_total <= LIMIT + RESERVE_MIN);
+    for (uint64_t first = 0; first < small; first += PART) {
+        must(&s, remove_many(&s, SMALL_FIRST + first, first + PART < small ? PART : small - first));
+        assert_true(stats_of(&s).bytes_total <= LIMIT + RESERVE_MIN);
+        /* What these have removed makes room, and in the end a removal leaves nothing. */
+        stand_settle(&s);
     }
     assert_int_equal(count_now(&s), 0);
+    assert_empties(&s);
+    assert_true(fill_with_small(&s) * 10 >= small * 9);
+    writing_close(&s);
+}
+
+/* Nobody steps: what waits is reclaimed by those who are refused for want of room. */
+static void removals_refused_at_memory_max_go_through_when_tried_again(void **state) {
+    (void)state;
+    enum { PART = 1000, TRIES = 1000 };
+    stand s;
+    open_with(&s, (merle_options){.memory_max = 8 << 20});
+    uint64_t small = fill_with_small(&s);
+    for (uint64_t first = 0; first + PART <= small; first += PART) {
+        int tries = 0;
+        while (remove_many(&s, SMALL_FIRST + first, PART) != MERLE_OK)
+            assert_in_range(++tries, 1, TRIES);
+    }
+    writing_close(&s);
+}
+
+static void reserve_for_removals_grows_with_memory_max(void **state) {
+    (void)state;
+    enum { LIMIT = 64 << 20, PART = LIMIT / 32 / REMOVAL_SIZE };
+    stand s;
+    open_with(&s, (merle_options){.memory_max = LIMIT});
+    assert_in_range(fill_memory(&s), PART, UINT64_MAX);
+    must(&s, remove_many(&s, 0, PART));
+    assert_true(stats_of(&s).bytes_total <= LIMIT + LIMIT / 32);
     stand_settle(&s);
     must(&s, put_large(&s, 0, 0));
     writing_close(&s);
@@ -387,6 +571,12 @@ int main(void) {
         cmocka_unit_test(retired_max_refuses_writes_and_names_the_section),
         cmocka_unit_test(memory_max_refuses_writes_and_removals_make_room),
         cmocka_unit_test(memory_max_lets_commits_of_removals_through),
+        cmocka_unit_test(memory_max_lets_truncate_through),
+        cmocka_unit_test(memory_max_lets_drop_through),
+        cmocka_unit_test(truncate_and_drop_without_the_reserve_say_no),
+        cmocka_unit_test(memory_max_lets_very_many_removals_through_in_parts),
+        cmocka_unit_test(removals_refused_at_memory_max_go_through_when_tried_again),
+        cmocka_unit_test(reserve_for_removals_grows_with_memory_max),
         cmocka_unit_test(what_a_thread_retired_is_reclaimed_after_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/random.h"
-
 enum { KEYS = 40, OPEN = 8, ROUNDS = 3000 };
 
 static uint64_t seed;
@@ -512,10 +510,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(scan_beside_writers_gives_each_once),
         cmocka_unit_test(scan_with_no_room_stays_where_it_is),
     };
-    const char *text = getenv("MERLE_TEST_SEED");
-    if (argc > 1 && strncmp(argv[1], "--seed=", 7) == 0) text = argv[1] + 7;
-    seed = text != NULL ? strtoull(text, NULL, 0) : mrl_random_seed();
-    printf("# seed %llu\n", (unsigned long long)seed);
-    (void)fflush(stdout);
+    seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

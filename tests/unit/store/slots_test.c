@@ -12,52 +12,31 @@
 #include "store/slots.h"
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
+#include "scarce.h"
 
 enum { MANY = 256 * 40, THREADS = 4 };
 
 typedef struct stand {
-    mrl_domain *domain;
-    mrl_member *member;
-    mrl_refusal refusal;
-    uint64_t grants;
-    uint64_t bytes_before;
+    ground ground;
     mrl_slots slots;
 } stand;
 
-static int refuses(void *context, size_t size) {
-    stand *s = context;
-    (void)size;
-    if (s->grants == UINT64_MAX) return 0;
-    if (s->grants == 0) return 1;
-    s->grants--;
-    return 0;
-}
-
 static void stand_init(stand *s) {
-    memset(s, 0, sizeof *s);
-    s->grants = UINT64_MAX;
-    s->refusal = (mrl_refusal){s, refuses};
-    const mrl_domain_options options = {.refusal = &s->refusal};
-    assert_int_equal(mrl_domain_create(&options, &s->domain), MERLE_OK);
-    s->member = mrl_member_join(s->domain);
-    assert_non_null(s->member);
-    s->bytes_before = mrl_domain_bytes(s->domain, MRL_FOR_TABLES);
+    ground_open(&s->ground, MRL_FOR_TABLES);
     mrl_slots_init(&s->slots);
 }
 
 static void stand_fini(stand *s) {
-    mrl_slots_fini(&s->slots, s->member);
-    assert_int_equal(mrl_domain_bytes(s->domain, MRL_FOR_TABLES), s->bytes_before);
-    mrl_domain_destroy(s->domain);
+    mrl_slots_fini(&s->slots, s->ground.member);
+    ground_close(&s->ground);
+}
+
+/* The next slot must be this one. */
+static void take(stand *s, uint32_t wanted) {
+    uint32_t slot;
+    assert_int_equal(mrl_slots_take(&s->slots, s->ground.member, &slot), MERLE_OK);
+    assert_int_equal(slot, wanted);
 }
 
 static mrl_version *version_of(uint32_t number) {
@@ -81,16 +60,14 @@ static void slots_many_keep_their_place_and_contents(void **state) {
     stand s;
     stand_init(&s);
     for (uint32_t i = 0; i < MANY; i++) {
-        uint32_t slot;
-        assert_int_equal(mrl_slots_take(&s.slots, s.member, &slot), MERLE_OK);
-        assert_int_equal(slot, i);
+        take(&s, i);
         assert_int_equal(mrl_slots_end(&s.slots), i + 1);
-        mrl_chunk *chunk = mrl_slots_chunk(&s.slots, slot);
+        mrl_chunk *chunk = mrl_slots_chunk(&s.slots, i);
         assert_non_null(chunk);
-        assert_null(mrl_slots_load(&s.slots, slot));
+        assert_null(mrl_slots_load(&s.slots, i));
         if (i % MRL_CHUNK_SLOTS == 0) chunks[i / MRL_CHUNK_SLOTS] = chunk;
         assert_ptr_equal(chunk, chunks[i / MRL_CHUNK_SLOTS]);
-        if (i % 3 != 0) mrl_slots_store(&s.slots, slot, version_of(i));
+        if (i % 3 != 0) mrl_slots_store(&s.slots, i, version_of(i));
     }
     for (uint32_t i = 0; i < MANY; i++) {
         assert_ptr_equal(mrl_slots_load(&s.slots, i), i % 3 != 0 ? version_of(i) : NULL);
@@ -103,10 +80,8 @@ static void mark_changes_its_own_run_only(void **state) {
     (void)state;
     enum { SLOTS = 4 * MRL_CHUNK_SLOTS };
     stand s;
-    uint32_t slot;
     stand_init(&s);
-    for (uint32_t i = 0; i < SLOTS; i++)
-        assert_int_equal(mrl_slots_take(&s.slots, s.member, &slot), MERLE_OK);
+    for (uint32_t i = 0; i < SLOTS; i++) take(&s, i);
     mrl_slots_mark(&s.slots, 0, 5);
     mrl_slots_mark(&s.slots, MRL_CHUNK_SLOTS + 3 * MRL_RUN_SLOTS - 1, 6);
     mrl_slots_mark(&s.slots, SLOTS - 1, 7);
@@ -119,28 +94,34 @@ static void mark_changes_its_own_run_only(void **state) {
     stand_fini(&s);
 }
 
+/* Nobody has slot `next`; then somebody has, whether or not it was refused before. */
+static uint64_t take_next_with(stand *s, uint32_t next, uint64_t grants) {
+    uint32_t slot;
+    supply_only(&s->ground.supply, grants);
+    merle_err err = mrl_slots_take(&s->slots, s->ground.member, &slot);
+    uint64_t refused = supply_all(&s->ground.supply);
+    assert_int_equal(err, refused > 0 ? MERLE_NO_MEMORY : MERLE_OK);
+    assert_int_equal(slot, refused > 0 ? MRL_SLOT_NONE : next);
+    assert_int_equal(mrl_slots_end(&s->slots), refused > 0 ? next : next + 1);
+    if (refused > 0) take(s, next);
+    return refused;
+}
+
+/* The very first slot, and the first one of the next chunk. */
+static uint64_t take_with(void *context, uint64_t grants) {
+    stand s;
+    (void)context;
+    stand_init(&s);
+    uint64_t refused = take_next_with(&s, 0, grants);
+    for (uint32_t i = 1; i < MRL_CHUNK_SLOTS; i++) take(&s, i);
+    assert_int_equal(take_next_with(&s, MRL_CHUNK_SLOTS, grants) > 0, refused > 0);
+    stand_fini(&s);
+    return refused;
+}
+
 static void take_without_memory_gives_no_slot(void **state) {
     (void)state;
-    stand s;
-    uint32_t slot;
-    for (uint64_t grants = 0; grants < 2; grants++) {
-        stand_init(&s);
-        s.grants = grants;
-        assert_int_equal(mrl_slots_take(&s.slots, s.member, &slot), MERLE_NO_MEMORY);
-        assert_int_equal(slot, MRL_SLOT_NONE);
-        assert_int_equal(mrl_slots_end(&s.slots), 0);
-        s.grants = UINT64_MAX;
-        for (uint32_t i = 0; i < MRL_CHUNK_SLOTS; i++) {
-            assert_int_equal(mrl_slots_take(&s.slots, s.member, &slot), MERLE_OK);
-            assert_int_equal(slot, i);
-        }
-        s.grants = grants;
-        assert_int_equal(mrl_slots_take(&s.slots, s.member, &slot), MERLE_NO_MEMORY);
-        s.grants = UINT64_MAX;
-        assert_int_equal(mrl_slots_take(&s.slots, s.member, &slot), MERLE_OK);
-        assert_int_equal(slot, MRL_CHUNK_SLOTS);
-        stand_fini(&s);
-    }
+    refuse_in_turn(take_with, NULL, 2);
 }
 
 static void take_beyond_the_last_is_refused(void **state) {
@@ -149,10 +130,9 @@ static void take_beyond_the_last_is_refused(void **state) {
     uint32_t slot;
     stand_init(&s);
     s.slots.next = MRL_SLOT_COUNT_MAX - 1;
-    assert_int_equal(mrl_slots_take(&s.slots, s.member, &slot), MERLE_OK);
-    assert_int_equal(slot, MRL_SLOT_COUNT_MAX - 1);
-    assert_null(mrl_slots_load(&s.slots, slot));
-    assert_int_equal(mrl_slots_take(&s.slots, s.member, &slot), MERLE_TOO_BIG);
+    take(&s, MRL_SLOT_COUNT_MAX - 1);
+    assert_null(mrl_slots_load(&s.slots, MRL_SLOT_COUNT_MAX - 1));
+    assert_int_equal(mrl_slots_take(&s.slots, s.ground.member, &slot), MERLE_TOO_BIG);
     assert_int_equal(slot, MRL_SLOT_NONE);
     assert_int_equal(mrl_slots_end(&s.slots), MRL_SLOT_COUNT_MAX);
     stand_fini(&s);
@@ -168,7 +148,7 @@ typedef struct taker {
 
 static void *take_many(void *context) {
     taker *t = context;
-    mrl_member *member = mrl_member_join(t->s->domain);
+    mrl_member *member = mrl_member_join(t->s->ground.domain);
     for (uint32_t i = 0; i < MANY; i++)
         if (mrl_slots_take(&t->s->slots, member, &t->slots[i]) != MERLE_OK ||
             mrl_slots_load(&t->s->slots, t->slots[i]) != NULL)

@@ -9,25 +9,20 @@
 #ifndef MRL_TESTS_STORE_STAND_H
 #define MRL_TESTS_STORE_STAND_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include <merle/merle.h>
 
 #include "database/database.h"
+#include "tests/unit/store/scarce.h"
 
 typedef struct stand {
     merle_db *db;
     merle_collection *players;
     merle_report report;
 } stand;
+
+/* One unique index on "email". */
+UNUSED static const merle_index email_index[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
+UNUSED static const merle_schema players_schema = {.version = 1, .indexes = email_index};
 
 static inline void must(const stand *s, merle_err err) {
     if (err != MERLE_OK) print_message("# %s: %s\n", merle_err_name(err), s->report.message);
@@ -58,15 +53,13 @@ static inline void assert_is_doc(merle_bytes bytes, const char *json) {
 
 /* hash_seed 0: a random one. */
 static inline stand stand_open_with(uint64_t ring_size, uint64_t hash_seed) {
-    static const merle_index indexes[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
-    const merle_schema schema = {.version = 1, .indexes = indexes};
     merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = ring_size};
     const mrl_environment environment = {.hash_seed = hash_seed};
     stand s;
     memset(&s, 0, sizeof s);
     options.report = &s.report;
     must(&s, mrl_db_open(NULL, &options, &environment, &s.db));
-    must(&s, merle_collection_open(s.db, "players", &schema, &s.players));
+    must(&s, merle_collection_open(s.db, "players", &players_schema, &s.players));
     return s;
 }
 

@@ -13,9 +13,6 @@
  */
 #include "writing.h"
 
-#define KEY(text) merle_str(text)
-#define EMAIL(text) merle_value_str(text)
-
 static void put_over_moves_the_value(void **state) {
     (void)state;
     stand s;

@@ -12,7 +12,8 @@
 
 #include "stand.h"
 
-#define UNUSED __attribute__((unused))
+#define KEY(text) merle_str(text)
+#define EMAIL(text) merle_value_str(text)
 
 /* ---- opening ---- */
 
@@ -26,11 +27,8 @@ UNUSED static void writing_open(stand *s, const merle_schema *schema, merle_opti
     must(s, merle_collection_open(s->db, "players", schema, &s->players));
 }
 
-/* One unique index on "email". */
 UNUSED static void writing_open_plain(stand *s) {
-    static const merle_index indexes[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
-    const merle_schema schema = {.version = 1, .indexes = indexes};
-    writing_open(s, &schema, (merle_options){0}, NULL);
+    writing_open(s, &players_schema, (merle_options){0}, NULL);
 }
 
 /* Compares the whole store with itself, then closes it. */
@@ -146,6 +144,12 @@ UNUSED static uint64_t count_now(const stand *s) {
 UNUSED static merle_stats_db stats_of(const stand *s) {
     merle_stats_db stats = {.size = sizeof stats};
     must(s, merle_stats(s->db, &stats));
+    return stats;
+}
+
+UNUSED static merle_stats_collection players_stats(const stand *s) {
+    merle_stats_collection stats = {.size = sizeof stats};
+    must(s, merle_collection_stats(s->players, &stats));
     return stats;
 }
 
