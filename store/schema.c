@@ -345,6 +345,16 @@ static merle_err check_index(const mrl_schema *schema, const mrl_schema_index *i
     return measure_index(schema, index, offsets, doc, report);
 }
 
+static merle_err refuse_count(const mrl_schema *schema, const mrl_schema_index *index,
+                              merle_report *report) {
+    const char *path = mrl_path_text(schema->paths[index->parts[0].path]);
+    mrl_report_fill(report, MERLE_TOO_BIG, "tags index %s: more than %u elements at %s",
+                    index->name, MERLE_TAG_COUNT_MAX, path);
+    mrl_report_index(report, index->name);
+    mrl_report_path(report, path);
+    return MERLE_TOO_BIG;
+}
+
 /* A tag is a scalar: the elements of an array, or what stands there instead of one. */
 static merle_err check_tags(const mrl_schema *schema, const mrl_schema_index *index,
                             const uint32_t *offsets, merle_bytes doc, merle_report *report) {
@@ -353,8 +363,7 @@ static merle_err check_tags(const mrl_schema *schema, const mrl_schema_index *in
     uint32_t offset = offsets[index->parts[0].path];
     if (offset == 0) return MERLE_OK;
     mrl_elements elements = mrl_elements_of(bytes + offset);
-    if (elements.count > MERLE_TAG_COUNT_MAX)
-        return refuse_value(schema, index, 0, MERLE_TOO_BIG, MERLE_TYPE_ARRAY, report);
+    if (elements.count > MERLE_TAG_COUNT_MAX) return refuse_count(schema, index, report);
     for (const uint8_t *at; (at = mrl_elements_next(&elements)) != NULL;) {
         size_t bound = bound_part(at), size = 0;
         if (bound <= MERLE_VALUE_SIZE_MAX) continue;

@@ -103,8 +103,7 @@ static merle_bytes build(merle_builder *b, mrl_random *r) {
     merle_build_begin(b);
     build_score(b, r);
     /* Some are taken: such commits are refused when entries have been added. */
-    if (mrl_random_below(r, 3) == 0)
-        merle_build_int(b, "email", (int64_t)mrl_random_below(r, 300));
+    if (mrl_random_below(r, 3) == 0) merle_build_int(b, "email", (int64_t)mrl_random_below(r, 300));
     if (mrl_random_below(r, 8) != 0) {
         char guild[24];
         (void)snprintf(guild, sizeof guild, "guild%llu",
