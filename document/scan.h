@@ -133,8 +133,8 @@ int mrl_scan_equal(const uint8_t *left, const uint8_t *right);
 /* The same against a value that was read or checked. */
 int mrl_scan_matches(const uint8_t *at, const merle_value *value);
 
-/* The elements of the value at `at`: an array's, or the value itself, which is its only one. nil, and
- * elements that are nil, do not count. */
+/* The elements of the value at `at`: an array's, or the value itself, which is its only one. nil,
+ * and elements that are nil, do not count. */
 typedef struct mrl_elements {
     const uint8_t *at;
     uint32_t count; /* still to come */

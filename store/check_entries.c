@@ -1,8 +1,8 @@
 /* store/check_entries.c - the entries of ordered and tag indexes: each current version's are there,
  * and there are no more live ones than that.
  *
- * The first is asked with the lock of the version's key shard held, under which alone entries of its
- * slot come and go. The second compares sums, as the count of documents does.
+ * The first is asked with the lock of the version's key shard held, under which alone entries of
+ * its slot come and go. The second compares sums, as the count of documents does.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

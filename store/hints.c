@@ -1,9 +1,9 @@
 /* store/hints.c - what a commit does to ordered and tag indexes.
  *
- * An entry (value, slot) is added before the commit publishes, and given up by the commit after which
- * the document has the value no more; the index itself takes it away when no section can need it
- * (index/ordered.h, tags/tags.h). A version that keeps a value changes nothing. Between entries of one
- * slot the lock of its key shard keeps order.
+ * An entry (value, slot) is added before the commit publishes, and given up by the commit after
+ * which the document has the value no more; the index itself takes it away when no section can need
+ * it (index/ordered.h, tags/tags.h). A version that keeps a value changes nothing. Between entries
+ * of one slot the lock of its key shard keeps order.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

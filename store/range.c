@@ -1,7 +1,8 @@
 /* store/range.c - ranges of ordered indexes, in sections.
  *
  * The index gives hints in order; each is compared with the version that the section sees. So a
- * document comes with the state of the section's instant, at the place of the value that it has then.
+ * document comes with the state of the section's instant, at the place of the value that it has
+ * then.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -107,8 +108,8 @@ typedef struct viewing {
     const mrl_schema_index *index;
 } viewing;
 
-/* The versions that the section sees of at most MRL_READ_BATCH hits, NULL where it sees none with the
- * hit's value. */
+/* The versions that the section sees of at most MRL_READ_BATCH hits, NULL where it sees none with
+ * the hit's value. */
 static void view_hits(const viewing *view, const mrl_ordered_hit *hits, size_t count,
                       const mrl_version **out_versions) {
     uint32_t slots[MRL_READ_BATCH];

@@ -20,8 +20,8 @@ merle_err mrl_section_root(const mrl_section *section, const merle_collection *c
 
 /* How many slots are on their way at once. */
 enum { MRL_READ_BATCH = 64 };
-/* The versions that the section sees of these slots, at most MRL_READ_BATCH; NULL: none. Their first
- * lines are on their way or there. */
+/* The versions that the section sees of these slots, at most MRL_READ_BATCH; NULL: none. Their
+ * first lines are on their way or there. */
 void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
                     size_t count, const mrl_version **out_versions);
 

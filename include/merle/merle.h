@@ -219,9 +219,10 @@ typedef struct merle_range {
 } merle_range;
 
 /* Goes over a range, in any number of sections one after the other. A cursor keeps its place by
- * value and document: each document comes at most once a section, with the state of the section; one
- * that keeps its value while the cursor goes on comes exactly once. Errors of open: MERLE_INVALID
- * (no such index, too many values, a value that no document can have), MERLE_GONE, MERLE_NO_MEMORY.
+ * value and document: each document comes at most once a section, with the state of the section;
+ * one that keeps its value while the cursor goes on comes exactly once. Errors of open:
+ * MERLE_INVALID (no such index, too many values, a value that no document can have), MERLE_GONE,
+ * MERLE_NO_MEMORY.
  * Threads: one owner. */
 typedef struct merle_cursor merle_cursor;
 MERLE_API MERLE_MUST_USE merle_err merle_range_open(merle_collection *collection,
@@ -251,8 +252,8 @@ MERLE_API merle_err merle_range_nth(merle_section *section, merle_collection *co
 /* How many documents have the tag, exactly, at the section's instant. */
 MERLE_API merle_err merle_tag_count(merle_section *section, merle_collection *collection,
                                     const char *index, merle_value tag, uint64_t *out_count);
-/* The documents that have the tag, in slot order. Zero-fill the scan. Errors: MERLE_NOT_FOUND at the
- * end. */
+/* The documents that have the tag, in slot order. Zero-fill the scan. Errors: MERLE_NOT_FOUND at
+ * the end. */
 MERLE_API merle_err merle_tag_next(merle_section *section, merle_collection *collection,
                                    const char *index, merle_value tag, merle_scan *scan,
                                    merle_doc *out_docs, size_t doc_max, size_t *out_count);
