@@ -7,9 +7,11 @@
  *                whose base has changed are composed again, preconditions are checked
  *  3  values     unique shards of all values taken, given up or read, likewise ordered; the read
  *                set holds, no value is taken twice; hints are added
- *  4  reserve    slots, room in the queues, key entries, images: all memory is in hand after this
+ *  4  reserve    slots, room in the queues, entries of keys, ordered and tag indexes, images: all
+ *                memory is in hand after this
  *  5  swing      key entries and slots point to the new versions, whose seq is still NONE: readers
- *                walk on to the version before. Nothing can fail from here on.
+ *                walk on to the version before; entries of values that go are given up. Nothing can
+ *                fail from here on.
  *  6  publish    under the publish lock: seq, stamped into versions, page runs and record;
  *                published
  *  7  retire     what was superseded goes into its shard's queue, with a ticket taken after

@@ -29,6 +29,13 @@ static const char *directory_check(const mrl_directory *d) {
     return NULL;
 }
 
+static const char *flags_check(const mrl_directory *d) {
+    for (uint32_t i = 0; i < d->count; i++)
+        if (mrl_span_marked(mrl_directory_at(d, i)) > 0 && !mrl_directory_flags(d)[i])
+            return "a span has marks, and its directory does not know";
+    return NULL;
+}
+
 const char *mrl_set_check(const mrl_tag *tag) {
     mrl_root *root = mrl_tag_root(tag);
     const char *broken = NULL;
@@ -49,6 +56,8 @@ const char *mrl_set_check(const mrl_tag *tag) {
     if (entries != MRL_GET(&tag->entry_count)) return "a tag's count is not that of its spans";
     if (live != MRL_GET(&tag->live_count)) return "a tag's live count is not that of its spans";
     if (tag->is_dead && entries != 0) return "a dead tag has entries";
+    if (broken == NULL && count > 1) broken = flags_check(&root->directory);
+    if (broken != NULL) return broken;
     if (entries != live && !tag->is_queued) return "a tag has marks, and no sweep knows";
     return NULL;
 }
@@ -69,7 +78,7 @@ static const char *tag_check(mrl_tags *tags, mrl_tag *tag) {
 static uint64_t changes_of(mrl_tags *tags, uint64_t *out_table_count, const char **broken) {
     uint64_t changes = 0;
     *out_table_count = 0;
-    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) {
+    for (uint32_t i = 0; i < MRL_TAGS_SHARD_COUNT; i++) {
         mrl_tags_shard *shard = &tags->shards[i];
         mrl_lock_take(&shard->lock);
         changes += shard->change_count;

@@ -38,7 +38,7 @@ size_t mrl_set_block_size(size_t size) {
 }
 
 static size_t directory_size(uint32_t count) {
-    return sizeof(mrl_directory) + count * (sizeof(mrl_span *) + sizeof(uint32_t));
+    return sizeof(mrl_directory) + count * (sizeof(mrl_span *) + sizeof(uint32_t) + 1);
 }
 
 static size_t size_of(const mrl_root *root) {
@@ -119,25 +119,39 @@ static void put_place(mrl_directory *d, uint32_t at, mrl_span *span) {
     atomic_store_explicit(&d->places[at], span, memory_order_release);
 }
 
-/* A directory of the root's spans, with fresh ones in the place of some. */
-static mrl_directory *directory_with(mrl_set_change *change, mrl_root *root, uint32_t at,
-                                     uint32_t old_count, mrl_span **fresh, uint32_t fresh_count) {
-    uint32_t before = span_count(root), total = before - old_count + fresh_count;
-    mrl_directory *d = mrl_set_alloc(change, MRL_FORM_DIRECTORY, directory_size(total));
+mrl_directory *mrl_set_directory(mrl_set_change *change, uint32_t count) {
+    mrl_directory *d = mrl_set_alloc(change, MRL_FORM_DIRECTORY, directory_size(count));
     if (d == NULL) return NULL;
     d->form = MRL_FORM_DIRECTORY;
     d->bits = 0;
     d->unused = 0;
-    d->count = total;
+    d->count = count;
+    memset(mrl_directory_flags(d), 0, count);
+    return d;
+}
+
+static uint8_t flag_of(const mrl_span *span) {
+    return mrl_span_marked(span) > 0;
+}
+
+/* The flag of a span that the root has. */
+static uint8_t flag_at(const mrl_root *root, uint32_t at) {
+    if (root->form == MRL_FORM_DIRECTORY) return mrl_directory_flags(&root->directory)[at];
+    return flag_of(&root->span);
+}
+
+/* A directory of the root's spans, with fresh ones in the place of some. */
+static mrl_directory *directory_with(mrl_set_change *change, mrl_root *root, uint32_t at,
+                                     uint32_t old_count, mrl_span **fresh, uint32_t fresh_count) {
+    uint32_t before = span_count(root), total = before - old_count + fresh_count;
+    mrl_directory *d = mrl_set_directory(change, total);
+    if (d == NULL) return NULL;
     uint32_t *bases = mrl_directory_bases(d);
     for (uint32_t i = 0; i < total; i++) {
-        mrl_span *span;
-        if (i < at)
-            span = span_at(root, i);
-        else if (i - at < fresh_count)
-            span = fresh[i - at];
-        else
-            span = span_at(root, i - fresh_count + old_count);
+        int is_fresh = i >= at && i - at < fresh_count;
+        uint32_t from = i < at ? i : i - fresh_count + old_count;
+        mrl_span *span = is_fresh ? fresh[i - at] : span_at(root, from);
+        mrl_directory_flags(d)[i] = is_fresh ? flag_of(span) : flag_at(root, from);
         atomic_init(&d->places[i], span);
         bases[i] = span->base;
     }
@@ -154,6 +168,7 @@ static merle_err replace(mrl_set_change *change, uint32_t at, uint32_t old_count
     if (old_count == fresh_count && root->form == MRL_FORM_DIRECTORY) {
         MRL_ASSERT(fresh_count == 1);
         put_place(&root->directory, at, fresh[0]);
+        mrl_directory_flags(&root->directory)[at] = flag_of(fresh[0]);
         return MERLE_OK;
     }
     if (total == 1) {
@@ -351,6 +366,7 @@ void mrl_set_mark(mrl_set_change *change, uint32_t slot) {
     /* While a section lasts the epoch goes on by one step at most: so this finds most of those who
      * have not warned within theirs. */
     MRL_DEBUG_ASSERT((int32_t)(change->now - MRL_GET(&p.span->touched)) <= 1);
+    if (p.root->form == MRL_FORM_DIRECTORY) mrl_directory_flags(&p.root->directory)[p.at] = 1;
     if (p.span->form == MRL_FORM_ARRAY) {
         mark_in_array(change, as_array(p.span), slot);
         return;
@@ -400,16 +416,17 @@ static int may_merge(mrl_root *root, uint32_t at, uint8_t *out_bits) {
     return 1;
 }
 
-static void merge(mrl_set_change *change, uint32_t at) {
+/* Makes one of span `at` and the next one. Returns 0 if that cannot be. */
+static int merge(mrl_set_change *change, uint32_t at) {
     mrl_root *root = mrl_tag_root(change->tag);
     uint8_t bits;
-    if (!may_merge(root, at, &bits)) return;
+    if (!may_merge(root, at, &bits)) return 0;
     mrl_array *left = as_array(span_at(root, at)), *right = as_array(span_at(root, at + 1));
     uint32_t left_touched = MRL_GET(&left->span.touched);
     uint32_t right_touched = MRL_GET(&right->span.touched);
     mrl_array *a = mrl_array_create(change, left->span.base >> bits << bits, bits,
                                     entries_of(&left->span) + entries_of(&right->span));
-    if (a == NULL) return;
+    if (a == NULL) return 0;
     int is_left_later = (int32_t)(left_touched - right_touched) > 0;
     MRL_SET(&a->span.touched, is_left_later ? left_touched : right_touched);
     append_all(a, left, change->now);
@@ -417,10 +434,25 @@ static void merge(mrl_set_change *change, uint32_t at) {
     mrl_span *fresh = &a->span;
     if (replace(change, at, 2, &fresh, 1) != MERLE_OK) {
         mrl_set_free(change, a);
-        return;
+        return 0;
     }
     mrl_set_retire(change, left);
     mrl_set_retire(change, right);
+    return 1;
+}
+
+/* Two become one only if nothing else lies in the range that they would share: so where a span has
+ * gone, the two before it may have become neighbours of that kind, too; and what has become one may
+ * fit to the next. Each time there is a span less. */
+static void merge_around(mrl_set_change *change, uint32_t at) {
+    for (uint32_t back = 0; back <= 2 && back <= at;) {
+        if (!merge(change, at - back)) {
+            back++;
+            continue;
+        }
+        at -= back;
+        back = 0;
+    }
 }
 
 /* Gives a span the form that fits what is left in it. Without memory it stays as it is. */
@@ -435,22 +467,23 @@ static void tidy(mrl_set_change *change, uint32_t at, mrl_span *span) {
         err = resize(change, at, as_array(span), count);
     }
     if (err != MERLE_OK) return;
-    merge(change, at);
-    if (at > 0) merge(change, at - 1);
+    merge_around(change, at);
 }
 
 size_t mrl_set_sweep(mrl_set_change *change, uint32_t from, uint32_t *out_next) {
     place p = place_of(change->tag, from);
-    uint32_t gone;
+    uint32_t count = span_count(p.root), gone;
     *out_next = MRL_TAGS_END;
-    if (p.span == NULL && p.at < span_count(p.root)) p.span = span_at(p.root, p.at);
-    if (p.span == NULL) return 0;
-    if (p.at + 1 < span_count(p.root)) *out_next = span_at(p.root, p.at + 1)->base;
-    if (p.span->form == MRL_FORM_BITMAP)
-        gone = mrl_bitmap_drop(as_bitmap(p.span), change);
+    while (p.at < count && count > 1 && !flag_at(p.root, p.at)) p.at++;
+    if (p.at >= count) return 0;
+    mrl_span *span = span_at(p.root, p.at);
+    if (p.at + 1 < count) *out_next = span_at(p.root, p.at + 1)->base;
+    if (span->form == MRL_FORM_BITMAP)
+        gone = mrl_bitmap_drop(as_bitmap(span), change);
     else
-        gone = mrl_array_drop(as_array(p.span), change);
-    tidy(change, p.at, p.span);
+        gone = mrl_array_drop(as_array(span), change);
+    if (count > 1) mrl_directory_flags(&p.root->directory)[p.at] = flag_of(span);
+    tidy(change, p.at, span);
     return gone;
 }
 

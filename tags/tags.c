@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "tags/array.h"
+#include "tags/tags_private.h"
 
 /* ---- looking up ---- */
 
@@ -60,7 +60,7 @@ mrl_tags *mrl_tags_create(mrl_member *member, uint64_t seed) {
     tags->seed = seed;
     mrl_lock_init(&tags->list_lock);
     mrl_lock_init(&tags->sweep_lock);
-    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) {
+    for (uint32_t i = 0; i < MRL_TAGS_SHARD_COUNT; i++) {
         mrl_map_init(&tags->shards[i].map, &tag_type);
         mrl_lock_init(&tags->shards[i].lock);
     }
@@ -95,7 +95,7 @@ size_t mrl_tags_clear_some(mrl_tags *tags, mrl_member *member, size_t max) {
         mrl_block_free(member, tag);
         freed++;
     }
-    for (uint32_t i = 0; i < MRL_SHARD_COUNT && freed < max; i++)
+    for (uint32_t i = 0; i < MRL_TAGS_SHARD_COUNT && freed < max; i++)
         freed += mrl_map_clear_some(&tags->shards[i].map, member, max - freed);
     return freed;
 }
@@ -107,9 +107,10 @@ void mrl_tags_destroy(mrl_tags *tags, mrl_member *member) {
 
 /* ---- a tag comes ---- */
 
-/* A tag with one entry. Its list place, its table entry and its lock are not taken yet. */
-static mrl_tag *tag_create(mrl_tags *tags, mrl_member *member, const name_probe *p, uint32_t slot) {
-    uint8_t height = mrl_list_height(p->probe.hash), bits = MRL_SPAN_BITS_MAX;
+/* A tag with its first entries, which nobody can find yet. */
+static mrl_tag *tag_create(mrl_tags *tags, mrl_member *member, const name_probe *p,
+                           const uint32_t *slots, size_t slot_count) {
+    uint8_t height = mrl_list_height(p->probe.hash);
     mrl_tag *tag = mrl_block_alloc(member, MRL_FOR_TABLES, tag_size(height, p->name.size));
     if (tag == NULL) return NULL;
     memset(tag, 0, sizeof *tag + height * sizeof(mrl_tag *));
@@ -120,12 +121,7 @@ static mrl_tag *tag_create(mrl_tags *tags, mrl_member *member, const name_probe 
     memcpy(mrl_tag_name(tag), p->name.data, p->name.size);
     count_tag(tags, tag, 1);
     mrl_set_change change = {tags, member, tag, mrl_ticket_take(member->domain)};
-    mrl_array *a = mrl_array_create(&change, slot >> bits << bits, bits, 1);
-    if (a == NULL) goto fail;
-    mrl_array_append_slot(a, slot, 0, change.now);
-    MRL_SET(&tag->root, (mrl_root *)(void *)a);
-    MRL_SET(&tag->entry_count, 1);
-    MRL_SET(&tag->live_count, 1);
+    if (mrl_set_build(&change, slots, slot_count) != MERLE_OK) goto fail;
     return tag;
 fail:
     count_tag(tags, tag, UINT64_MAX);
@@ -141,14 +137,14 @@ static void tag_free(mrl_tags *tags, mrl_member *member, mrl_tag *tag) {
     mrl_block_free(member, tag);
 }
 
-/* Adds a tag with its first entry. *out_made: 0 if somebody else has been quicker. */
-static merle_err add_tag(mrl_tags *tags, mrl_member *member, const name_probe *p, uint32_t slot,
-                         int *out_made) {
+/* Adds a tag with its first entries. *out_made: 0 if there is one already. */
+static merle_err add_tag(mrl_tags *tags, mrl_member *member, const name_probe *p,
+                         const uint32_t *slots, size_t slot_count, int *out_made) {
     mrl_tags_shard *shard = mrl_tags_shard_of(tags, p->probe.hash);
     uint64_t existing = 0;
     merle_err err = MERLE_OK;
     *out_made = 0;
-    mrl_tag *tag = tag_create(tags, member, p, slot);
+    mrl_tag *tag = tag_create(tags, member, p, slots, slot_count);
     if (tag == NULL) return MERLE_NO_MEMORY;
     mrl_lock_take(&shard->lock);
     err = mrl_map_add(&shard->map, member, &p->probe, mrl_entry_pointer(tag, p->probe.hash),
@@ -190,7 +186,7 @@ merle_err mrl_tags_add(mrl_tags *tags, mrl_member *member, merle_bytes name, uin
     for (;;) {
         mrl_tag *tag = find(tags, &p);
         if (tag == NULL) {
-            merle_err err = add_tag(tags, member, &p, slot, out_added);
+            merle_err err = add_tag(tags, member, &p, &slot, 1, out_added);
             if (err != MERLE_OK || *out_added) return err;
             continue;
         }
@@ -203,6 +199,18 @@ merle_err mrl_tags_add(mrl_tags *tags, mrl_member *member, merle_bytes name, uin
         mrl_lock_drop(&tag->lock);
         if (!is_dead) return err;
     }
+}
+
+merle_err mrl_tags_fill(mrl_tags *tags, mrl_member *member, merle_bytes name, const uint32_t *slots,
+                        size_t count) {
+    int made;
+    if (name.size == 0 || name.size > MERLE_VALUE_SIZE_MAX) return MERLE_TOO_BIG;
+    if (count == 0) return MERLE_OK;
+    for (size_t i = 1; i < count; i++) MRL_ASSERT(slots[i - 1] < slots[i]);
+    MRL_ASSERT(slots[count - 1] < MRL_TAGS_END);
+    name_probe p = probe_of(tags, name);
+    merle_err err = add_tag(tags, member, &p, slots, count, &made);
+    return err == MERLE_OK && !made ? MERLE_EXISTS : err;
 }
 
 mrl_tag *mrl_tags_warn(mrl_tags *tags, mrl_member *member, merle_bytes name, uint32_t slot) {
@@ -221,7 +229,7 @@ void mrl_tag_mark(mrl_tags *tags, mrl_member *member, mrl_tag *tag, uint32_t slo
     MRL_ASSERT(!tag->is_dead);
     mrl_set_change change = {tags, member, tag, mrl_ticket_take(member->domain)};
     mrl_set_mark(&change, slot);
-    mrl_sweep_queue(tags, tag);
+    mrl_sweep_queue(tags, tag, change.now);
     mrl_lock_drop(&tag->lock);
 }
 
@@ -240,7 +248,7 @@ void mrl_tags_stat(const mrl_tags *tags, mrl_tags_stats *out_stats) {
     out_stats->spans = MRL_GET(&tags->span_count);
     out_stats->bitmaps = MRL_GET(&tags->bitmap_count);
     out_stats->bytes = sizeof *tags + MRL_GET(&tags->block_bytes);
-    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) {
+    for (uint32_t i = 0; i < MRL_TAGS_SHARD_COUNT; i++) {
         mrl_map_stats one;
         mrl_map_stat(&tags->shards[i].map, &one);
         out_stats->bytes += one.bytes;

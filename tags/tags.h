@@ -60,6 +60,11 @@ void mrl_tags_prefetch(const mrl_tags *tags, merle_bytes name);
  * Errors: MERLE_NO_MEMORY, MERLE_TOO_BIG (or an empty name); nothing has changed then. */
 MERLE_MUST_USE merle_err mrl_tags_add(mrl_tags *tags, mrl_member *member, merle_bytes name,
                                       uint32_t slot, int *out_added);
+/* Adds a tag that is not there yet, with all these slots, which ascend: for an index that is built
+ * from sorted entries. Borrows name and slots.
+ * Errors: MERLE_EXISTS, MERLE_NO_MEMORY, MERLE_TOO_BIG; nothing has changed then. */
+MERLE_MUST_USE merle_err mrl_tags_fill(mrl_tags *tags, mrl_member *member, merle_bytes name,
+                                       const uint32_t *slots, size_t count);
 /* Says, before publishing, that this commit is about to give the tag up; nothing changes, but that
  * no reader takes an entry near it for certain (tags/set.h). A commit that fails then has nothing
  * to undo. The entry must be there, unmarked. Returns the tag, for mrl_tag_mark in the same

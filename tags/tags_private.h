@@ -27,7 +27,8 @@ enum {
     MRL_WINDOW_BITS = 12,
     MRL_WINDOW_SLOTS = 1 << MRL_WINDOW_BITS,
     MRL_SPAN_BITS_MAX = 30, /* an array keeps two bits of each word for the entry's state */
-    MRL_LIST_HEIGHT_MAX = 12
+    MRL_LIST_HEIGHT_MAX = 12,
+    MRL_TAGS_SHARD_COUNT = MRL_SHARD_COUNT / 4 /* locked only by tags that come or go */
 };
 
 /* ---- spans ---- */
@@ -47,7 +48,8 @@ typedef struct mrl_span {
 } mrl_span;
 
 /* Spans in the order of their slots. Behind the places, count bases: so a search stays within few
- * lines. Only the places ever change, each from one span to a newer one of the same range. */
+ * lines; and behind them count flags. Only the places ever change, each from one span to a newer
+ * one of the same range. */
 typedef struct mrl_directory {
     uint8_t form;
     uint8_t bits;
@@ -72,6 +74,7 @@ struct mrl_tag {
     _Atomic uint32_t entry_count; /* changed under the lock, as live_count */
     _Atomic uint32_t live_count;  /* entries without a mark */
     uint32_t sweep_from;          /* under the lock: where the next sweep begins */
+    uint32_t sweep_ticket;        /* as sweep_next: before it has passed there is nothing to do */
     uint16_t name_size;
     uint8_t height;    /* in the ordered list */
     uint8_t is_dead;   /* under the lock: it can no longer be found, and stays empty */
@@ -87,13 +90,14 @@ typedef struct mrl_tags_shard {
 
 struct mrl_tags {
     uint64_t seed;
-    mrl_tags_shard shards[MRL_SHARD_COUNT];
+    mrl_tags_shard shards[MRL_TAGS_SHARD_COUNT];
     _Atomic(mrl_tag *) list_heads[MRL_LIST_HEIGHT_MAX];
     mrl_lock list_lock;
     /* What stands above is read by every lookup and seldom changes; what follows changes often. */
     uint8_t padding[64];
     mrl_lock sweep_lock;
-    _Atomic uint32_t sweep_count; /* tags in the queue */
+    _Atomic uint32_t sweep_count;  /* tags in the queue */
+    _Atomic uint32_t sweep_ticket; /* of the first one */
     mrl_tag *sweep_first, *sweep_last;
     _Atomic uint64_t tag_count, span_count, bitmap_count, block_bytes;
 };
@@ -102,7 +106,7 @@ static inline uint8_t *mrl_tag_name(const mrl_tag *tag) {
     return (uint8_t *)(uintptr_t)&tag->next[tag->height];
 }
 static inline mrl_tags_shard *mrl_tags_shard_of(const mrl_tags *tags, uint64_t hash) {
-    return (mrl_tags_shard *)(uintptr_t)&tags->shards[mrl_shard_of(hash)];
+    return (mrl_tags_shard *)(uintptr_t)&tags->shards[mrl_shard_of(hash) / 4];
 }
 
 /* One call of a writer, with the tag's lock held. */
@@ -148,6 +152,10 @@ static inline int mrl_is_settled(uint32_t touched, uint32_t section_epoch) {
 
 static inline uint32_t *mrl_directory_bases(const mrl_directory *d) {
     return (uint32_t *)(uintptr_t)&d->places[d->count];
+}
+/* Under the lock, one a place: the span may have marks. So a sweep need not look at all spans. */
+static inline uint8_t *mrl_directory_flags(const mrl_directory *d) {
+    return (uint8_t *)(mrl_directory_bases(d) + d->count);
 }
 static inline mrl_span *mrl_directory_at(const mrl_directory *d, uint32_t at) {
     /* Acquire: pairs with the release in put_place; a reader sees the span filled. */
@@ -202,13 +210,18 @@ merle_err mrl_set_add(mrl_set_change *change, uint32_t slot, int *out_added);
 /* Only touches the span. */
 void mrl_set_warn(mrl_set_change *change, uint32_t slot);
 void mrl_set_mark(mrl_set_change *change, uint32_t slot);
-/* Takes away what may go in the first span that ends at or behind `from`, and puts the span into a
+/* Takes away what may go in the first span from `from` on that may have marks, and puts it into a
  * form that fits. *out_next: where to go on, or MRL_TAGS_END. Returns how many entries went. */
 size_t mrl_set_sweep(mrl_set_change *change, uint32_t from, uint32_t *out_next);
 /* Frees up to max blocks of a set that nobody sees; returns how many. */
 size_t mrl_set_clear_some(mrl_set_change *change, size_t max);
 /* Retires all there is. */
 void mrl_set_retire_all(mrl_set_change *change);
+
+/* A directory with room for so many spans, which are not set yet. NULL: no memory. */
+mrl_directory *mrl_set_directory(mrl_set_change *change, uint32_t count);
+/* Fills the set of a tag that nobody has seen with slots, which ascend. Errors: MERLE_NO_MEMORY. */
+merle_err mrl_set_build(mrl_set_change *change, const uint32_t *slots, size_t count);
 
 /* ---- list.c: all tags in order ---- */
 
@@ -223,8 +236,8 @@ static inline mrl_tag *mrl_list_next(_Atomic(mrl_tag *) const *link) {
 
 /* ---- sweep.c ---- */
 
-/* Puts the tag into the queue, if it is not there; its lock is held. */
-void mrl_sweep_queue(mrl_tags *tags, mrl_tag *tag);
+/* Puts the tag into the queue, if it is not there; its lock is held. now: a ticket. */
+void mrl_sweep_queue(mrl_tags *tags, mrl_tag *tag, uint32_t now);
 
 /* ---- tags.c ---- */
 

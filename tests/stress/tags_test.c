@@ -3,9 +3,10 @@
  * Aim     In every section a set of slots has, in order and once, each slot whose document has the
  *         tag at S; what is said to be certain is so; counts are exact; tags that stay are always
  *         found and listed, those that come and go never harm.
- * Method  Several threads change tags of their own documents in all the steps of a commit, one after
- *         the other published under a lock, and sweep; others read. Of each document the latest
- *         states are kept with their seq; where they do not reach back to S nothing is judged.
+ * Method  Several threads change tags of their own documents in all the steps of a commit, one
+ *         after the other published under a lock, and sweep; others read. Of each document the
+ *         latest states are kept with their seq; where they do not reach back to S nothing is
+ *         judged.
  * Blind   To orders of memory that this processor does not make, and to races that did not happen.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -123,7 +123,7 @@ static void live(stand *s, uint32_t steps, const uint32_t wanted[STAND_TAGS], ui
         if (has != wants || stand_below(s, 50) == 0)
             (void)stand_commit(s, document, tag, stand_below(s, 8) == 0);
         stand_idle(s);
-        if (i % (steps / 8) == 0) verify_all(s);
+        if (i % (steps / 60) == 0) verify_all(s);
     }
 }
 
@@ -223,18 +223,48 @@ static void spans_thinned_out_become_one(void **state) {
     assert_true(stats.spans > 60);
     for (uint32_t i = 0; i < s.count; i++)
         if (i % 400 != 7) (void)stand_commit(&s, i, 0, 0);
-    for (int round = 0; round < 8; round++) {
-        sweep_all(&s);
-        /* A round of the sweep begins with a mark. */
-        (void)stand_commit(&s, 7, 0, 0);
-        (void)stand_commit(&s, 7, 0, 0);
-    }
     verify_at_rest(&s);
     mrl_tags_stat(s.tags, &stats);
     assert_int_equal(stats.entries, 50);
     assert_true(stats.spans <= 2);
     assert_true(stats.bytes < sizeof(mrl_tags) + 2000);
     stand_end(&s);
+}
+
+/* A span changes its form after a commit that a reader does not see has touched it: the reader must
+ * not take the new span for settled. */
+static void form_changed_under_a_reader(uint32_t count, uint32_t stride, uint32_t kept,
+                                        uint32_t spread) {
+    stand s;
+    stand_reader r = {0};
+    mrl_epoch_token token;
+    stand_begin(&s, count, stride, 1);
+    r.masks = calloc(count, 1);
+    for (uint32_t i = 1; i < count; i++) (void)stand_commit(&s, i, 0, 0);
+    for (uint32_t i = kept; i < count; i++)
+        if (i % spread != 0) (void)stand_commit(&s, i, 0, 0);
+    stand_end_readers(&s);
+    stand_drain(&s);
+    const mrl_root *before = mrl_tag_root(stand_tag(&s, 0));
+    stand_read_begin(&s, &r);
+    (void)stand_commit(&s, 0, 0, 0);
+    (void)stand_commit(&s, 1, 0, 0);
+    mrl_member_enter(s.member, &token);
+    (void)mrl_tags_sweep(s.tags, s.member, SIZE_MAX);
+    mrl_member_leave(s.member, &token);
+    assert_ptr_not_equal(mrl_tag_root(stand_tag(&s, 0)), before);
+    assert_true(verify(&s, &r) > 0);
+    stand_read_end(&s, &r);
+    free(r.masks);
+    stand_end_readers(&s);
+    stand_end(&s);
+}
+
+static void form_changed_keeps_what_was_touched(void **state) {
+    (void)state;
+    form_changed_under_a_reader(320, 1, 100, 400); /* a bitmap becomes an array */
+    form_changed_under_a_reader(300, 1, 30, 400);  /* an array becomes smaller */
+    form_changed_under_a_reader(400, 50, 2, 10);   /* arrays become one */
 }
 
 /* ---- marks ---- */
@@ -334,6 +364,50 @@ static void garbage_goes_under_constant_marking(void **state) {
     stand_end(&s);
 }
 
+/* ---- sets made at once ---- */
+
+/* Every pattern of density, over all bits; and each allocation refused in turn. */
+static void fill(uint32_t count, uint32_t stride, uint32_t percent) {
+    stand s;
+    uint32_t *slots = calloc(count, sizeof *slots);
+    size_t n = 0;
+    merle_err err = MERLE_NO_MEMORY;
+    stand_begin(&s, count, stride, test_seed() + percent);
+    for (uint32_t i = 0; i < count; i++) {
+        if (stand_below(&s, 100) >= percent) continue;
+        slots[n++] = stand_slot(&s, i);
+        s.masks[i] |= 1;
+    }
+    for (uint64_t nth = 1; err == MERLE_NO_MEMORY; nth++) {
+        if (nth > 40) nth += nth / 8;
+        s.refuse_at = s.asked_count + nth;
+        err = mrl_tags_fill(s.tags, s.member, stand_name(0), slots, n);
+        s.refuse_at = 0;
+        if (err == MERLE_NO_MEMORY) {
+            assert_null(stand_tag(&s, 0));
+            assert_int_equal(s.tags->block_bytes, 0);
+        }
+    }
+    assert_int_equal(err, MERLE_OK);
+    assert_int_equal(mrl_tags_fill(s.tags, s.member, stand_name(0), slots, n), MERLE_EXISTS);
+    verify_at_rest(&s);
+    /* It lives on as any other. */
+    for (uint32_t i = 0; i < 3000; i++) (void)stand_commit(&s, stand_below(&s, count), 0, 0);
+    verify_at_rest(&s);
+    stand_end(&s);
+    free(slots);
+}
+
+static void set_filled_at_once_is_as_plain(void **state) {
+    (void)state;
+    fill(20000, 1, 50);
+    fill(20000, 1, 2);
+    fill(20000, 30, 90);
+    fill(20000, 200003, 70);
+    fill(300, 3, 99);
+    fill(20, 100000000, 99);
+}
+
 /* ---- memory ---- */
 
 static void allocation_refused_changes_nothing(void **state) {
@@ -377,6 +451,76 @@ static void memory_comes_back_when_most_is_gone(void **state) {
     stand_end(&s);
 }
 
+enum { GUILDS = 1000, MEMBERS = 100 };
+
+/* Documents spread at random over many tags: what an entry costs, all in all, also after each of
+ * them has moved once. */
+static void entry_of_many_small_tags_takes_eight_bytes(void **state) {
+    stand s;
+    mrl_tags_stats stats;
+    mrl_epoch_token token;
+    char names[2][24];
+    int added;
+    uint32_t *guilds = calloc(GUILDS * MEMBERS, sizeof *guilds);
+    (void)state;
+    stand_begin(&s, 1, 1, test_seed());
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < GUILDS * MEMBERS; i++) {
+            uint32_t slot = (uint32_t)((uint64_t)i * 77777 % (GUILDS * MEMBERS));
+            uint32_t guild = stand_below(&s, GUILDS);
+            merle_bytes name =
+                merle_bytes_of(names[0], (size_t)snprintf(names[0], 24, "guild-%05u", guild));
+            merle_bytes before = merle_bytes_of(
+                names[1], (size_t)snprintf(names[1], 24, "guild-%05u", guilds[slot]));
+            if (round > 0 && guild == guilds[slot]) continue;
+            mrl_member_enter(s.member, &token);
+            mrl_tag *warned = NULL;
+            if (round > 0) warned = mrl_tags_warn(s.tags, s.member, before, slot);
+            assert_int_equal(mrl_tags_add(s.tags, s.member, name, slot, &added), MERLE_OK);
+            if (round > 0) mrl_tag_mark(s.tags, s.member, warned, slot);
+            (void)mrl_tags_sweep(s.tags, s.member, 2);
+            mrl_member_leave(s.member, &token);
+            if (i % 64 == 0) stand_drain(&s);
+            guilds[slot] = guild;
+        }
+        stand_drain(&s);
+        mrl_tags_stat(s.tags, &stats);
+        test_say("%.2f bytes an entry, %llu of them marked",
+                 (double)stats.bytes / (GUILDS * MEMBERS), (unsigned long long)stats.marked);
+        assert_true(stats.bytes <= 8 * GUILDS * MEMBERS);
+        assert_true(mrl_domain_bytes(s.domain, MRL_FOR_TABLES) <= 8 * GUILDS * MEMBERS);
+        stand_sound(&s);
+    }
+    free(guilds);
+    stand_end(&s);
+}
+
+/* Tags of one document each that come and go leave nothing behind. */
+static void tags_used_once_leave_nothing(void **state) {
+    stand s;
+    mrl_epoch_token token;
+    char name[24];
+    int added;
+    uint64_t bytes_early = 0;
+    (void)state;
+    stand_begin(&s, 1, 1, 1);
+    for (uint32_t i = 0; i < 100000; i++) {
+        merle_bytes once = merle_bytes_of(name, (size_t)snprintf(name, 24, "once-%u", i));
+        mrl_member_enter(s.member, &token);
+        assert_int_equal(mrl_tags_add(s.tags, s.member, once, i, &added), MERLE_OK);
+        mrl_tag_mark(s.tags, s.member, mrl_tags_warn(s.tags, s.member, once, i), i);
+        (void)mrl_tags_sweep(s.tags, s.member, 4);
+        mrl_member_leave(s.member, &token);
+        mrl_epoch_advance(s.member);
+        (void)mrl_domain_drain(s.member, 16);
+        if (i == 1000) bytes_early = mrl_domain_bytes(s.domain, MRL_FOR_TABLES);
+    }
+    assert_true(mrl_domain_bytes(s.domain, MRL_FOR_TABLES) < 2 * bytes_early);
+    assert_true(s.tags->tag_count < 100);
+    stand_sound(&s);
+    stand_end(&s);
+}
+
 static void index_is_cleared_in_steps(void **state) {
     stand s;
     size_t steps = 0, freed;
@@ -402,12 +546,16 @@ int main(void) {
         cmocka_unit_test(window_filled_becomes_bitmap_and_array_again),
         cmocka_unit_test(slots_descending_are_in_order),
         cmocka_unit_test(spans_thinned_out_become_one),
+        cmocka_unit_test(form_changed_keeps_what_was_touched),
         cmocka_unit_test(marked_entry_stays_while_a_section_may_need_it),
         cmocka_unit_test(entry_unmarked_lives_on),
         cmocka_unit_test(entry_given_up_is_rechecked_before_it_is_marked),
         cmocka_unit_test(garbage_goes_under_constant_marking),
+        cmocka_unit_test(set_filled_at_once_is_as_plain),
         cmocka_unit_test(allocation_refused_changes_nothing),
         cmocka_unit_test(memory_comes_back_when_most_is_gone),
+        cmocka_unit_test(entry_of_many_small_tags_takes_eight_bytes),
+        cmocka_unit_test(tags_used_once_leave_nothing),
         cmocka_unit_test(index_is_cleared_in_steps),
     };
     test_seed_print();
