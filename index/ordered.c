@@ -26,6 +26,9 @@ mrl_ordered *mrl_ordered_create(mrl_member *member) {
     const omake empty = {0};
     if (tree == NULL) return NULL;
     memset((void *)tree, 0, sizeof *tree);
+    /* The allocator aligns to 16 bytes only. */
+    uintptr_t cells = (uintptr_t)tree->cell_bytes + sizeof(ocell) - 1;
+    tree->cells = (ocell *)(cells & ~(uintptr_t)(sizeof(ocell) - 1));
     mrl_lock_init(&tree->sweep_lock);
     onode *root = mrl_onode_create(tree, member, NULL, &empty);
     if (root == NULL) goto fail;

@@ -1,9 +1,10 @@
 /* index/ordered.h - ordered index: hints (value bytes, slot) in the order of memcmp, then slot.
  *
- * What    a B+tree whose readers take no lock. A value is an encoding of document/encode.h: no value
- *         is a prefix of another one. A hint is added before its commit publishes. When a commit
- *         gives a value up it marks the hint; a marked hint stays in sight until every section that
- *         may need it is over, then whoever writes to its leaf, or the sweep, removes it.
+ * What    a B+tree whose readers take no lock. A value is an encoding of document/encode.h: no
+ *         value is a prefix of another one. A hint is added before its commit publishes. When a
+ *         commit gives a value up it marks the hint; a marked hint stays in sight until every
+ *         section that may need it is over, then whoever writes to its leaf, or the sweep, removes
+ *         it.
  * Owns    its nodes and what values do not fit into them; all are retired by epoch.
  * Sees    a scan meets every hint that is there for its whole length exactly once, others at most
  *         once, in strict order. Counts are exact for the section that asks.
@@ -50,7 +51,8 @@ void mrl_ordered_mark(mrl_ordered *tree, mrl_member *member, merle_bytes value, 
  * that is not there is left for later. */
 size_t mrl_ordered_sweep(mrl_ordered *tree, mrl_member *member, size_t max);
 
-/* Gives the next hint, in strict order; 0: there is none. *out_value is valid until the next call. */
+/* Gives the next hint, in strict order; 0: there is none. *out_value is valid until the next call.
+ * */
 typedef int mrl_ordered_next_fn(void *context, merle_bytes *out_value, uint32_t *out_slot);
 /* Fills an empty tree that nobody else uses yet. Leaves are nearly full. Errors: MERLE_NO_MEMORY:
  * what came before stays in the tree. */

@@ -94,8 +94,8 @@ static uint32_t newest(const tally *t, uint32_t a, uint32_t b) {
     return (int32_t)(t->viewer->epoch - a) < (int32_t)(t->viewer->epoch - b) ? a : b;
 }
 
-/* Adds up the unmarked entries of all leaves of a node. Sequentially consistent loads of the leaves'
- * versions: they come behind the token. 0: something has changed. */
+/* Adds up the unmarked entries of all leaves of a node. Sequentially consistent loads of the
+ * leaves' versions: they come behind the token. 0: something has changed. */
 static int leaves_sum(const tally *t, const ostep *step, uint64_t *out_sum) {
     const onode *n = step->node;
     uint32_t leaf_count = node_count(n) + 1, touched = 0, sum = 0;
@@ -109,6 +109,7 @@ static int leaves_sum(const tally *t, const ostep *step, uint64_t *out_sum) {
         uint32_t of_leaf = half_load(&leaf->touched);
         sum += node_count(leaf) - (uint32_t)__builtin_popcountll(leaf_marks(leaf));
         touched = i == 0 ? of_leaf : newest(t, touched, of_leaf);
+        mrl_point("ordered.summing");
         if (!node_is_same(leaf, version)) return 0;
     }
     *out_sum = (uint64_t)touched << 32 | (uint64_t)sum << 2 | SUM_VALID;
@@ -123,7 +124,6 @@ static int sum_make(tally *t, const ostep *step, uint64_t *out_sum) {
     if (!atomic_compare_exchange_strong_explicit(at, &expected, token, memory_order_seq_cst,
                                                  memory_order_relaxed))
         return 0;
-    mrl_point("ordered.summing");
     int is_made = leaves_sum(t, step, out_sum);
     uint64_t sum = is_made && node_is_same(step->node, step->version) ? *out_sum : SUM_NONE;
     /* Release: whoever takes the sum also sees what it was made of. */
@@ -146,6 +146,49 @@ static int sum_take(tally *t) {
     return 1;
 }
 
+/* Adds the sums of the step's children from `from` on, as far as they are to be had and before
+ * `to`. Returns behind which child it stopped. */
+static uint32_t sums_add(const tally *t, const ostep *step, uint32_t from, uint32_t to,
+                         uint64_t *inout_count) {
+    enum { AHEAD = 6 };
+    uint32_t i = from;
+    for (; i < to; i++) {
+        const onode *child = node_child(step->node, i);
+        if (i + AHEAD < to) __builtin_prefetch(node_child(step->node, i + AHEAD));
+        if (!node_is_same(step->node, step->version)) return from;
+        uint64_t version = atomic_load_explicit(&child->version, memory_order_acquire);
+        uint64_t sum = atomic_load_explicit(&child->node_sum, memory_order_acquire);
+        uint64_t count = *inout_count + ((uint32_t)sum >> 2);
+        if ((version & (VERSION_LOCKED | VERSION_OBSOLETE)) != 0 || !node_is_same(child, version))
+            break;
+        if ((sum & SUM_KIND) != SUM_VALID || !is_settled(t, (uint32_t)(sum >> 32))) break;
+        if (t->hit != NULL && count > t->wanted) break;
+        *inout_count = count;
+    }
+    return i;
+}
+
+/* Takes the sums of several nodes in a row, from the leaf's parent on; all that are taken lie in
+ * the range. Then the walk stands below the last of them, and its end is noted. 0: there are
+ * none. */
+static int sums_take(tally *t) {
+    if (t->walk.depth < 3) return 0;
+    ostep *step = &t->walk.steps[t->walk.depth - 2];
+    uint32_t first = step->at;
+    uint64_t count = t->count;
+    int is_equal, to = mrl_onode_search(step->node, step->version, &t->end, &is_equal);
+    if (to < 0 || step->node == t->walk.tree->top) return 0;
+    uint32_t stopped = sums_add(t, step, first, (uint32_t)(to + is_equal), &count);
+    if (stopped == first) return 0;
+    step->at = stopped - 1;
+    if (end_note(t, 1)) {
+        t->count = count;
+        return 1;
+    }
+    step->at = first;
+    return 0;
+}
+
 /* Whether all of the leaf's parent lies in the range; then its end is noted. */
 static int parent_is_inside(tally *t) {
     const ostep *step = &t->walk.steps[t->walk.depth - 1];
@@ -160,7 +203,7 @@ static int parent_is_inside(tally *t) {
 /* From where the walk is on, as long as nothing changes. */
 static void tally_along(tally *t) {
     for (int step = WALK_ON; step == WALK_ON && !t->is_over;) {
-        int is_sum = parent_is_inside(t) && sum_take(t);
+        int is_sum = parent_is_inside(t) && (sums_take(t) || sum_take(t));
         if (!is_sum && (!end_note(t, 0) || leaf_pass(t) != WALK_ON)) return;
         end_reach(t);
         if (t->is_over) return;
@@ -178,8 +221,8 @@ static uint64_t tally_run(tally *t, mrl_ordered *tree, const okey *from, const o
     t->is_over = t->bytes_used = 0;
     t->count = 0;
     for (; !t->is_over; mrl_onode_pause(&spins)) {
-        /* Nodes may have been joined: then `at` lies within one. */
-        t->is_at_fence = 0;
+        /* Nodes may have been joined: then `at` lies within one, unless there is nothing before. */
+        t->is_at_fence = t->at.size == 0 && !t->at.is_after;
         mrl_owalk_seek(&t->walk, tree, &t->at, 0);
         tally_along(t);
     }

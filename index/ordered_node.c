@@ -110,14 +110,18 @@ static int search_tails(const onode *n, uint64_t version, uint32_t low, uint32_t
     return (int)low;
 }
 
+/* Most nodes hold numbers, and have their tag as the prefix. */
+static inline int prefix_order(const uint8_t *bytes, const uint8_t *prefix, uint32_t size) {
+    if (__builtin_expect(size <= 1, 1)) return size == 0 ? 0 : (int)bytes[0] - (int)prefix[0];
+    return memcmp(bytes, prefix, size);
+}
+
 int mrl_onode_search(const onode *n, uint64_t version, const okey *key, int *out_equal) {
     uint32_t count = node_count(n), prefix_size = n->prefix_size;
     uint32_t shared = key->size < prefix_size ? key->size : prefix_size;
     *out_equal = 0;
-    if (shared != 0) {
-        int order = memcmp(key->bytes, node_prefix(n), shared);
-        if (order != 0) return order < 0 ? 0 : (int)count;
-    }
+    int order = prefix_order(key->bytes, node_prefix(n), shared);
+    if (order != 0) return order < 0 ? 0 : (int)count;
     if (key->size < prefix_size) return key->is_after ? (int)count : 0;
     const _Atomic uint64_t *heads = node_heads(n);
     uint64_t head = key_head(key, prefix_size);
@@ -133,7 +137,7 @@ int mrl_onode_search(const onode *n, uint64_t version, const okey *key, int *out
 int mrl_onode_takes(const onode *n, const okey *key) {
     if (key->size < n->prefix_size) return 0;
     if (n->is_plain && key->size != n->value_size) return 0;
-    return memcmp(key->bytes, node_prefix(n), n->prefix_size) == 0;
+    return prefix_order(key->bytes, node_prefix(n), n->prefix_size) == 0;
 }
 
 /* ---- values that do not fit in ---- */
@@ -269,7 +273,7 @@ static void form_choose(oform *form, const oitems *items, const omake *make, uin
     form->prefix_size = !form->is_plain ? common : size > 8 ? size - 8 : 0;
 }
 
-static int item_fits(const oitem *item, const onode *like) {
+static inline int item_fits(const oitem *item, const onode *like) {
     if (item->from == like) return 1;
     if (item->from == NULL) return mrl_onode_takes(like, item->key);
     return like->is_plain && item->from->is_plain && item->from->value_size == like->value_size &&
@@ -279,7 +283,9 @@ static int item_fits(const oitem *item, const onode *like) {
 
 static int form_keep(oform *form, const oitems *items, const omake *make) {
     const onode *like = make->like;
-    if (like == NULL || (make->also != NULL && !mrl_onode_takes(like, make->also))) return 0;
+    /* A part of a node with tails may have more in common, or need no tails. */
+    if (like == NULL || !like->is_plain) return 0;
+    if (make->also != NULL && !mrl_onode_takes(like, make->also)) return 0;
     for (uint32_t i = make->first; i < make->first + make->count; i++)
         if (!item_fits(&items->items[i], like)) return 0;
     form->prefix = node_prefix(like);
@@ -306,7 +312,7 @@ static size_t entry_size(const oform *form, uint32_t level) {
 }
 
 static size_t node_size(const onode *n) {
-    return (size_t)(node_prefix(n) + n->prefix_size - (const uint8_t *)n);
+    return (size_t)((const char *)(node_slots(n) + n->capacity) - (const char *)n);
 }
 
 /* ---- making nodes ---- */
@@ -316,7 +322,8 @@ static onode *node_alloc(mrl_ordered *tree, mrl_member *member, const oform *for
                          uint32_t level) {
     uint32_t max = level == 0 ? LEAF_MAX : INNER_MAX;
     size_t entry = entry_size(form, level);
-    size_t fixed = sizeof(onode) + form->prefix_size + (level != 0 ? sizeof(uint64_t) : 0);
+    size_t fixed =
+        sizeof(onode) + sizeof(uint64_t) * (prefix_words(form->prefix_size) + (level != 0));
     size_t room = size_rounded(fixed + entry * (count != 0 ? count : 1)) - BLOCK_HEADER_SIZE;
     size_t capacity = (room - fixed) / entry;
     if (capacity > max) capacity = max;
@@ -436,6 +443,26 @@ onode *mrl_onode_create(mrl_ordered *tree, mrl_member *member, const oitems *ite
         half_store(&n->young_ticket, half_load(&make->like->young_ticket));
         half_store(&n->old_ticket, half_load(&make->like->old_ticket));
     }
+    return n;
+}
+
+onode *mrl_oleaf_create_copy(mrl_ordered *tree, mrl_member *member, const onode *leaf,
+                             uint32_t room) {
+    uint32_t count = node_count(leaf);
+    const oform form = {leaf->prefix_size, leaf->value_size, leaf->is_plain, node_prefix(leaf)};
+    onode *n = node_alloc(tree, member, &form, count + room, 0);
+    if (n == NULL) return NULL;
+    /* The one is locked, the other is not seen by anybody yet. */
+    memcpy((void *)node_heads(n), (const void *)node_heads(leaf), count * sizeof(uint64_t));
+    if (!leaf->is_plain)
+        memcpy((void *)node_tails(n), (const void *)node_tails(leaf), count * sizeof(uint64_t));
+    memcpy((void *)node_slots(n), (const void *)node_slots(leaf), count * sizeof(uint32_t));
+    half_store(&n->count, count);
+    half_store(&n->touched, half_load(&leaf->touched));
+    word_store(&n->young, word_load(&leaf->young));
+    word_store(&n->old, word_load(&leaf->old));
+    half_store(&n->young_ticket, half_load(&leaf->young_ticket));
+    half_store(&n->old_ticket, half_load(&leaf->old_ticket));
     return n;
 }
 

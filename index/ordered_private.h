@@ -2,54 +2,7 @@
  *
  * What    The insides of the tree: nodes, their locks, and how keys are compared.
  *
- * Nodes. The root hangs below a node of its own, `top`, so that every node has a parent. For the
- * whole life of a node these stay as they were made: its capacity, its prefix, its form, its level,
- * and the range of keys that it stands for. Entries and children are changed in place; whatever needs
- * another capacity, prefix, form or range is a new node, put into the parent in place of the old
- * one, which is then obsolete and retired. So there are no links between neighbours: whoever goes on
- * to the next leaf takes the next child of the parent, and knows by the parent's version that the
- * two ranges touch.
- *
- * Keys. All values of a node begin with its prefix. Behind that, 8 bytes are the `head`, filled up
- * with noughts, as a number in host order. A node is *plain* if all its values have the same size
- * and end within the head; else it has a word more for each entry, the tail: the value's size (odd
- * words), or the address of an immutable block with the whole value, for one that goes on behind
- * the head. Values of one node that look alike in prefix and head are thus told apart by size or
- * tail, then by slot.
- *
- * Versions. A writer locks a node by setting a bit of its version; unlocking after a change makes it
- * another number. A reader loads the version (acquire), then fields, then fences (acquire) and loads
- * the version again: if it is the same, the fields stood side by side. Fields are relaxed atomics.
- * Pointers that were read are not followed before that. Writers wait for no lock while they hold
- * one: they try, give all back, and begin again.
- *
- * Marks and removal. A mark is set by a commit before it publishes, inside its section, together
- * with the ticket t loaded then. Let X be a section that needs the hint: it noted what it sees
- * before the commit published, so it entered the epoch while the commit's section was open. While
- * that is open the epoch is at most t + 1; so X has announced at most t + 1, and the epoch does not
- * reach t + 3 before X is over. A hint is removed only when it has. The commit's own section keeps
- * the epoch below t + 2, so a commit that fails still finds what it marked, and un-marking takes no
- * memory. Marks of one leaf gather in two generations: only `young` gets new marks (its ticket moves
- * on), `old` waits with a fixed ticket; when old has gone, young becomes old. So a leaf that is
- * marked all the time still gets rid of them.
- *
- * Counts. `touched` is the epoch at the last add, mark or un-mark in the leaf, loaded inside the
- * commit's section. While that is open the epoch is at most touched + 1. So if a section loaded an
- * epoch of at least touched + 2 before it noted what it sees, all commits that touched the leaf were
- * over before, and each has published or been undone: what is unmarked is what is visible. A commit
- * that touches the leaf later is not seen by the section, and it leaves a touched that says so. This
- * is why marks are set before publishing: a hint that its commit has published, but not yet marked,
- * would be counted in an otherwise quiet leaf.
- *
- * Sums. A node just above leaves keeps the count of unmarked entries of all its leaves, with the
- * newest touched of them. A counting reader stores a token of its own, then reads the leaves, then
- * replaces the token by the sum if it still stands. A writer locks a leaf, sees that the parent is
- * still the parent, then clears the word if it is not clear. The reader's token comes before its
- * loads of versions, the writer's lock before its load of the word, all four sequentially
- * consistent: either the reader finds the leaf locked (and waits for the change), or the writer
- * finds the token. While nobody counts, writers only read the word.
- *
- * Threads Each field says who may touch it. Locks are taken without waiting but for the first.
+ * Threads Each field says who may touch it. Locks are tried, never waited for.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -64,6 +17,53 @@
 #include "base/lock.h"
 #include "base/self.h"
 #include "index/ordered.h"
+
+/* Nodes. The root hangs below a node of its own, `top`, so that every node has a parent. For the
+ * whole life of a node these stay as they were made: its capacity, its prefix, its form, its level,
+ * and the range of keys that it stands for. Entries and children are changed in place; whatever
+ * needs another capacity, prefix, form or range is a new node, put into the parent in place of the
+ * old one, which is then obsolete and retired. So there are no links between neighbours: whoever
+ * goes on to the next leaf takes the next child of the parent, and knows by the parent's version
+ * that the two ranges touch.
+ *
+ * Keys. All values of a node begin with its prefix. Behind that, 8 bytes are the `head`, filled up
+ * with noughts, as a number in host order. A node is *plain* if all its values have the same size
+ * and end within the head; else it has a word more for each entry, the tail: the value's size (odd
+ * words), or the address of an immutable block with the whole value, for one that goes on behind
+ * the head. Values of one node that look alike in prefix and head are thus told apart by size or
+ * tail, then by slot.
+ *
+ * Versions. A writer locks a node by setting a bit of its version; unlocking after a change makes
+ * it another number. A reader loads the version (acquire), then fields, then fences (acquire) and
+ * loads the version again: if it is the same, the fields stood side by side. Fields are relaxed
+ * atomics. Pointers that were read are not followed before that. Writers wait for no lock while
+ * they hold one: they try, give all back, and begin again.
+ *
+ * Marks and removal. A mark is set by a commit before it publishes, inside its section, together
+ * with the ticket t loaded then. Let X be a section that needs the hint: it noted what it sees
+ * before the commit published, so it entered the epoch while the commit's section was open. While
+ * that is open the epoch is at most t + 1; so X has announced at most t + 1, and the epoch does not
+ * reach t + 3 before X is over. A hint is removed only when it has. The commit's own section keeps
+ * the epoch below t + 2, so a commit that fails still finds what it marked, and un-marking takes no
+ * memory. Marks of one leaf gather in two generations: only `young` gets new marks (its ticket
+ * moves on), `old` waits with a fixed ticket; when old has gone, young becomes old. So a leaf that
+ * is marked all the time still gets rid of them.
+ *
+ * Counts. `touched` is the epoch at the last add, mark or un-mark in the leaf, loaded inside the
+ * commit's section. While that is open the epoch is at most touched + 1. So if a section loaded an
+ * epoch of at least touched + 2 before it noted what it sees, all commits that touched the leaf
+ * were over before, and each has published or been undone: what is unmarked is what is visible. A
+ * commit that touches the leaf later is not seen by the section, and it leaves a touched that says
+ * so. This is why marks are set before publishing: a hint that its commit has published, but not
+ * yet marked, would be counted in an otherwise quiet leaf.
+ *
+ * Sums. A node just above leaves keeps the count of unmarked entries of all its leaves, with the
+ * newest touched of them. A counting reader stores a token of its own, then reads the leaves, then
+ * replaces the token by the sum if it still stands. A writer locks a leaf, sees that the parent is
+ * still the parent, then clears the word if it is not clear. The reader's token comes before its
+ * loads of versions, the writer's lock before its load of the word, all four sequentially
+ * consistent: either the reader finds the leaf locked (and waits for the change), or the writer
+ * finds the token. While nobody counts, writers only read the word. */
 
 enum {
     LEAF_MAX = 64, /* entries of a leaf: the bits of a bitmap of marks */
@@ -89,8 +89,8 @@ struct onode {
     _Atomic uint32_t touched;
     _Atomic uint64_t young, old; /* bitmaps of marked entries */
     _Atomic uint32_t young_ticket, old_ticket;
-    /* heads[capacity]; tails[capacity] unless plain; children[capacity + 1] if inner; then 32-bit
-     * slots[capacity]; then the prefix. */
+    /* The prefix, filled up to whole words; heads[capacity]; tails[capacity] unless plain;
+     * children[capacity + 1] if inner; then 32-bit slots[capacity]. */
     _Atomic uint64_t words[];
 };
 
@@ -111,7 +111,7 @@ typedef struct ocell {
     _Atomic int64_t removed; /* by writers, since the last round of the sweep */
     _Atomic int64_t leaves, inner;
     _Atomic int64_t bytes;
-    int64_t unused[2]; /* the next one lies in another line */
+    int64_t unused[2]; /* it takes a whole line */
 } ocell;
 
 struct mrl_ordered {
@@ -124,7 +124,8 @@ struct mrl_ordered {
     uint32_t sweep_epoch; /* at its begin */
     uint32_t sweep_slot;
     otail *sweep_at; /* NULL: a round begins */
-    ocell cells[CELL_COUNT];
+    ocell *cells;    /* CELL_COUNT of them, each in a line of its own */
+    uint8_t cell_bytes[(CELL_COUNT + 1) * sizeof(ocell)];
 };
 
 /* ---- keys ---- */
@@ -179,8 +180,14 @@ static inline void half_store(_Atomic uint32_t *at, uint32_t half) {
 static inline uint32_t node_count(const onode *n) {
     return half_load(&n->count);
 }
+static inline uint32_t prefix_words(uint32_t prefix_size) {
+    return (prefix_size + 7) / 8;
+}
+static inline const uint8_t *node_prefix(const onode *n) {
+    return (const uint8_t *)n->words;
+}
 static inline _Atomic uint64_t *node_heads(const onode *n) {
-    return (_Atomic uint64_t *)(uintptr_t)n->words;
+    return (_Atomic uint64_t *)(uintptr_t)n->words + prefix_words(n->prefix_size);
 }
 static inline _Atomic uint64_t *node_tails(const onode *n) {
     return node_heads(n) + n->capacity;
@@ -191,9 +198,6 @@ static inline _Atomic uint64_t *node_children(const onode *n) {
 static inline _Atomic uint32_t *node_slots(const onode *n) {
     _Atomic uint64_t *end = node_children(n) + (n->level != 0 ? n->capacity + 1u : 0u);
     return (_Atomic uint32_t *)(void *)end;
-}
-static inline const uint8_t *node_prefix(const onode *n) {
-    return (const uint8_t *)(node_slots(n) + n->capacity);
 }
 static inline onode *node_child(const onode *n, uint32_t at) {
     return (onode *)(uintptr_t)word_load(&node_children(n)[at]);
@@ -213,8 +217,8 @@ static inline uint64_t tail_of_size(uint32_t size) {
 /* While somebody else changes a node. */
 void mrl_onode_pause(uint32_t *spins);
 
-/* The version of a node that nobody is changing. Acquire: pairs with the release in node_unlock; what
- * is then read is at least as new, and what the fields point to was written before. */
+/* The version of a node that nobody is changing. Acquire: pairs with the release in node_unlock;
+ * what is then read is at least as new, and what the fields point to was written before. */
 static inline uint64_t node_version(const onode *n) {
     uint32_t spins = 0;
     for (;;) {
@@ -223,8 +227,8 @@ static inline uint64_t node_version(const onode *n) {
         mrl_onode_pause(&spins);
     }
 }
-/* Whether all that was read since stood side by side. Acquire: pairs with the fence in node_try_lock;
- * whoever has read a field of a later change sees the lock. */
+/* Whether all that was read since stood side by side. Acquire: pairs with the fence in
+ * node_try_lock; whoever has read a field of a later change sees the lock. */
 static inline int node_is_same(const onode *n, uint64_t version) {
     atomic_thread_fence(memory_order_acquire);
     return word_load(&n->version) == version;
@@ -272,7 +276,7 @@ static inline uint64_t bits_below(uint32_t count) {
 /* ---- counters ---- */
 
 static inline ocell *tree_cell(mrl_ordered *tree, const mrl_member *member) {
-    return &tree->cells[((uintptr_t)member >> 7 ^ (uintptr_t)member >> 11) % CELL_COUNT];
+    return &tree->cells[member->thread % CELL_COUNT];
 }
 static inline void cell_add(_Atomic int64_t *count, int64_t n) {
     atomic_fetch_add_explicit(count, n, memory_order_relaxed);
@@ -320,13 +324,17 @@ typedef struct omake {
     uint32_t first, count; /* which items */
     uint32_t room;         /* for at least so many more */
     uint32_t level;
-    const onode *like; /* whose form it takes if all fit, and whose tickets; may be NULL */
+    const onode *like; /* whose form it takes if that is plain and all fit, and whose tickets */
     const okey *also;  /* its form can take this key, too; may be NULL */
 } omake;
 
 /* NULL: no memory, and nothing is left behind. */
 onode *mrl_onode_create(mrl_ordered *tree, mrl_member *member, const oitems *items,
                         const omake *make);
+/* A leaf of the same form and entries, with room for at least so many more. It shares the blocks of
+ * the one that is copied, which is locked. NULL: no memory. */
+onode *mrl_oleaf_create_copy(mrl_ordered *tree, mrl_member *member, const onode *leaf,
+                             uint32_t room);
 /* Gives a new node back, with the blocks that were made for it. */
 void mrl_onode_cancel(mrl_ordered *tree, mrl_member *member, onode *n, const oitems *items,
                       uint32_t first);
@@ -365,8 +373,10 @@ void mrl_owalk_seek(owalk *walk, mrl_ordered *tree, const okey *key, int is_belo
 enum { WALK_ON = 0, WALK_END, WALK_CHANGED };
 /* To the next leaf (direction 1) or the one before (-1). WALK_CHANGED: seek again. */
 int mrl_owalk_step(owalk *walk, int direction);
-/* Copies the separator behind the walk's leaf (level 0) or behind its parent (level 1), into out, and
- * its key into *out_key. WALK_END: there is none. */
+/* Asks for the leaf that mrl_owalk_step would go to, if it has the same parent. */
+void mrl_owalk_prefetch(const owalk *walk, int direction);
+/* Copies the separator behind the walk's leaf (level 0) or behind its parent (level 1), into out,
+ * and its key into *out_key. WALK_END: there is none. */
 int mrl_owalk_fence(const owalk *walk, uint32_t level, uint8_t *out, okey *out_key);
 
 /* ---- ordered_write.c ---- */

@@ -2,8 +2,8 @@
  *
  * A leaf's run is copied, then the leaf's version is looked at again; only then are tails followed.
  * The range of a leaf never changes, and the next leaf is taken while the parent is the same: so no
- * hint that stays is left out or met twice. If something has changed, the scan goes down again to the
- * last hit that it gave.
+ * hint that stays is left out or met twice. If something has changed, the scan goes down again to
+ * the last hit that it gave.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -38,6 +38,7 @@ int mrl_oleaf_copy(const onode *leaf, uint64_t version, uint32_t from, uint32_t 
         hits[i].bytes = prefix;
         if (!leaf->is_plain) hits[i].bytes = (const uint8_t *)(uintptr_t)word_load(&tails[at]);
     }
+    mrl_point("ordered.copied");
     if (!node_is_same(leaf, version)) return 0;
     if (!leaf->is_plain) tails_follow(leaf, hits, count);
     return 1;
@@ -95,12 +96,14 @@ static void position_note(mrl_ordered_cursor *cursor, const mrl_ordered_hit *hit
 }
 
 size_t mrl_ordered_next(mrl_ordered_cursor *cursor, mrl_ordered_hit *hits, size_t max) {
+    enum { SHORT_MAX = 8 };
     scanning s;
     size_t count = 0;
     int is_first = 1, is_last = 0;
     uint32_t spins = 0;
     if (max == 0) return 0;
     scanning_seek(&s, cursor);
+    if (max > SHORT_MAX) mrl_owalk_prefetch(&s.walk, s.direction);
     for (;;) {
         int run = leaf_run(&s, is_first, hits + count, max - count, &is_last);
         if (run > 0) count += (size_t)run;

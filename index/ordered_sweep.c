@@ -171,17 +171,16 @@ unlock_top:
 static int leaf_shrink(mrl_ordered *tree, mrl_member *member, const owalk *walk) {
     const ostep *parent = &walk->steps[walk->depth - 1];
     onode *leaf = walk->leaf;
-    oitems items;
     if (!node_try_lock(leaf, walk->leaf_version)) return 0;
     if (!node_try_lock(parent->node, parent->version)) goto unlock_leaf;
-    items.count = 0;
-    mrl_oitems_load(&items, leaf);
-    const omake make = {.count = items.count, .room = items.count / 16 + 1, .like = leaf};
-    onode *n = mrl_onode_create(tree, member, &items, &make);
+    onode *n = mrl_oleaf_create_copy(tree, member, leaf, node_count(leaf) / 16 + 1);
     if (n == NULL) goto unlock_parent;
-    mrl_onode_settle(tree, member, n, &items, 0);
+    if (n->capacity >= leaf->capacity) goto give_back;
     mrl_onode_replace(tree, member, parent, leaf, n);
     return 1;
+give_back:
+    /* Beside a long prefix a few entries more or less may cost nothing. */
+    mrl_onode_free(tree, member, n);
 unlock_parent:
     node_unlock_same(parent->node);
 unlock_leaf:

@@ -18,6 +18,7 @@ static void prefetch(const onode *n) {
 static int leaf_note(owalk *walk, onode *leaf) {
     walk->leaf = leaf;
     walk->leaf_version = node_version(leaf);
+    mrl_point("ordered.leaf");
     return (walk->leaf_version & VERSION_OBSOLETE) == 0;
 }
 
@@ -32,6 +33,7 @@ static int down(owalk *walk, onode **inout_node, const okey *key, int is_below) 
     /* A separator is the first place of what lies behind it. */
     at += is_equal && !is_below;
     onode *child = node_child(n, (uint32_t)at);
+    mrl_point("ordered.down");
     if (!node_is_same(n, version)) return 0;
     prefetch(child);
     MRL_ASSERT(walk->depth < DEPTH_MAX);
@@ -64,6 +66,15 @@ static int edge(owalk *walk, onode *n, int direction) {
         n = child;
     }
     return leaf_note(walk, n) ? WALK_ON : WALK_CHANGED;
+}
+
+void mrl_owalk_prefetch(const owalk *walk, int direction) {
+    const ostep *step = &walk->steps[walk->depth - 1];
+    uint32_t count = node_count(step->node);
+    /* What was read may be old: a prefetch cannot be wrong. */
+    if (direction > 0 && step->at < count) prefetch(node_child(step->node, step->at + 1));
+    if (direction < 0 && step->at > 0 && step->at <= count)
+        prefetch(node_child(step->node, step->at - 1));
 }
 
 int mrl_owalk_step(owalk *walk, int direction) {

@@ -1,9 +1,9 @@
 /* index/ordered_write.c - adding and marking hints; growing and splitting nodes.
  *
  * A hint goes into its leaf in place if it can. Else the leaf is made anew, larger, or in two: this
- * changes the parent, so both are locked. If the parent in turn has no room for one more separator, or
- * not in its form, all is given back, the parent is made anew first, or in two, and the add begins
- * again. So no more than two levels are ever locked at once.
+ * changes the parent, so both are locked. If the parent in turn has no room for one more separator,
+ * or not in its form, all is given back, the parent is made anew first, or in two, and the add
+ * begins again. So no more than two levels are ever locked at once.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -15,7 +15,8 @@ typedef struct adding {
     mrl_ordered *tree;
     mrl_member *member;
     okey key;
-    otail *spare; /* for the leaf's new entry, made before the leaf is locked */
+    uint32_t leaf_max; /* LEAF_MAX, or less while a tree is being built */
+    otail *spare;      /* for the leaf's new entry, made before the leaf is locked */
     int is_added;
     owalk walk;
     /* The separator that a node of need_level must be able to take. */
@@ -37,6 +38,15 @@ int mrl_owalk_lock_leaf(const owalk *walk) {
         return 1;
     node_unlock_same(walk->leaf);
     return 0;
+}
+
+/* After a lock was not to be had: notes the leaf's version now. As its range is what it was, there
+ * is no need to go down again, unless the leaf is obsolete or its parent has changed. */
+static int leaf_again(owalk *walk) {
+    const ostep *parent = &walk->steps[walk->depth - 1];
+    walk->leaf_version = node_version(walk->leaf);
+    return (walk->leaf_version & VERSION_OBSOLETE) == 0 &&
+           node_is_same(parent->node, parent->version);
 }
 
 /* ---- putting new nodes into the parent ---- */
@@ -220,8 +230,8 @@ static void separator_between(adding *a, const onode *leaf, uint32_t cut, uint32
 }
 
 /* The leaf in two. Rows that only go up, or down, leave full leaves behind: then the new hint is
- * alone, and the separator lies close to the full leaf, so that what comes between the two joins the
- * new one. */
+ * alone, and the separator lies close to the full leaf, so that what comes between the two joins
+ * the new one. */
 static int leaf_split(adding *a, const ostep *parent, onode *leaf, uint32_t at) {
     uint32_t count = a->items.count, cut = count / 2;
     halves h = {.parent = parent, .old = leaf};
@@ -239,10 +249,24 @@ static int leaf_split(adding *a, const ostep *parent, onode *leaf, uint32_t at) 
     if (!parent_takes(a, parent->node, &h.separator)) return NEED;
     h.left = (omake){.count = cut, .room = 2, .like = leaf};
     h.right = (omake){.first = cut, .count = count - cut, .room = 2, .like = leaf};
+    /* While a tree is being built, the rest of the leaf's entries is about to come. */
+    if (a->leaf_max < LEAF_MAX) h.right.room = a->leaf_max - 1;
     return split(a, &h);
 }
 
-static int leaf_grow(adding *a, const ostep *parent, onode *leaf) {
+/* The same leaf, larger. */
+static int leaf_grow(adding *a, const ostep *parent, onode *leaf, uint32_t at) {
+    onode *n = mrl_oleaf_create_copy(a->tree, a->member, leaf, node_count(leaf) / 16 + 2);
+    if (n == NULL) return REFUSED;
+    int has_tail = !leaf->is_plain && onode_needs_tail(leaf, &a->key);
+    mrl_onode_insert(n, at, &a->key, has_tail ? a->spare : NULL, 0);
+    if (has_tail) a->spare = NULL;
+    word_store(&node_children(parent->node)[parent->at], (uint64_t)(uintptr_t)n);
+    return DONE;
+}
+
+/* The leaf in a form that takes the key. */
+static int leaf_reform(adding *a, const ostep *parent, onode *leaf) {
     uint32_t count = a->items.count;
     const omake make = {.count = count, .room = count / 16 + 1, .like = leaf};
     onode *grown = mrl_onode_create(a->tree, a->member, &a->items, &make);
@@ -253,17 +277,21 @@ static int leaf_grow(adding *a, const ostep *parent, onode *leaf) {
 }
 
 /* The leaf is locked. */
-static int leaf_renew(adding *a, uint32_t at, uint32_t epoch) {
+static int leaf_renew(adding *a, uint32_t at, int takes, uint32_t epoch) {
     onode *leaf = a->walk.leaf;
     const ostep *parent = &a->walk.steps[a->walk.depth - 1];
     int status = RETRY;
     if (!node_try_lock(parent->node, parent->version)) goto leave;
-    a->items.count = 0;
-    mrl_oitems_load(&a->items, leaf);
-    mrl_oitems_insert(&a->items, at, &a->key, 0);
     half_store(&leaf->touched, epoch); /* what replaces the leaf takes it over */
-    status =
-        a->items.count <= LEAF_MAX ? leaf_grow(a, parent, leaf) : leaf_split(a, parent, leaf, at);
+    if (takes && node_count(leaf) < a->leaf_max) {
+        status = leaf_grow(a, parent, leaf, at);
+    } else {
+        a->items.count = 0;
+        mrl_oitems_load(&a->items, leaf);
+        mrl_oitems_insert(&a->items, at, &a->key, 0);
+        status = a->items.count <= a->leaf_max ? leaf_reform(a, parent, leaf)
+                                               : leaf_split(a, parent, leaf, at);
+    }
     if (status == DONE) {
         old_give_up(a->tree, a->member, parent, leaf);
         a->is_added = 1;
@@ -300,10 +328,10 @@ static int unmark(adding *a, uint32_t at, uint32_t epoch) {
     return DONE;
 }
 
-static int add_once(adding *a) {
+/* In the walk's leaf. */
+static int leaf_add(adding *a) {
     owalk *walk = &a->walk;
     int is_equal, at;
-    mrl_owalk_seek(walk, a->tree, &a->key, 0);
     onode *leaf = walk->leaf;
     at = mrl_onode_search(leaf, walk->leaf_version, &a->key, &is_equal);
     if (at < 0) return RETRY;
@@ -319,7 +347,8 @@ static int add_once(adding *a) {
     if (node_count(leaf) == leaf->capacity && leaf_marks(leaf) != 0 &&
         mrl_oleaf_purge(a->tree, a->member, leaf) != 0)
         at = mrl_onode_search(leaf, 0, &a->key, &is_equal);
-    if (!takes || node_count(leaf) == leaf->capacity) return leaf_renew(a, (uint32_t)at, epoch);
+    if (!takes || node_count(leaf) == leaf->capacity || node_count(leaf) == a->leaf_max)
+        return leaf_renew(a, (uint32_t)at, takes, epoch);
     mrl_onode_insert(leaf, (uint32_t)at, &a->key, has_tail ? a->spare : NULL, 0);
     leaf_touch(walk, epoch);
     node_unlock(leaf);
@@ -329,8 +358,16 @@ static int add_once(adding *a) {
     return DONE;
 }
 
-merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
-                          int *out_added) {
+static int add_once(adding *a) {
+    int status;
+    mrl_owalk_seek(&a->walk, a->tree, &a->key, 0);
+    do status = leaf_add(a);
+    while (status == RETRY && leaf_again(&a->walk));
+    return status;
+}
+
+static merle_err add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
+                     uint32_t leaf_max, int *out_added) {
     adding a;
     uint32_t spins = 0;
     int status;
@@ -338,6 +375,7 @@ merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes val
     a.tree = tree;
     a.member = member;
     a.key = okey_of(value, slot);
+    a.leaf_max = leaf_max;
     a.spare = NULL;
     a.is_added = 0;
     for (;;) {
@@ -352,16 +390,31 @@ merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes val
     return status == DONE ? MERLE_OK : MERLE_NO_MEMORY;
 }
 
+merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
+                          int *out_added) {
+    return add(tree, member, value, slot, LEAF_MAX, out_added);
+}
+
+merle_err mrl_ordered_build(mrl_ordered *tree, mrl_member *member, mrl_ordered_next_fn *next,
+                            void *context) {
+    enum { BUILT_MAX = LEAF_MAX * 9 / 10 };
+    merle_bytes value;
+    uint32_t slot;
+    int is_added;
+    while (next(context, &value, &slot)) {
+        merle_err err = add(tree, member, value, slot, BUILT_MAX, &is_added);
+        if (err != MERLE_OK) return err;
+    }
+    return MERLE_OK;
+}
+
 /* ---- marking ---- */
 
 /* 0: something has changed, or somebody else has the leaf. */
-static int mark_once(mrl_ordered *tree, mrl_member *member, const okey *key) {
-    owalk walk;
-    int is_equal, at;
-    mrl_owalk_seek(&walk, tree, key, 0);
-    onode *leaf = walk.leaf;
-    at = mrl_onode_search(leaf, walk.leaf_version, key, &is_equal);
-    if (at < 0 || !mrl_owalk_lock_leaf(&walk)) return 0;
+static int leaf_mark(mrl_ordered *tree, mrl_member *member, const okey *key, const owalk *walk) {
+    onode *leaf = walk->leaf;
+    int is_equal, at = mrl_onode_search(leaf, walk->leaf_version, key, &is_equal);
+    if (at < 0 || !mrl_owalk_lock_leaf(walk)) return 0;
     MRL_ASSERT(is_equal);
     if (leaf_marks(leaf) != 0 && mrl_oleaf_purge(tree, member, leaf) != 0)
         at = mrl_onode_search(leaf, 0, key, &is_equal);
@@ -370,7 +423,7 @@ static int mark_once(mrl_ordered *tree, mrl_member *member, const okey *key) {
     MRL_ASSERT((leaf_marks(leaf) & bit) == 0);
     word_store(&leaf->young, word_load(&leaf->young) | bit);
     half_store(&leaf->young_ticket, epoch);
-    leaf_touch(&walk, epoch);
+    leaf_touch(walk, epoch);
     node_unlock(leaf);
     cell_add(&tree_cell(tree, member)->marked, 1);
     return 1;
@@ -378,6 +431,12 @@ static int mark_once(mrl_ordered *tree, mrl_member *member, const okey *key) {
 
 void mrl_ordered_mark(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot) {
     okey key = okey_of(value, slot);
+    owalk walk;
     uint32_t spins = 0;
-    while (!mark_once(tree, member, &key)) mrl_onode_pause(&spins);
+    for (;; mrl_onode_pause(&spins)) {
+        mrl_owalk_seek(&walk, tree, &key, 0);
+        do
+            if (leaf_mark(tree, member, &key, &walk)) return;
+        while (leaf_again(&walk));
+    }
 }
