@@ -55,14 +55,16 @@ static void member_release(struct mrl_member_private *own) {
     if (atomic_fetch_sub_explicit(&own->owners, 1, memory_order_acq_rel) == 1) free(own);
 }
 
+static void add_count(uint64_t *sum, int counter, uint64_t n) {
+    if (counter != MRL_N_COPIED_MAX && counter != MRL_N_STEP_MAX_NS)
+        *sum += n;
+    else if (*sum < n)
+        *sum = n;
+}
+
 static void add_departed(uint64_t *sums, const mrl_member *member) {
-    for (int i = 0; i < MRL_COUNTER_COUNT; i++) {
-        uint64_t n = atomic_load_explicit(&member->counts[i], memory_order_relaxed);
-        if (i != MRL_N_COPIED_MAX && i != MRL_N_STEP_MAX_NS)
-            sums[i] += n;
-        else if (sums[i] < n)
-            sums[i] = n;
-    }
+    for (int i = 0; i < MRL_COUNTER_COUNT; i++)
+        add_count(&sums[i], i, atomic_load_explicit(&member->counts[i], memory_order_relaxed));
 }
 
 static void unlink_from_domain(mrl_domain *domain, mrl_member *member) {
@@ -247,13 +249,13 @@ void mrl_member_each(mrl_domain *domain, void (*fn)(void *context, mrl_member *m
 }
 
 uint64_t mrl_domain_count(mrl_domain *domain, mrl_counter counter) {
-    uint64_t sums[MRL_COUNTER_COUNT];
+    /* One load from each member: all its other counters stay where they are written. */
     mrl_lock_take(&domain->member_lock);
-    memcpy(sums, domain->departed, sizeof sums);
+    uint64_t sum = domain->departed[counter];
     for (mrl_member *m = domain->members; m != NULL; m = m->private_part->next_in_domain)
-        add_departed(sums, m);
+        add_count(&sum, counter, atomic_load_explicit(&m->counts[counter], memory_order_relaxed));
     mrl_lock_drop(&domain->member_lock);
-    return sums[counter];
+    return sum;
 }
 
 void mrl_domain_trim(mrl_domain *domain) {

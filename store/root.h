@@ -14,6 +14,7 @@
 #define MRL_STORE_ROOT_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <merle/merle.h>
@@ -34,21 +35,24 @@ struct mrl_store;
 enum { MRL_LINE_SIZE = 64 };
 
 typedef struct mrl_shard {
+    /* The first line: what every change of the shard writes. */
     mrl_lock lock;
-    uint32_t free_count;
-    uint32_t free_capacity;
     uint32_t reserved;
-    uint32_t *free_slots; /* a stack */
     mrl_queue queue;
-    /* Documents whose keys are in the shard, and the commit up to which that counts. Written under
-     * the publish lock by who holds ours; see mrl_root_count. */
+    /* What was done to the shard's documents, under its lock; read by anybody. Here, because
+     * whoever writes has the line anyhow: one line of the whole collection would travel with every
+     * commit. */
+    _Atomic uint64_t puts, patches, removes;
+    /* The second: what comes and goes with documents. Their count, and the commit up to which that
+     * counts, are written under the publish lock besides; see mrl_root_count. */
     _Atomic uint64_t count;
     _Atomic uint64_t count_seq;
-    /* What was done to them, under our lock; read by anybody. Here, because whoever writes them has
-     * our lines anyhow: one line of the whole collection would travel with every commit. */
-    _Atomic uint64_t puts, patches, removes;
-    uint64_t padding[4]; /* to lines: two shards never share one where the array is aligned */
+    uint32_t *free_slots; /* a stack */
+    uint32_t free_count;
+    uint32_t free_capacity;
+    uint64_t padding[4]; /* two shards never share a line where the array is aligned */
 } mrl_shard;
+_Static_assert(offsetof(mrl_shard, count) == MRL_LINE_SIZE, "the second line begins here");
 _Static_assert(sizeof(mrl_shard) == 2 * MRL_LINE_SIZE, "a shard fills lines");
 
 /* One index, of the kind that the schema says. */
