@@ -1,7 +1,8 @@
-/* tests/unit/store/range_test.c - ranges and tags: what is asked wrongly, and what a cursor promises.
+/* tests/unit/store/range_test.c - ranges and tags: what is asked wrongly, and what a cursor
+ * promises.
  *
- * Aim     Wrong questions are refused and give nothing; bounds, prefixes and directions mean what the
- *         header says; a cursor goes on in later sections; entries go when nobody needs them.
+ * Aim     Wrong questions are refused and give nothing; bounds, prefixes and directions mean what
+ *         the header says; a cursor goes on in later sections; entries go when nobody needs them.
  * Method  A few documents written by hand, each answer compared key by key.
  * Blind   Whether an index agrees with all documents under random commits: model/ranges_test.c.
  *
@@ -224,9 +225,8 @@ static void tags_are_elements_or_what_stands_alone(void **state) {
     must(&s, merle_one_patch(s.players, MERLE_STR("a"), NULL, NULL, MERLE_UNSET("tags")));
     assert_int_equal(tagged(&s, merle_value_str("eu")), 1);
     must(&s, merle_section_begin(s.db, &section));
-    assert_int_equal(
-        merle_tag_count(&section, s.players, "rank", merle_value_str("eu"), &count),
-        MERLE_INVALID);
+    assert_int_equal(merle_tag_count(&section, s.players, "rank", merle_value_str("eu"), &count),
+                     MERLE_INVALID);
     assert_int_equal(count, 0);
     must(&s, merle_section_end(&section));
     writing_close(&s);
