@@ -30,6 +30,8 @@ static merle_err complete(const merle_options *given, merle_options *out) {
     if (size > 0) memcpy(out, given, size);
     if ((unsigned)out->threads > MERLE_THREADS_BACKGROUND)
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of threads");
+    if (out->huge_pages > 1)
+        return mrl_report_fill(out->report, MERLE_INVALID, "options: huge_pages is 0 or 1");
     if (out->threads == MERLE_THREADS_DEFAULT) out->threads = MERLE_THREADS_BACKGROUND;
     if (out->ring_size == 0) out->ring_size = RING_SIZE_DEFAULT;
     if (out->ring_size < RING_SIZE_MIN)
@@ -48,6 +50,7 @@ static merle_err create_domain(merle_db *db, const merle_options *options) {
         .refusal = db->environment.refusal,
         .bytes_max = options->memory_max,
         .bytes_reserve = reserve < RESERVE_MIN ? RESERVE_MIN : reserve,
+        .huge_pages = options->huge_pages,
         .leaving = mrl_store_leaving,
         .leaving_context = &db->store,
     };

@@ -267,11 +267,36 @@ static mrl_map_stats stat_keys(mrl_root *root) {
     return sum;
 }
 
-static mrl_map_stats stat_index(mrl_unique *unique) {
+static void stat_unique(mrl_unique *unique, merle_stats_index *stats) {
     mrl_map_stats sum = {0, 0, 0, 0, 0};
     for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++)
         add_map(&sum, &unique->shards[i].map, &unique->shards[i].lock);
-    return sum;
+    stats->entries = sum.entries;
+    stats->tables = sum.pieces;
+    stats->bytes = sizeof *unique + sum.bytes;
+    stats->refused = atomic_load_explicit(&unique->refused, memory_order_relaxed);
+}
+
+static void stat_index(mrl_root *root, const mrl_schema_index *index, merle_stats_index *stats) {
+    mrl_root_index *made = &root->indexes[index->number];
+    memset(stats, 0, sizeof *stats);
+    stats->kind = index->kind;
+    stats->ready_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
+    if (index->kind == MERLE_UNIQUE) {
+        stat_unique(made->unique, stats);
+    } else if (index->kind == MERLE_ORDERED) {
+        mrl_ordered_stats sum;
+        mrl_ordered_stat(made->ordered, &sum);
+        stats->entries = sum.entries;
+        stats->tables = sum.leaves;
+        stats->bytes = sum.bytes;
+    } else {
+        mrl_tags_stats sum;
+        mrl_tags_stat(made->tags, &sum);
+        stats->entries = sum.entries;
+        stats->tables = sum.tags;
+        stats->bytes = sum.bytes;
+    }
 }
 
 static void fill_collection(mrl_root *root, merle_stats_collection *stats) {
@@ -283,8 +308,11 @@ static void fill_collection(mrl_root *root, merle_stats_collection *stats) {
     stats->key_entries = keys.entries;
     stats->key_tables = keys.pieces;
     stats->bytes = sizeof *root + keys.bytes + chunks * sizeof(mrl_chunk);
-    for (uint32_t i = 0; i < root->schema->index_count; i++)
-        stats->bytes += sizeof *root->uniques[i] + stat_index(root->uniques[i]).bytes;
+    for (uint32_t i = 0; i < root->schema->index_count; i++) {
+        merle_stats_index index;
+        stat_index(root, &root->schema->indexes[i], &index);
+        stats->bytes += index.bytes;
+    }
     mrl_root_done done = mrl_root_sum_done(root);
     stats->puts = done.puts;
     stats->patches = done.patches;
@@ -316,14 +344,9 @@ static merle_err fill_index(mrl_root *root, const char *name, merle_stats_index 
     if (root == NULL || root->is_dropped) return MERLE_GONE;
     const mrl_schema_index *index = mrl_schema_find_index(root->schema, name);
     if (index == NULL) return MERLE_NOT_FOUND;
-    mrl_unique *unique = root->uniques[index->number];
-    mrl_map_stats sum = stat_index(unique);
-    stats->kind = index->kind;
-    stats->entries = sum.entries;
-    stats->tables = sum.pieces;
-    stats->bytes = sizeof *unique + sum.bytes;
-    stats->ready_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
-    stats->refused = atomic_load_explicit(&unique->refused, memory_order_relaxed);
+    size_t size = stats->size;
+    stat_index(root, index, stats);
+    stats->size = size;
     return MERLE_OK;
 }
 

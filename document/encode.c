@@ -60,17 +60,20 @@ static floored floor_signed(int64_t number) {
     return result;
 }
 
+/* The bits of a double, turned so that they sort as it does. */
+static inline uint64_t turn(double number) {
+    uint64_t bits;
+    /* NaN has the bits 0, which no number has: -inf turned is above it. */
+    if (number != number) return 0;
+    number += 0.0; /* -0.0 becomes 0.0 */
+    memcpy(&bits, &number, sizeof(bits));
+    return bits & SIGN_BIT ? ~bits : bits | SIGN_BIT;
+}
+
 static size_t encode_floored(floored from, uint8_t *out) {
-    uint64_t bits = 0;
     double number = from.number;
     out[0] = TAG_NUMBER;
-    if (number == number) {
-        number += 0.0; /* -0.0 becomes 0.0 */
-        memcpy(&bits, &number, sizeof(bits));
-        bits = bits & SIGN_BIT ? ~bits : bits | SIGN_BIT;
-    }
-    /* NaN keeps the bits 0, which no number has: -inf turned is above it. */
-    mrl_scan_put_u64(out + 1, bits);
+    mrl_scan_put_u64(out + 1, turn(number));
     double magnitude = number < 0 ? -number : number;
     if (!(magnitude >= TWO_TO_53 && magnitude < TWO_TO_64)) return 9;
     mrl_scan_put_u16(out + 9, (uint16_t)from.above);
@@ -229,4 +232,28 @@ void mrl_encode_class(merle_type type, uint8_t *out_first, uint8_t *out_last) {
     };
     *out_first = (unsigned)type < sizeof(firsts) ? firsts[type] : 0;
     *out_last = type == MERLE_TYPE_BOOL ? TAG_TRUE : *out_first;
+}
+
+int mrl_encode_number(const uint8_t *value, uint8_t *out_tag, uint64_t *out_bits) {
+    uint8_t head = *value;
+    int64_t number;
+    if (head < 0x80 || head >= 0xe0)
+        number = (int8_t)head;
+    else if (head == 0xcc)
+        number = value[1];
+    else if (head == 0xcd)
+        number = mrl_scan_u16(value + 1);
+    else if (head == 0xce)
+        number = mrl_scan_u32(value + 1);
+    else if (head == 0xd0)
+        number = (int8_t)value[1];
+    else if (head == 0xd1)
+        number = (int16_t)mrl_scan_u16(value + 1);
+    else if (head == 0xd2)
+        number = (int32_t)mrl_scan_u32(value + 1);
+    else
+        return 0;
+    *out_tag = TAG_NUMBER;
+    *out_bits = turn((double)number);
+    return 1;
 }

@@ -34,4 +34,9 @@ MERLE_MUST_USE merle_err mrl_encode_value(const merle_value *value, int descendi
  * with it: the least and the greatest. 0 for a type that cannot be encoded. */
 void mrl_encode_class(merle_type type, uint8_t *out_first, uint8_t *out_last);
 
+/* For comparing many documents with one encoding: if the checked msgpack value is a number whose
+ * ascending encoding is a tag and eight bytes, the tag, the eight as a number (most significant
+ * first), and 1; else 0. */
+int mrl_encode_number(const uint8_t *value, uint8_t *out_tag, uint64_t *out_bits);
+
 #endif

@@ -133,6 +133,31 @@ int mrl_scan_equal(const uint8_t *left, const uint8_t *right);
 /* The same against a value that was read or checked. */
 int mrl_scan_matches(const uint8_t *at, const merle_value *value);
 
+/* The elements of the value at `at`: an array's, or the value itself, which is its only one. nil,
+ * and elements that are nil, do not count. */
+typedef struct mrl_elements {
+    const uint8_t *at;
+    uint32_t count; /* still to come */
+} mrl_elements;
+static inline mrl_elements mrl_elements_of(const uint8_t *at) {
+    mrl_elements elements = {at, 1};
+    const uint8_t *first;
+    uint32_t count;
+    if (mrl_scan_container(at, &first, &count) == MERLE_TYPE_ARRAY)
+        elements = (mrl_elements){first, count};
+    return elements;
+}
+/* NULL: there are no more. */
+static inline const uint8_t *mrl_elements_next(mrl_elements *elements) {
+    while (elements->count > 0) {
+        const uint8_t *at = elements->at;
+        elements->count--;
+        elements->at = mrl_scan_skip(at);
+        if (*at != 0xc0) return at;
+    }
+    return NULL;
+}
+
 /* The name of a type, for messages: "a string". */
 const char *mrl_type_text(merle_type type);
 

@@ -44,6 +44,7 @@ typedef struct mrl_domain_options {
     const mrl_refusal *refusal; /* may be NULL */
     uint64_t bytes_max;         /* 0: no limit */
     uint64_t bytes_reserve;     /* how far beyond bytes_max mrl_alloc_urgent may go */
+    uint32_t huge_pages;        /* 1: asks the system for huge pages where the domain is large */
     /* Called when a member's thread ends, or when the domain is destroyed, before the member is
      * gone: ends what the thread left open. Runs in the ending thread. May be NULL. */
     void (*leaving)(void *context, mrl_member *member);

@@ -25,7 +25,8 @@ typedef struct mrl_heap_object {
     size_t reserved;
 } mrl_heap_object;
 
-static merle_err arena_init(mrl_heap *heap) {
+static merle_err arena_init(mrl_heap *heap, uint32_t huge_pages) {
+    (void)huge_pages;
     mrl_lock_init(&heap->object_lock);
     heap->objects = NULL;
     return MERLE_OK;
@@ -94,10 +95,10 @@ static int arena_control(unsigned arena, const char *verb) {
     return mallctl(name, NULL, NULL, NULL, 0);
 }
 
-/* The arena maps memory in ever larger extents. From HUGE_FROM on we ask the system for huge pages:
- * random reads of a large store miss the address cache at nearly every step, and a small store
- * should not take megabytes for nothing. It is advice: where the system knows no huge pages nothing
- * changes. */
+/* The arena maps memory in ever larger extents. From HUGE_FROM on we ask the system for huge pages,
+ * if we shall: random reads of a large store miss the address cache at nearly every step, and a
+ * small store should not take megabytes for nothing. It is advice: where the system knows no huge
+ * pages nothing changes. Not by default: whoever touches one first waits until it is cleared. */
 enum { HUGE_PAGE_SIZE = 2 << 20, HUGE_FROM = 4 << 20 };
 
 /* jemalloc's own way to get and give memory, the same for all arenas. */
@@ -124,12 +125,13 @@ static void make_hooks(void) {
     huge_hooks.alloc = map_extent;
 }
 
-static merle_err arena_init(mrl_heap *heap) {
+static merle_err arena_init(mrl_heap *heap, uint32_t huge_pages) {
     size_t size = sizeof heap->arena;
-    (void)pthread_once(&hooks_once, make_hooks);
     extent_hooks_t *hooks = &huge_hooks;
-    int result = mallctl("arenas.create", &heap->arena, &size, own_hooks == NULL ? NULL : &hooks,
-                         own_hooks == NULL ? 0 : sizeof hooks);
+    (void)pthread_once(&hooks_once, make_hooks);
+    int has_hooks = huge_pages && own_hooks != NULL;
+    int result = mallctl("arenas.create", &heap->arena, &size, has_hooks ? &hooks : NULL,
+                         has_hooks ? sizeof hooks : 0);
     return result == 0 ? MERLE_OK : MERLE_NO_MEMORY;
 }
 
@@ -216,7 +218,7 @@ merle_err mrl_heap_init(mrl_heap *heap, const mrl_domain_options *options) {
     }
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) atomic_init(&heap->bytes[i], 0);
     atomic_init(&heap->bytes_total, 0);
-    return arena_init(heap);
+    return arena_init(heap, options->huge_pages);
 }
 
 void mrl_heap_fini(mrl_heap *heap) {

@@ -253,17 +253,22 @@ merle_err merle_collection_describe(merle_collection *collection, merle_buffer *
 
 /* ---- truncate and drop ---- */
 
+static int is_unique(const mrl_root *root, uint32_t index) {
+    return root->schema->indexes[index].kind == MERLE_UNIQUE;
+}
+
+/* Whoever changes other indexes holds key shards. */
 static void lock_root(mrl_root *root) {
     for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) mrl_lock_take(&root->shards[i].lock);
     for (uint32_t n = 0; n < root->schema->index_count; n++)
-        for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++)
-            mrl_lock_take(&root->uniques[n]->shards[i].lock);
+        for (uint32_t i = 0; is_unique(root, n) && i < MRL_SHARD_COUNT; i++)
+            mrl_lock_take(&root->indexes[n].unique->shards[i].lock);
 }
 
 static void unlock_root(mrl_root *root) {
     for (uint32_t n = 0; n < root->schema->index_count; n++)
-        for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++)
-            mrl_lock_drop(&root->uniques[n]->shards[i].lock);
+        for (uint32_t i = 0; is_unique(root, n) && i < MRL_SHARD_COUNT; i++)
+            mrl_lock_drop(&root->indexes[n].unique->shards[i].lock);
     for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) mrl_lock_drop(&root->shards[i].lock);
 }
 

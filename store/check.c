@@ -73,6 +73,7 @@ static merle_err begin_count(mrl_check *check, uint32_t unused) {
     const mrl_root *root = check->root;
     (void)unused;
     check->documents = 0;
+    memset(check->entries, 0, sizeof check->entries);
     check->is_mixed = 0;
     check->root_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
     check->published = mrl_log_published_at(check->store->published);
@@ -90,7 +91,7 @@ static merle_err end_count(mrl_check *check, uint32_t unused) {
     /* A commit that removes here and inserts there changes what the walk sees, not the count. */
     if (check->is_mixed || mrl_log_published_at(check->store->published) != check->published)
         return MERLE_OK;
-    if (check->documents == check->count) return MERLE_OK;
+    if (check->documents == check->count) return mrl_check_entry_sums(check);
     return mrl_check_broken(check, NULL, NULL, "as many documents as the collection counts",
                             "%llu documents, counted %llu", (unsigned long long)check->documents,
                             (unsigned long long)check->count);
@@ -132,7 +133,8 @@ static merle_err check_hints(mrl_check *check, uint32_t number) {
     const mrl_schema *schema = check->root->schema;
     merle_err err = MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count && err == MERLE_OK; i++)
-        err = mrl_check_hints(check, &schema->indexes[i], number);
+        if (schema->indexes[i].kind == MERLE_UNIQUE)
+            err = mrl_check_hints(check, &schema->indexes[i], number);
     return err;
 }
 

@@ -1,7 +1,8 @@
 /* store/check.h - what the files of merle_check share.
  *
  * What    check.c goes over collections, counts and the log; check_shard.c over one shard of keys;
- *         check_index.c over the hints of one shard of a unique index.
+ *         check_index.c over the hints of one shard of a unique index, check_entries.c over the
+ *         entries of other indexes.
  * Owns    its lists (malloc: they count for no limit), freed by whoever made them.
  * Sees    see the comment at the head of each file for the lock that makes its questions sound.
  * Threads owner only, in a section of the epoch.
@@ -21,8 +22,9 @@ typedef struct mrl_check {
     mrl_root *root; /* the one that is looked at */
     /* What is added up over the shards of one root, to be compared with its count. */
     uint64_t documents;
-    uint64_t root_seq, published, count; /* as they were before the first shard */
-    int is_mixed;                        /* it was replaced meanwhile: no sum of one root */
+    uint64_t entries[MERLE_INDEX_COUNT_MAX]; /* values, by index */
+    uint64_t root_seq, published, count;     /* as they were before the first shard */
+    int is_mixed;                            /* it was replaced meanwhile: no sum of one root */
     int has_more_slots;
     uint64_t queued_bytes; /* over all roots, as mrl_store_retired_bytes counts them */
 } mrl_check;
@@ -57,6 +59,11 @@ void mrl_check_queue_free(mrl_check_queue *queue);
 /* The hash of the version's value in a unique index; 0: it has none. */
 int mrl_check_hash(const mrl_root *root, const mrl_schema_index *index, const mrl_version *version,
                    uint64_t *out_hash);
+
+/* The entries that a current version has in ordered and tag indexes; its key shard's lock held. */
+merle_err mrl_check_entries(mrl_check *check, const mrl_version *v);
+/* Whether those were all. */
+merle_err mrl_check_entry_sums(const mrl_check *check);
 
 /* One shard of keys of check->root. Takes and drops its lock. */
 merle_err mrl_check_shard(mrl_check *check, uint32_t number);

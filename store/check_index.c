@@ -193,7 +193,7 @@ static merle_err judge_all(const hints *h) {
 }
 
 merle_err mrl_check_hints(mrl_check *check, const mrl_schema_index *index, uint32_t number) {
-    mrl_unique *unique = check->root->uniques[index->number];
+    mrl_unique *unique = check->root->indexes[index->number].unique;
     hints h = {.check = check, .index = index, .unique = unique, .number = number};
     h.shard = &unique->shards[number];
     merle_err err = list_hints(&h);

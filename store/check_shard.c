@@ -148,7 +148,7 @@ int mrl_check_hash(const mrl_root *root, const mrl_schema_index *index, const mr
                    uint64_t *out_hash) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     size_t size = mrl_version_encode(version, index, encoded);
-    *out_hash = size == 0 ? 0 : mrl_unique_hash(root->uniques[index->number], encoded, size);
+    *out_hash = size == 0 ? 0 : mrl_unique_hash(root->indexes[index->number].unique, encoded, size);
     return size != 0;
 }
 
@@ -160,7 +160,7 @@ static merle_err check_current_value(const walk *w, const mrl_schema_index *inde
     char other[96];
     size_t size = mrl_version_encode(v, index, encoded);
     if (size == 0) return MERLE_OK;
-    mrl_unique *unique = w->root->uniques[index->number];
+    mrl_unique *unique = w->root->indexes[index->number].unique;
     uint64_t hash = mrl_unique_hash(unique, encoded, size);
     mrl_unique_shard *shard = mrl_unique_shard_of(unique, hash);
     mrl_lock_take(&shard->lock);
@@ -187,12 +187,13 @@ static merle_err check_values(const walk *w, const mrl_version *v, int is_curren
         const mrl_schema_index *index = &schema->indexes[i];
         uint64_t hash;
         merle_err err = MERLE_OK;
+        if (index->kind != MERLE_UNIQUE) continue;
         if (is_current) {
             err = check_current_value(w, index, v);
         } else if (mrl_check_hash(w->root, index, v, &hash)) {
-            mrl_unique_shard *shard = mrl_unique_shard_of(w->root->uniques[i], hash);
+            mrl_unique_shard *shard = mrl_unique_shard_of(w->root->indexes[i].unique, hash);
             mrl_lock_take(&shard->lock);
-            int has = mrl_unique_has(w->root->uniques[i], hash, v->slot);
+            int has = mrl_unique_has(w->root->indexes[i].unique, hash, v->slot);
             mrl_lock_drop(&shard->lock);
             if (!has)
                 err = mrl_check_broken(
@@ -201,7 +202,7 @@ static merle_err check_values(const walk *w, const mrl_version *v, int is_curren
         }
         if (err != MERLE_OK) return err;
     }
-    return MERLE_OK;
+    return is_current ? mrl_check_entries(w->check, v) : MERLE_OK;
 }
 
 /* ---- one key ---- */

@@ -7,9 +7,11 @@
  *                whose base has changed are composed again, preconditions are checked
  *  3  values     unique shards of all values taken, given up or read, likewise ordered; the read
  *                set holds, no value is taken twice; hints are added
- *  4  reserve    slots, room in the queues, key entries, images: all memory is in hand after this
+ *  4  reserve    slots, room in the queues, entries of keys, ordered and tag indexes, images: all
+ *                memory is in hand after this
  *  5  swing      key entries and slots point to the new versions, whose seq is still NONE: readers
- *                walk on to the version before. Nothing can fail from here on.
+ *                walk on to the version before; entries of values that go are given up. Nothing can
+ *                fail from here on.
  *  6  publish    under the publish lock: seq, stamped into versions, page runs and record;
  *                published
  *  7  retire     what was superseded goes into its shard's queue, with a ticket taken after
@@ -193,6 +195,7 @@ static merle_err settle_touches(merle_commit *commit) {
         /* The last of the steps that bring nearer what this commit will change. */
         if (base != NULL) mrl_slots_prefetch(&touch->part->root->slots, base->slot);
         merle_err err = mrl_values_compute(commit, touch);
+        if (err == MERLE_OK) err = mrl_hints_compute(commit, touch);
         if (err != MERLE_OK) return err;
     }
     return MERLE_OK;
@@ -204,14 +207,14 @@ static void lock_values(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
         for (uint32_t i = 0; i < part->root->schema->index_count; i++)
             for (uint64_t bits = part->value_shards[i]; bits != 0; bits &= bits - 1)
-                mrl_lock_take(&part->root->uniques[i]->shards[__builtin_ctzll(bits)].lock);
+                mrl_lock_take(&part->root->indexes[i].unique->shards[__builtin_ctzll(bits)].lock);
 }
 
 static void unlock_values(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
         for (uint32_t i = 0; i < part->root->schema->index_count; i++)
             for (uint64_t bits = part->value_shards[i]; bits != 0; bits &= bits - 1)
-                mrl_lock_drop(&part->root->uniques[i]->shards[__builtin_ctzll(bits)].lock);
+                mrl_lock_drop(&part->root->indexes[i].unique->shards[__builtin_ctzll(bits)].lock);
 }
 
 /* ---- 4: reserve ---- */
@@ -279,6 +282,7 @@ static merle_err reserve_touches(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK;
          touch = touch->next) {
         if ((err = mrl_values_take(commit, touch)) == MERLE_EXISTS) return err;
+        if (err == MERLE_OK) err = mrl_hints_add(commit, touch);
         if (err == MERLE_OK) err = expose_key(commit, touch);
     }
     if (err == MERLE_NO_MEMORY || err == MERLE_TOO_BIG)
@@ -309,6 +313,7 @@ static void forget_version(mrl_touch *touch) {
 static void fail_touches(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         mrl_values_undo(commit, touch);
+        mrl_hints_undo(commit, touch);
         if (touch->is_exposed) {
             mrl_key_probe probe;
             mrl_key_probe_init(&probe, touch->hash, touch->key);
@@ -373,6 +378,7 @@ static void swing(merle_commit *commit) {
         }
         mrl_slots_store(&root->slots, touch->slot, touch->version);
         mrl_point("commit.slot_swung");
+        mrl_hints_give_up(commit, touch);
     }
 }
 
@@ -416,6 +422,7 @@ static void retire_superseded(merle_commit *commit) {
         mrl_shard *shard = shard_of(touch);
         mrl_member *member = commit->member;
         count_done(shard, touch->outcome);
+        mrl_hints_given_up(commit, touch);
         if (touch->base != NULL)
             retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)->hints_passed_on =
                 mrl_values_stay(touch) & 1;

@@ -57,6 +57,16 @@ typedef struct mrl_value_change {
     uint8_t added;   /* the hint was not there before: it goes if the commit fails */
 } mrl_value_change;
 
+/* What a touch does to an ordered or tag index: it gives one value an entry, or takes it. */
+typedef struct mrl_hint {
+    struct mrl_hint *next;
+    const mrl_schema_index *index;
+    merle_bytes value; /* encoded, in the arena */
+    mrl_tag *tag;      /* between the warning and the mark */
+    uint8_t is_new;    /* 1: the document has it now, 0: it has it no more */
+    uint8_t added;     /* it was not there, or marked: it goes if the commit fails */
+} mrl_hint;
+
 typedef struct mrl_touch {
     struct mrl_touch *next;
     struct mrl_portion *part;
@@ -77,6 +87,7 @@ typedef struct mrl_touch {
     uint32_t slot;
     uint8_t *slot_at; /* in the record */
     mrl_value_change *values;
+    mrl_hint *hints;
 } mrl_touch;
 
 /* All of a commit that concerns one collection. */
@@ -175,6 +186,17 @@ merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch);
 int mrl_values_stay(const mrl_touch *touch);
 /* Takes the hints away that mrl_values_take newly added. */
 void mrl_values_undo(merle_commit *commit, mrl_touch *touch);
+
+/* ---- store/hints.c: entries of ordered and tag indexes; key shards locked ---- */
+/* Which entries come and go. Errors: MERLE_NO_MEMORY. */
+merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch);
+/* Adds those that come. Errors: MERLE_NO_MEMORY; those that were added are noted. */
+merle_err mrl_hints_add(merle_commit *commit, mrl_touch *touch);
+/* Takes those that were added away again. */
+void mrl_hints_undo(merle_commit *commit, mrl_touch *touch);
+/* Before publishing, and after it: gives those that go up. */
+void mrl_hints_give_up(merle_commit *commit, mrl_touch *touch);
+void mrl_hints_given_up(merle_commit *commit, mrl_touch *touch);
 
 /* ---- store/images.c: whole documents beside the record, where somebody follows ---- */
 /* Bounds their size, with nothing locked. */

@@ -123,7 +123,7 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
     err = find_own(commit, part, root, definition, encoded, size, out_doc);
     if (err != MERLE_NOT_FOUND) return err;
     mrl_count(commit->member, MRL_N_GETS_UNIQUE, 1);
-    uint64_t hash = mrl_unique_hash(root->uniques[definition->number], encoded, size);
+    uint64_t hash = mrl_unique_hash(root->indexes[definition->number].unique, encoded, size);
     const mrl_version *v =
         mrl_root_find_unique(root, definition, encoded, size, hash, commit->section.seq);
     err = note_read(commit, part, definition, merle_bytes_of(encoded, size), hash, v);

@@ -40,7 +40,7 @@ static int newer_has_tag(const mrl_root *root, const mrl_schema_index *index, co
         if (mrl_version_same_fields(newer, v, index)) return 1;
         size_t size = mrl_version_encode(newer, index, encoded);
         if (size == 0) continue;
-        uint64_t hash = mrl_unique_hash(root->uniques[index->number], encoded, size);
+        uint64_t hash = mrl_unique_hash(root->indexes[index->number].unique, encoded, size);
         if (mrl_unique_tag(hash) == tag) return 1;
     }
     return 0;
@@ -51,12 +51,13 @@ static void drop_hints(const mrl_root *root, mrl_member *member, const mrl_versi
     const mrl_schema *schema = root->schema;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
+        if (index->kind != MERLE_UNIQUE) continue;
         const mrl_version *current = mrl_slots_load(&root->slots, v->slot);
         /* Nearly always: the current one has the same value. */
         if (mrl_version_same_fields(current, v, index)) continue;
         size_t size = mrl_version_encode(v, index, encoded);
         if (size == 0) continue;
-        mrl_unique *unique = root->uniques[i];
+        mrl_unique *unique = root->indexes[i].unique;
         uint64_t hash = mrl_unique_hash(unique, encoded, size);
         if (newer_has_tag(root, index, v, mrl_unique_tag(hash))) continue;
         mrl_unique_shard *shard = mrl_unique_shard_of(unique, hash);
@@ -184,17 +185,18 @@ static merle_collection *next_collection(mrl_store *store, merle_collection *col
 
 static size_t reclaim_collection(mrl_store *store, mrl_member *member, merle_collection *collection,
                                  size_t max) {
-    size_t done = 0;
+    size_t done = 0, swept = 0;
     mrl_epoch_token token;
     mrl_member_enter(member, &token);
     mrl_root *root = mrl_collection_current(collection);
+    if (root != NULL) swept = mrl_root_sweep(root, member, max);
     for (uint32_t i = 0; root != NULL && i < MRL_SHARD_COUNT && done < max; i++) {
         uint32_t shard = (store->step_shard + i) % MRL_SHARD_COUNT;
         if (mrl_queue_length(&root->shards[shard].queue) != 0)
             done += mrl_reclaim_shard(store, member, collection, shard, max - done);
     }
     mrl_member_leave(member, &token);
-    return done;
+    return done + swept;
 }
 
 size_t mrl_reclaim_some(mrl_store *store, mrl_member *member, size_t max) {

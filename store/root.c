@@ -21,6 +21,52 @@ static void shard_init(mrl_shard *shard) {
     mrl_queue_init(&shard->queue);
 }
 
+/* ---- indexes ---- */
+
+/* 0: no memory. */
+static int index_create(mrl_root *root, mrl_member *member, const mrl_schema_index *index) {
+    mrl_root_index *made = &root->indexes[index->number];
+    uint64_t seed = mrl_mix_u64(root->collection->store->hash_seed + 1 + index->number);
+    if (index->kind == MERLE_UNIQUE)
+        return (made->unique = mrl_unique_create(member, seed)) != NULL;
+    if (index->kind == MERLE_TAGS) return (made->tags = mrl_tags_create(member, seed)) != NULL;
+    return (made->ordered = mrl_ordered_create(member)) != NULL;
+}
+
+static size_t index_clear_some(mrl_root *root, mrl_member *member, const mrl_schema_index *index,
+                               size_t max) {
+    mrl_root_index *made = &root->indexes[index->number];
+    if (made->unique == NULL) return 0;
+    if (index->kind == MERLE_UNIQUE) return mrl_unique_clear_some(made->unique, member, max);
+    if (index->kind == MERLE_TAGS) return mrl_tags_clear_some(made->tags, member, max);
+    return mrl_ordered_clear_some(made->ordered, member, max);
+}
+
+static void index_destroy(mrl_root *root, mrl_member *member, const mrl_schema_index *index) {
+    mrl_root_index *made = &root->indexes[index->number];
+    if (made->unique == NULL) return;
+    if (index->kind == MERLE_UNIQUE)
+        mrl_unique_destroy(made->unique, member);
+    else if (index->kind == MERLE_TAGS)
+        mrl_tags_destroy(made->tags, member);
+    else
+        mrl_ordered_destroy(made->ordered, member);
+}
+
+size_t mrl_root_sweep(mrl_root *root, mrl_member *member, size_t max) {
+    size_t done = 0;
+    for (uint32_t i = 0; i < root->schema->index_count && done < max; i++) {
+        const mrl_schema_index *index = &root->schema->indexes[i];
+        if (index->kind == MERLE_ORDERED)
+            done += mrl_ordered_sweep(root->indexes[i].ordered, member, max - done);
+        else if (index->kind == MERLE_TAGS)
+            done += mrl_tags_sweep(root->indexes[i].tags, member, max - done);
+    }
+    return done;
+}
+
+/* ---- making ---- */
+
 mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_schema *schema) {
     /* Urgent: truncate at the memory limit needs an empty root in order to give the full one
      * back. */
@@ -36,14 +82,11 @@ mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_
         shard_init(&root->shards[i]);
     }
     mrl_slots_init(&root->slots);
-    for (uint32_t i = 0; i < schema->index_count; i++) {
-        uint64_t seed = mrl_mix_u64(collection->store->hash_seed + 1 + i);
-        root->uniques[i] = mrl_unique_create(member, seed);
-        if (root->uniques[i] == NULL) {
+    for (uint32_t i = 0; i < schema->index_count; i++)
+        if (!index_create(root, member, &schema->indexes[i])) {
             mrl_root_destroy(root, member);
             return NULL;
         }
-    }
     return root;
 }
 
@@ -88,8 +131,7 @@ size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget) {
     for (int i = 0; i < MRL_SHARD_COUNT && done < budget; i++)
         done += mrl_map_clear_some(&root->maps[i], member, budget - done);
     for (uint32_t i = 0; i < root->schema->index_count && done < budget; i++)
-        if (root->uniques[i] != NULL)
-            done += mrl_unique_clear_some(root->uniques[i], member, budget - done);
+        done += index_clear_some(root, member, &root->schema->indexes[i], budget - done);
     return done;
 }
 
@@ -104,7 +146,7 @@ void mrl_root_destroy(mrl_root *root, mrl_member *member) {
                      shard->free_capacity * sizeof *shard->free_slots);
     }
     for (uint32_t i = 0; i < root->schema->index_count; i++)
-        if (root->uniques[i] != NULL) mrl_unique_destroy(root->uniques[i], member);
+        index_destroy(root, member, &root->schema->indexes[i]);
     mrl_slots_fini(&root->slots, member);
     mrl_schema_release(root->schema);
     mrl_free(member, MRL_FOR_TABLES, root, sizeof *root);
@@ -210,7 +252,7 @@ const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_i
         .root = root, .index = index, .encoded = encoded, .size = size, .seq = seq};
     probe.unique.probe.hash = hash;
     probe.unique.holds = value_holds;
-    (void)mrl_unique_find(root->uniques[index->number], &probe.unique);
+    (void)mrl_unique_find(root->indexes[index->number].unique, &probe.unique);
     return probe.found;
 }
 

@@ -20,12 +20,14 @@
 #include <merle/merle.h>
 
 #include "base/lock.h"
+#include "index/ordered.h"
 #include "index/unique.h"
 #include "memory/map.h"
 #include "store/queue.h"
 #include "store/schema.h"
 #include "store/slots.h"
 #include "store/version.h"
+#include "tags/tags.h"
 
 struct mrl_store;
 
@@ -53,6 +55,13 @@ typedef struct mrl_shard {
 _Static_assert(offsetof(mrl_shard, count) == MRL_LINE_SIZE, "the second line begins here");
 _Static_assert(sizeof(mrl_shard) == 2 * MRL_LINE_SIZE, "a shard fills lines");
 
+/* One index, of the kind that the schema says. */
+typedef union mrl_root_index {
+    mrl_unique *unique;
+    mrl_ordered *ordered;
+    mrl_tags *tags;
+} mrl_root_index;
+
 typedef struct mrl_root {
     _Atomic uint64_t seq; /* MRL_SEQ_NONE until published */
     struct mrl_root *before;
@@ -64,7 +73,7 @@ typedef struct mrl_root {
     uint32_t teardown_slot; /* how far that went */
     uint32_t reserved;
     mrl_map_type key_type;
-    mrl_unique *uniques[MERLE_INDEX_COUNT_MAX];
+    mrl_root_index indexes[MERLE_INDEX_COUNT_MAX]; /* as the schema numbers them */
     /* Apart from the locks: readers load these lines, writers those. */
     mrl_map maps[MRL_SHARD_COUNT];
     mrl_slots slots;
@@ -91,6 +100,10 @@ mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_
 void mrl_root_destroy(mrl_root *root, mrl_member *member);
 /* Frees up to `budget` versions or tables of one that nobody can reach any more; 0: it is empty. */
 size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget);
+
+/* Takes garbage out of its ordered and tag indexes, looking at up to max places; 0: there is none
+ * that can go now. Holding no lock, inside a section. */
+size_t mrl_root_sweep(mrl_root *root, mrl_member *member, size_t max);
 
 static inline mrl_root *mrl_collection_current(const merle_collection *collection) {
     /* Acquire: pairs with the release when a definition swings it. */

@@ -71,10 +71,8 @@ static merle_err compile_index(mrl_schema *schema, const merle_index *index, mer
     if (mrl_schema_find_index(schema, index->name) != NULL)
         return invalid(report, "two indexes have one name", index->name);
     if (index->on == NULL) return invalid(report, "an index is on some field", index->name);
-    if (index->kind == MERLE_ORDERED || index->kind == MERLE_TAGS)
-        return mrl_report_fill(report, MERLE_UNSUPPORTED, "index %s: %s indexes are not built yet",
-                               index->name, index->kind == MERLE_TAGS ? "tag" : "ordered");
-    if (index->kind != MERLE_UNIQUE) return invalid(report, "unknown kind of index", index->name);
+    if (index->kind != MERLE_UNIQUE && index->kind != MERLE_ORDERED && index->kind != MERLE_TAGS)
+        return invalid(report, "unknown kind of index", index->name);
     mrl_schema_index *out = &schema->indexes[schema->index_count];
     memcpy(out->name, index->name, strlen(index->name) + 1);
     out->kind = index->kind;
@@ -82,6 +80,9 @@ static merle_err compile_index(mrl_schema *schema, const merle_index *index, mer
     if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
     schema->index_count++;
     merle_err err = compile_parts(schema, out, index->on, report);
+    if (err == MERLE_OK && out->kind == MERLE_TAGS &&
+        (out->part_count != 1 || out->parts[0].descending))
+        err = invalid(report, "tags are on one field, which has no order", index->name);
     if (err != MERLE_OK) mrl_report_index(report, index->name);
     return err;
 }
@@ -280,11 +281,11 @@ static merle_err refuse_value(const mrl_schema *schema, const mrl_schema_index *
                               uint32_t part, merle_err err, merle_type type, merle_report *report) {
     const char *path = mrl_path_text(schema->paths[index->parts[part].path]);
     if (err == MERLE_TYPE)
-        mrl_report_fill(report, err, "unique index %s cannot hold %s at %s", index->name,
-                        mrl_type_text(type), path);
+        mrl_report_fill(report, err, "%s index %s cannot hold %s at %s", kind_text(index->kind),
+                        index->name, mrl_type_text(type), path);
     else
-        mrl_report_fill(report, err, "unique index %s: the value at %s is above %u bytes encoded",
-                        index->name, path, MERLE_VALUE_SIZE_MAX);
+        mrl_report_fill(report, err, "%s index %s: the value at %s is above %u bytes encoded",
+                        kind_text(index->kind), index->name, path, MERLE_VALUE_SIZE_MAX);
     mrl_report_index(report, index->name);
     mrl_report_path(report, path);
     return err;
@@ -344,6 +345,36 @@ static merle_err check_index(const mrl_schema *schema, const mrl_schema_index *i
     return measure_index(schema, index, offsets, doc, report);
 }
 
+static merle_err refuse_count(const mrl_schema *schema, const mrl_schema_index *index,
+                              merle_report *report) {
+    const char *path = mrl_path_text(schema->paths[index->parts[0].path]);
+    mrl_report_fill(report, MERLE_TOO_BIG, "tags index %s: more than %u elements at %s",
+                    index->name, MERLE_TAG_COUNT_MAX, path);
+    mrl_report_index(report, index->name);
+    mrl_report_path(report, path);
+    return MERLE_TOO_BIG;
+}
+
+/* A tag is a scalar: the elements of an array, or what stands there instead of one. */
+static merle_err check_tags(const mrl_schema *schema, const mrl_schema_index *index,
+                            const uint32_t *offsets, merle_bytes doc, merle_report *report) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    const uint8_t *bytes = doc.data;
+    uint32_t offset = offsets[index->parts[0].path];
+    if (offset == 0) return MERLE_OK;
+    mrl_elements elements = mrl_elements_of(bytes + offset);
+    if (elements.count > MERLE_TAG_COUNT_MAX) return refuse_count(schema, index, report);
+    for (const uint8_t *at; (at = mrl_elements_next(&elements)) != NULL;) {
+        size_t bound = bound_part(at), size = 0;
+        if (bound <= MERLE_VALUE_SIZE_MAX) continue;
+        merle_err err = bound == SIZE_MAX ? MERLE_TYPE
+                                          : mrl_encode_at(at, bytes + doc.size, 0, encoded,
+                                                          sizeof encoded, &size);
+        if (err != MERLE_OK) return refuse_value(schema, index, 0, err, mrl_scan_type(at), report);
+    }
+    return MERLE_OK;
+}
+
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
                                merle_report *report) {
     if (schema->rule_count > 0) {
@@ -354,7 +385,10 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32
     if (schema->index_count == 0) return MERLE_OK;
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        merle_err err = check_index(schema, &schema->indexes[i], out_offsets, doc, report);
+        const mrl_schema_index *index = &schema->indexes[i];
+        merle_err err = index->kind == MERLE_TAGS
+                            ? check_tags(schema, index, out_offsets, doc, report)
+                            : check_index(schema, index, out_offsets, doc, report);
         if (err != MERLE_OK) return err;
     }
     return MERLE_OK;

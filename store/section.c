@@ -15,7 +15,7 @@
 #include "base/self.h"
 #include "document/encode.h"
 #include "store/commit.h"
-#include "store/store.h"
+#include "store/read.h"
 
 #define SECTION_CHECK 0x6d65726c65736563u
 
@@ -26,7 +26,7 @@ static mrl_section *section_of(merle_section *section) {
 }
 
 /* NULL: not an open section of this thread. */
-static mrl_section *own_section(merle_section *section, merle_err *out_err) {
+mrl_section *mrl_section_own(merle_section *section, merle_err *out_err) {
     mrl_section *own = section_of(section);
     *out_err = MERLE_INVALID;
     if (own->check != SECTION_CHECK) return NULL;
@@ -41,6 +41,9 @@ static mrl_section *own_section(merle_section *section, merle_err *out_err) {
 void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_section) {
     mrl_member_enter(member, &out_section->token);
     mrl_point("section.entered");
+    /* Loaded before S: see mrl_ordered_viewer and tags/set.h. */
+    out_section->epoch = mrl_epoch_value(store->domain);
+    atomic_thread_fence(memory_order_acquire);
     out_section->seq = mrl_log_published_at(store->published);
     out_section->store = store;
     out_section->member = member;
@@ -67,7 +70,7 @@ merle_err merle_section_begin(merle_db *db, merle_section *out_section) {
 
 merle_err merle_section_end(merle_section *section) {
     merle_err err;
-    mrl_section *own = own_section(section, &err);
+    mrl_section *own = mrl_section_own(section, &err);
     if (own == NULL) return err;
     mrl_section_close(own);
     return MERLE_OK;
@@ -78,8 +81,8 @@ uint64_t merle_section_seq(const merle_section *section) {
 }
 
 /* The root that the section sees, if there is one with documents. */
-static merle_err section_root(const mrl_section *section, const merle_collection *collection,
-                              mrl_root **out_root) {
+merle_err mrl_section_root(const mrl_section *section, const merle_collection *collection,
+                           mrl_root **out_root) {
     *out_root = NULL;
     if (collection == NULL || collection->store != section->store) return MERLE_INVALID;
     mrl_root *root = mrl_collection_root(collection, section->seq);
@@ -99,9 +102,9 @@ merle_err merle_get(merle_section *section, merle_collection *collection, merle_
     merle_err err;
     mrl_root *root;
     memset(out_doc, 0, sizeof *out_doc);
-    mrl_section *own = own_section(section, &err);
+    mrl_section *own = mrl_section_own(section, &err);
     if (own == NULL) return err;
-    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     if ((err = check_key(key)) != MERLE_OK) return err;
     mrl_count(own->member, MRL_N_GETS, 1);
     const mrl_version *v =
@@ -153,9 +156,9 @@ merle_err merle_get_many(merle_section *section, merle_collection *collection,
     mrl_root *root;
     size_t found = 0;
     if (out_found != NULL) *out_found = 0;
-    mrl_section *own = own_section(section, &err);
+    mrl_section *own = mrl_section_own(section, &err);
     if (own == NULL) return err;
-    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     for (size_t i = 0; i < key_count; i++)
         if ((err = check_key(keys[i])) != MERLE_OK) return err;
     for (size_t i = 0; i < key_count; i += BATCH) {
@@ -200,13 +203,13 @@ merle_err merle_get_unique(merle_section *section, merle_collection *collection,
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     size_t size;
     memset(out_doc, 0, sizeof *out_doc);
-    mrl_section *own = own_section(section, &err);
+    mrl_section *own = mrl_section_own(section, &err);
     if (own == NULL) return err;
-    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     mrl_count(own->member, MRL_N_GETS_UNIQUE, 1);
     err = mrl_encode_asked(root->schema, index, values, value_count, &definition, encoded, &size);
     if (err != MERLE_OK) return err;
-    uint64_t hash = mrl_unique_hash(root->uniques[definition->number], encoded, size);
+    uint64_t hash = mrl_unique_hash(root->indexes[definition->number].unique, encoded, size);
     const mrl_version *v = mrl_root_find_unique(root, definition, encoded, size, hash, own->seq);
     if (v == NULL) return MERLE_NOT_FOUND;
     *out_doc = mrl_version_view(v);
@@ -216,6 +219,23 @@ merle_err merle_get_unique(merle_section *section, merle_collection *collection,
 merle_bytes merle_doc_key(merle_doc doc) {
     const mrl_version *v = doc.internal;
     return v == NULL ? merle_bytes_of(NULL, 0) : mrl_version_key(v);
+}
+
+/* ---- many slots ---- */
+
+void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
+                    size_t count, const mrl_version **out_versions) {
+    MRL_DEBUG_ASSERT(count <= MRL_READ_BATCH);
+    for (size_t i = 0; i < count; i++) mrl_slots_prefetch(&root->slots, slots[i]);
+    for (size_t i = 0; i < count; i++) {
+        const mrl_version *v = mrl_slots_load(&root->slots, slots[i]);
+        out_versions[i] = v;
+        if (v == NULL) continue;
+        __builtin_prefetch(v);
+        __builtin_prefetch((const uint8_t *)v + 64);
+    }
+    for (size_t i = 0; i < count; i++)
+        out_versions[i] = mrl_version_at(out_versions[i], section->seq);
 }
 
 /* ---- scan and count ---- */
@@ -238,9 +258,9 @@ merle_err merle_scan_next(merle_section *section, merle_collection *collection, 
     merle_err err;
     mrl_root *root;
     *out_count = 0;
-    mrl_section *own = own_section(section, &err);
+    mrl_section *own = mrl_section_own(section, &err);
     if (own == NULL) return err;
-    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     mrl_count(own->member, MRL_N_SCANS, 1);
     uint32_t end = mrl_slots_end(&root->slots);
     uint32_t slot = scan->position > end ? end : (uint32_t)scan->position;
@@ -257,9 +277,9 @@ merle_err merle_count(merle_section *section, merle_collection *collection, uint
     merle_err err;
     mrl_root *root;
     *out_count = 0;
-    mrl_section *own = own_section(section, &err);
+    mrl_section *own = mrl_section_own(section, &err);
     if (own == NULL) return err;
-    if ((err = section_root(own, collection, &root)) != MERLE_OK) return err;
+    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     if (mrl_root_count(root, own->seq, out_count) == MERLE_OK) return MERLE_OK;
     uint32_t end = mrl_slots_end(&root->slots), slot = 0;
     uint64_t count = 0;

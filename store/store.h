@@ -73,6 +73,8 @@ typedef struct mrl_section {
     mrl_store *store;
     mrl_member *member; /* NULL: not open */
     uint64_t seq;       /* S */
+    uint32_t epoch;     /* when it began; what was changed long before it is judged by it */
+    uint32_t reserved;
     mrl_epoch_token token;
     uint64_t check; /* tells an open section from bytes that happen to lie there */
 } mrl_section;

@@ -21,7 +21,7 @@ static uint64_t shard_bit(uint64_t hash) {
 static size_t hash_value(const mrl_root *root, const mrl_schema_index *index, const mrl_version *v,
                          uint8_t *encoded, uint64_t *out_hash) {
     size_t size = v == NULL ? 0 : mrl_version_encode(v, index, encoded);
-    *out_hash = size == 0 ? 0 : mrl_unique_hash(root->uniques[index->number], encoded, size);
+    *out_hash = size == 0 ? 0 : mrl_unique_hash(root->indexes[index->number].unique, encoded, size);
     return size;
 }
 
@@ -63,6 +63,7 @@ merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch) {
     const uint64_t *known = known_hashes(touch);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];
+        if (schema->indexes[i].kind != MERLE_UNIQUE) continue;
         compute_one(part->root, &schema->indexes[i], old, new, known == NULL ? 0 : known[i],
                     change);
         if (!change->changed) continue;
@@ -111,7 +112,7 @@ static merle_err refuse_value(merle_commit *commit, const mrl_touch *touch,
                               const mrl_schema_index *index, merle_bytes other_key) {
     merle_report *report = commit->member->report;
     char other[96];
-    mrl_unique *unique = touch->part->root->uniques[index->number];
+    mrl_unique *unique = touch->part->root->indexes[index->number].unique;
     atomic_fetch_add_explicit(&unique->refused, 1, memory_order_relaxed);
     if (report == NULL) return MERLE_EXISTS;
     mrl_report_escape(other_key, other, sizeof other);
@@ -127,7 +128,7 @@ static merle_err refuse_value(merle_commit *commit, const mrl_touch *touch,
 static merle_err take_one(merle_commit *commit, mrl_touch *touch, const mrl_schema_index *index,
                           mrl_value_change *change) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    mrl_unique *unique = touch->part->root->uniques[index->number];
+    mrl_unique *unique = touch->part->root->indexes[index->number].unique;
     taken_probe probe = {.commit = commit, .touch = touch, .index = index, .encoded = encoded};
     probe.unique.probe.hash = change->new_hash;
     probe.unique.holds = is_taken_by;
@@ -169,7 +170,7 @@ void mrl_values_undo(merle_commit *commit, mrl_touch *touch) {
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];
         if (!change->added) continue;
-        mrl_unique_drop(touch->part->root->uniques[i], commit->member, change->new_hash,
+        mrl_unique_drop(touch->part->root->indexes[i].unique, commit->member, change->new_hash,
                         touch->slot);
         change->added = 0;
     }

@@ -40,6 +40,7 @@ extern "C" {
 #define MERLE_DOCUMENT_SIZE_MAX (16u << 20) /* bytes of a document */
 #define MERLE_DEPTH_MAX 64u                 /* maps and arrays inside one another */
 #define MERLE_VALUE_SIZE_MAX 4096u          /* bytes of one encoded index value */
+#define MERLE_TAG_COUNT_MAX 1024u           /* tags of one document in one index */
 #define MERLE_INDEX_COUNT_MAX 32u           /* indexes of one collection */
 #define MERLE_INDEX_PART_COUNT_MAX 8u       /* fields of one compound index */
 #define MERLE_RULE_COUNT_MAX 64u            /* field rules of one collection */

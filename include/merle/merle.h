@@ -47,7 +47,9 @@ typedef enum merle_threads {
 typedef struct merle_options {
     size_t size;
     merle_threads threads;
-    uint32_t reserved;
+    /* 1: asks the system for huge pages once the database has a dozen megabytes. Reads of a large
+     * one are faster by it, and writes pause now and then while two megabytes are cleared. */
+    uint32_t huge_pages;
     /* Bytes counted for documents, indexes, ring and what is retired; 0: no limit. At it writes are
      * refused; reads and removals go on, those from a reserve of a 32nd, at least 1 MiB (a removal
      * takes some 512 bytes until its commit has ended). */
@@ -87,8 +89,8 @@ MERLE_API merle_err merle_step(merle_db *db, uint64_t now_ns, uint64_t budget_ns
 
 typedef enum merle_index_kind {
     MERLE_UNIQUE = 1,  /* at most one document has a value */
-    MERLE_ORDERED = 2, /* ranges; MERLE_UNSUPPORTED for now */
-    MERLE_TAGS = 3     /* sets; MERLE_UNSUPPORTED for now */
+    MERLE_ORDERED = 2, /* ranges of values in their order; rank and count */
+    MERLE_TAGS = 3     /* sets: the elements of an array, on one path */
 } merle_index_kind;
 
 typedef struct merle_index {
@@ -183,6 +185,83 @@ MERLE_API merle_err merle_get_unique(merle_section *section, merle_collection *c
     merle_get_unique(section, collection, index, (const merle_value[]){__VA_ARGS__}, \
                      sizeof((const merle_value[]){__VA_ARGS__}) / sizeof(merle_value), out_doc)
 #endif
+/* Iteration in slot order. Zero-fill the cursor; each call gives the next documents, each at most
+ * once. Errors: MERLE_NOT_FOUND at the end. */
+typedef struct merle_scan {
+    uint64_t position;
+} merle_scan;
+MERLE_API merle_err merle_scan_next(merle_section *section, merle_collection *collection,
+                                    merle_scan *scan, merle_doc *out_docs, size_t doc_max,
+                                    size_t *out_count);
+
+/* ---- sections: ranges of an ordered index ---- */
+
+typedef enum merle_bound_kind {
+    MERLE_NO_BOUND = 0,
+    MERLE_CLOSED = 1, /* with all that has these values */
+    MERLE_OPEN = 2    /* without it */
+} merle_bound_kind;
+
+/* One end of a range: values for as many of the index's first fields as are wanted. Borrowed until
+ * the call returns. */
+typedef struct merle_bound {
+    merle_bound_kind kind;
+    const merle_value *values;
+    size_t value_count;
+} merle_bound;
+
+/* A part of an ordered index, in its own order: where a field is descending, `from` has the greater
+ * value. Zero-filled but for the name: all of it. */
+typedef struct merle_range {
+    const char *index;
+    merle_bound from, to;
+    const char *prefix; /* strings that begin so, in the field behind the values of `from`; `to` is
+                           not used then. NULL: none */
+    uint32_t backwards; /* 1: from the end of the range to its begin */
+} merle_range;
+
+/* Goes over a range, in any number of sections one after the other. A cursor keeps its place by
+ * value and document: each document comes at most once a section, with the state of the section;
+ * one that keeps its value while the cursor goes on comes exactly once. Errors of open:
+ * MERLE_INVALID (no such index, too many values, a value that no document can have), MERLE_GONE,
+ * MERLE_NO_MEMORY.
+ * Threads: one owner. */
+typedef struct merle_cursor merle_cursor;
+MERLE_API MERLE_MUST_USE merle_err merle_range_open(merle_collection *collection,
+                                                    const merle_range *range,
+                                                    merle_cursor **out_cursor);
+/* The next documents. Errors: MERLE_NOT_FOUND (no more for now), MERLE_GONE. */
+MERLE_API merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor,
+                                      merle_doc *out_docs, size_t doc_max, size_t *out_count);
+MERLE_API void merle_cursor_close(merle_cursor *cursor);
+
+/* How many documents are in the range, exactly, at the section's instant. */
+MERLE_API merle_err merle_range_count(merle_section *section, merle_collection *collection,
+                                      const merle_range *range, uint64_t *out_count);
+/* About how many, now. */
+MERLE_API merle_err merle_range_estimate(merle_collection *collection, const merle_range *range,
+                                         uint64_t *out_count);
+/* How many documents of the range come before the one with this key, which lies in it. Errors:
+ * MERLE_NOT_FOUND (no such document, or it is not in the range). */
+MERLE_API merle_err merle_range_rank(merle_section *section, merle_collection *collection,
+                                     const merle_range *range, merle_bytes key, uint64_t *out_rank);
+/* The n-th document, from 0. Errors: MERLE_NOT_FOUND. */
+MERLE_API merle_err merle_range_nth(merle_section *section, merle_collection *collection,
+                                    const merle_range *range, uint64_t n, merle_doc *out_doc);
+
+/* ---- sections: tags ---- */
+
+/* How many documents have the tag, exactly, at the section's instant. */
+MERLE_API merle_err merle_tag_count(merle_section *section, merle_collection *collection,
+                                    const char *index, merle_value tag, uint64_t *out_count);
+/* The documents that have the tag, in slot order. Zero-fill the scan. Errors: MERLE_NOT_FOUND at
+ * the end. */
+MERLE_API merle_err merle_tag_next(merle_section *section, merle_collection *collection,
+                                   const char *index, merle_value tag, merle_scan *scan,
+                                   merle_doc *out_docs, size_t doc_max, size_t *out_count);
+
+/* ---- sections: documents ---- */
+
 /* The key of a document that merle gave; valid as long as the document. {NULL, 0} for the caller's
  * own. */
 MERLE_API merle_bytes merle_doc_key(merle_doc doc);
@@ -192,15 +271,6 @@ MERLE_API merle_err merle_count(merle_section *section, merle_collection *collec
                                 uint64_t *out_count);
 /* How many there are about now, at the cost of a few loads. */
 MERLE_API uint64_t merle_count_estimate(merle_collection *collection);
-
-/* Iteration in slot order. Zero-fill the cursor; each call gives the next documents, each at most
- * once. Errors: MERLE_NOT_FOUND at the end. */
-typedef struct merle_scan {
-    uint64_t position;
-} merle_scan;
-MERLE_API merle_err merle_scan_next(merle_section *section, merle_collection *collection,
-                                    merle_scan *scan, merle_doc *out_docs, size_t doc_max,
-                                    size_t *out_count);
 
 /* ---- commits: writing ---- */
 

@@ -119,6 +119,7 @@ static void options_wrong_are_refused(void **state) {
                    "older");
     refuse_options(NULL, (merle_options){.size = sizeof(merle_options) + 1}, MERLE_INVALID,
                    "older");
+    refuse_options(NULL, (merle_options){.huge_pages = 2}, MERLE_INVALID, "huge_pages");
     refuse_options("/nowhere/at/all", (merle_options){0}, MERLE_UNSUPPORTED, "files");
     refuse_options("", (merle_options){0}, MERLE_UNSUPPORTED, "files");
     merle_db *db;

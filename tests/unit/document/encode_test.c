@@ -320,6 +320,15 @@ static void value_in_a_document_has_the_bytes_of_the_value_asked_for(void **stat
         assert_int_equal(one_size, other_size);
         if (err != MERLE_OK) assert_int_equal(one_size, 0);
         assert_memory_equal(one, other, one_size);
+        uint8_t tag;
+        uint64_t bits;
+        if (mrl_encode_number(buffer.data, &tag, &bits) && (round & 1) == 0) {
+            uint64_t written;
+            assert_int_equal(one_size, 9);
+            assert_int_equal(tag, one[0]);
+            memcpy(&written, one + 1, 8);
+            assert_int_equal(bits, __builtin_bswap64(written));
+        }
         /* What stands behind the value in its document changes nothing. */
         uint8_t *inside = malloc(buffer.size + 64);
         assert_non_null(inside);

@@ -69,14 +69,14 @@ static void open_with_another_schema_tells_the_difference(void **state) {
 
 static void wrong_schema_makes_no_collection(void **state) {
     (void)state;
-    static const merle_index ordered[] = {{"rank", MERLE_ORDERED, "score"}, {NULL, 0, NULL}};
-    const merle_schema schema = {.version = 1, .indexes = ordered};
+    static const merle_index wrong[] = {{"labels", MERLE_TAGS, "a, b"}, {NULL, 0, NULL}};
+    const merle_schema schema = {.version = 1, .indexes = wrong};
     stand s;
     merle_collection *c;
     writing_open_plain(&s);
     merle_stats_db before = stats_of(&s);
-    assert_int_equal(merle_collection_open(s.db, "guilds", &schema, &c), MERLE_UNSUPPORTED);
-    assert_non_null(strstr(s.report.message, "ordered"));
+    assert_int_equal(merle_collection_open(s.db, "guilds", &schema, &c), MERLE_INVALID);
+    assert_non_null(strstr(s.report.message, "labels"));
     assert_string_equal(s.report.collection, "guilds");
     assert_null(c);
     assert_int_equal(merle_collection_find(s.db, "guilds", &c), MERLE_NOT_FOUND);

@@ -71,7 +71,7 @@ static uint64_t value_hash(const fixture *f, const mrl_version *v) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     size_t size = mrl_version_encode(v, &f->root->schema->indexes[0], encoded);
     assert_int_not_equal(size, 0);
-    return mrl_unique_hash(f->root->uniques[0], encoded, size);
+    return mrl_unique_hash(f->root->indexes[0].unique, encoded, size);
 }
 
 /* Where a text stands in the version's document. */
@@ -85,7 +85,7 @@ static uint8_t *text_in(mrl_version *v, const char *text) {
 
 static void hint_drop(fixture *f, mrl_version *v) {
     f->version = v;
-    mrl_unique_drop(f->root->uniques[0], f->member, value_hash(f, v), v->slot);
+    mrl_unique_drop(f->root->indexes[0].unique, f->member, value_hash(f, v), v->slot);
 }
 static void hint_drop_current(fixture *f) {
     hint_drop(f, current(f, "a"));
@@ -95,7 +95,7 @@ static void hint_drop_old(fixture *f) {
 }
 static void hint_drop_mend(fixture *f) {
     int added = 0;
-    must(&f->s, mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, f->version),
+    must(&f->s, mrl_unique_add(f->root->indexes[0].unique, f->member, value_hash(f, f->version),
                                f->version->slot, &added));
     assert_int_equal(added, 1);
 }
@@ -103,8 +103,8 @@ static void hint_drop_mend(fixture *f) {
 static void hint_add(fixture *f, uint32_t slot) {
     int added = 0;
     f->number = slot;
-    must(&f->s, mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, current(f, "a")), slot,
-                               &added));
+    must(&f->s, mrl_unique_add(f->root->indexes[0].unique, f->member,
+                               value_hash(f, current(f, "a")), slot, &added));
     assert_int_equal(added, 1);
 }
 static void hint_add_wrong(fixture *f) {
@@ -117,7 +117,7 @@ static void hint_add_empty(fixture *f) {
     hint_add(f, f->free_slot);
 }
 static void hint_add_mend(fixture *f) {
-    mrl_unique_drop(f->root->uniques[0], f->member, value_hash(f, current(f, "a")),
+    mrl_unique_drop(f->root->indexes[0].unique, f->member, value_hash(f, current(f, "a")),
                     (uint32_t)f->number);
 }
 
@@ -125,22 +125,24 @@ static void hint_add_mend(fixture *f) {
 static void value_twice(fixture *f) {
     int added = 0;
     mrl_version *b = current(f, "b");
-    mrl_unique_drop(f->root->uniques[0], f->member, value_hash(f, b), b->slot);
+    mrl_unique_drop(f->root->indexes[0].unique, f->member, value_hash(f, b), b->slot);
     *(text_in(b,
               "\xa1"
               "b") +
       1) = 'a';
-    must(&f->s, mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, b), b->slot, &added));
+    must(&f->s,
+         mrl_unique_add(f->root->indexes[0].unique, f->member, value_hash(f, b), b->slot, &added));
 }
 static void value_twice_mend(fixture *f) {
     int added = 0;
     mrl_version *b = current(f, "b");
-    mrl_unique_drop(f->root->uniques[0], f->member, value_hash(f, b), b->slot);
+    mrl_unique_drop(f->root->indexes[0].unique, f->member, value_hash(f, b), b->slot);
     *(text_in(b,
               "\xa1"
               "a") +
       1) = 'b';
-    must(&f->s, mrl_unique_add(f->root->uniques[0], f->member, value_hash(f, b), b->slot, &added));
+    must(&f->s,
+         mrl_unique_add(f->root->indexes[0].unique, f->member, value_hash(f, b), b->slot, &added));
 }
 
 static void slot_clear(fixture *f) {

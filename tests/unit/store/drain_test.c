@@ -89,7 +89,7 @@ static void assert_no_lock_is_held(const desk *d) {
     assert_false(mrl_lock_is_held(&d->s.players->ids_lock));
     for (int i = 0; i < MRL_SHARD_COUNT; i++) {
         assert_false(mrl_lock_is_held(&root->shards[i].lock));
-        assert_false(mrl_lock_is_held(&root->uniques[0]->shards[i].lock));
+        assert_false(mrl_lock_is_held(&root->indexes[0].unique->shards[i].lock));
     }
 }
 

@@ -62,14 +62,60 @@ static void schema_version_0_is_refused(void **state) {
     assert_refused((merle_schema){.version = 0}, MERLE_INVALID, "version");
 }
 
-static void index_of_a_kind_not_built_is_refused_by_name(void **state) {
+static void index_of_an_unknown_kind_is_refused(void **state) {
     (void)state;
-    refuse_index((merle_index){"rank", MERLE_ORDERED, "score"}, MERLE_UNSUPPORTED, "ordered");
-    assert_non_null(strstr(report.message, "rank"));
-    refuse_index((merle_index){"labels", MERLE_TAGS, "list"}, MERLE_UNSUPPORTED, "tag");
-    assert_non_null(strstr(report.message, "labels"));
     refuse_index((merle_index){"odd", (merle_index_kind)9, "list"}, MERLE_INVALID, "odd");
     refuse_index((merle_index){"odd", (merle_index_kind)0, "list"}, MERLE_INVALID, "odd");
+}
+
+static void tags_are_on_one_field_without_order(void **state) {
+    (void)state;
+    refuse_index((merle_index){"labels", MERLE_TAGS, "list, b"}, MERLE_INVALID, "labels");
+    refuse_index((merle_index){"labels", MERLE_TAGS, "-list"}, MERLE_INVALID, "labels");
+}
+
+/* Checks a document, written as JSON, against an index on "x". */
+static merle_err check_x(merle_index_kind kind, const char *json) {
+    uint32_t offsets[MRL_PATH_COUNT_MAX];
+    const merle_schema given = {.version = 1, .indexes = INDEXES({"it", kind, "x"})};
+    mrl_schema *schema = compile(&given);
+    merle_buffer doc = doc_of(json);
+    memset(&report, 0, sizeof report);
+    merle_err err = mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report);
+    merle_buffer_free(&doc);
+    mrl_schema_release(schema);
+    return err;
+}
+
+static void what_each_kind_holds(void **state) {
+    (void)state;
+    static const char *const fine[] = {"{}",           "{\"x\":null}", "{\"x\":1}", "{\"x\":\"a\"}",
+                                       "{\"x\":-0.5}", "{\"x\":true}"};
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
+        for (int kind = MERLE_UNIQUE; kind <= MERLE_TAGS; kind++)
+            assert_int_equal(check_x((merle_index_kind)kind, fine[i]), MERLE_OK);
+    assert_int_equal(check_x(MERLE_TAGS, "{\"x\":[]}"), MERLE_OK);
+    assert_int_equal(check_x(MERLE_TAGS, "{\"x\":[1,\"a\",null,1]}"), MERLE_OK);
+    assert_int_equal(check_x(MERLE_TAGS, "{\"x\":[1,[2]]}"), MERLE_TYPE);
+    assert_string_equal(report.index, "it");
+    assert_non_null(strstr(report.message, "tags index it"));
+    assert_int_equal(check_x(MERLE_TAGS, "{\"x\":{\"a\":1}}"), MERLE_TYPE);
+    assert_int_equal(check_x(MERLE_ORDERED, "{\"x\":[1]}"), MERLE_TYPE);
+    assert_non_null(strstr(report.message, "ordered index it"));
+    assert_int_equal(check_x(MERLE_ORDERED, "{\"x\":{}}"), MERLE_TYPE);
+}
+
+static void more_tags_than_fit_are_refused(void **state) {
+    (void)state;
+    static char json[4 * MERLE_TAG_COUNT_MAX + 64];
+    char *at = json + sprintf(json, "{\"x\":[0");
+    for (uint32_t i = 1; i < MERLE_TAG_COUNT_MAX; i++) at += sprintf(at, ",1");
+    (void)sprintf(at, "]}");
+    assert_int_equal(check_x(MERLE_TAGS, json), MERLE_OK);
+    (void)sprintf(at, ",1]}");
+    assert_int_equal(check_x(MERLE_TAGS, json), MERLE_TOO_BIG);
+    assert_non_null(strstr(report.message, "1024"));
+    assert_int_equal(check_x(MERLE_ORDERED, json), MERLE_TYPE);
 }
 
 static void index_name_limits_hold(void **state) {
@@ -441,7 +487,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(schema_null_is_empty),
         cmocka_unit_test(schema_version_0_is_refused),
-        cmocka_unit_test(index_of_a_kind_not_built_is_refused_by_name),
+        cmocka_unit_test(index_of_an_unknown_kind_is_refused),
+        cmocka_unit_test(tags_are_on_one_field_without_order),
+        cmocka_unit_test(what_each_kind_holds),
+        cmocka_unit_test(more_tags_than_fit_are_refused),
         cmocka_unit_test(index_name_limits_hold),
         cmocka_unit_test(index_paths_that_are_none_are_refused),
         cmocka_unit_test(index_names_given_twice_are_refused),

@@ -1,0 +1,80 @@
+/* store/check_entries.c - the entries of ordered and tag indexes: each current version's are there,
+ * and there are no more live ones than that.
+ *
+ * The first is asked with the lock of the version's key shard held, under which alone entries of
+ * its slot come and go. The second compares sums, as the count of documents does.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/check.h"
+#include "store/entries.h"
+#include "tags/set.h"
+
+typedef struct asking {
+    mrl_check *check;
+    const mrl_schema_index *index;
+    const mrl_version *version;
+    uint64_t count;
+    int is_missing;
+} asking;
+
+static int tag_has(const mrl_check *check, const mrl_tags *tags, merle_bytes value, uint32_t slot) {
+    uint32_t found = 0;
+    mrl_run run = {mrl_epoch_value(check->store->domain), slot, slot, &found, NULL, 1, 0};
+    mrl_tag_read(mrl_tags_find(tags, value), &run);
+    return run.count == 1;
+}
+
+static int ask(void *context, merle_bytes value) {
+    asking *a = context;
+    const mrl_root_index *made = &a->check->root->indexes[a->index->number];
+    uint32_t slot = a->version->slot;
+    a->count++;
+    a->is_missing = a->index->kind == MERLE_TAGS ? !tag_has(a->check, made->tags, value, slot)
+                                                 : !mrl_ordered_has(made->ordered, value, slot);
+    return a->is_missing;
+}
+
+merle_err mrl_check_entries(mrl_check *check, const mrl_version *v) {
+    const mrl_schema *schema = check->root->schema;
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        asking a = {check, &schema->indexes[i], v, 0, 0};
+        if (a.index->kind == MERLE_UNIQUE) continue;
+        (void)mrl_entries_each(v, a.index, ask, &a);
+        if (a.is_missing)
+            return mrl_check_broken(check, a.index->name, v, "an entry for each of its values",
+                                    "none for one of slot %u", v->slot);
+        check->entries[i] += a.count;
+    }
+    return MERLE_OK;
+}
+
+merle_err mrl_check_entry_sums(const mrl_check *check) {
+    const mrl_schema *schema = check->root->schema;
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        const mrl_schema_index *index = &schema->indexes[i];
+        const mrl_root_index *made = &check->root->indexes[i];
+        uint64_t live = 0;
+        if (index->kind == MERLE_UNIQUE) continue;
+        if (index->kind == MERLE_ORDERED) {
+            mrl_ordered_stats stats;
+            mrl_ordered_stat(made->ordered, &stats);
+            live = stats.entries - stats.marked;
+        } else {
+            mrl_tags_stats stats;
+            mrl_tags_stat(made->tags, &stats);
+            live = stats.entries - stats.marked;
+        }
+        /* Somebody was writing meanwhile: the sums are not of one instant. */
+        if (mrl_log_published_at(check->store->published) != check->published) return MERLE_OK;
+        if (live != check->entries[i])
+            return mrl_check_broken(check, index->name, NULL,
+                                    "an entry for each value, and no more",
+                                    "%llu entries for %llu values", (unsigned long long)live,
+                                    (unsigned long long)check->entries[i]);
+        const char *broken = index->kind == MERLE_TAGS ? mrl_tags_check(made->tags) : NULL;
+        if (broken != NULL)
+            return mrl_check_broken(check, index->name, NULL, "sound sets", "%s", broken);
+    }
+    return MERLE_OK;
+}

@@ -1,0 +1,306 @@
+/* store/range.c - ranges of ordered indexes, in sections.
+ *
+ * The index gives hints in order; each is compared with the version that the section sees. So a
+ * document comes with the state of the section's instant, at the place of the value that it has
+ * then.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "document/encode.h"
+#include "store/read.h"
+
+/* A range as the index wants it. */
+typedef struct bounds {
+    mrl_ordered_range range;
+    int backwards;
+    uint8_t from[MERLE_VALUE_SIZE_MAX];
+    uint8_t to[MERLE_VALUE_SIZE_MAX];
+} bounds;
+
+struct merle_cursor {
+    merle_collection *collection;
+    char index[MERLE_NAME_SIZE_MAX + 1];
+    bounds bounds;
+    mrl_ordered_cursor ordered;
+    uint8_t position[MERLE_VALUE_SIZE_MAX];
+};
+
+/* ---- from what is asked for ---- */
+
+static merle_err encode_values(const mrl_schema_index *index, const merle_value *values,
+                               size_t count, uint8_t *out, size_t *out_size) {
+    *out_size = 0;
+    if (count > index->part_count) return MERLE_INVALID;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = 0;
+        merle_err err = mrl_encode_value(&values[i], (int)index->parts[i].descending,
+                                         out + *out_size, MERLE_VALUE_SIZE_MAX - *out_size, &size);
+        if (err != MERLE_OK) return MERLE_INVALID;
+        *out_size += size;
+    }
+    return MERLE_OK;
+}
+
+static merle_err encode_bound(const mrl_schema_index *index, const merle_bound *bound, uint8_t *out,
+                              merle_bytes *out_bytes, mrl_bound *out_kind) {
+    size_t size = 0;
+    merle_err err = MERLE_OK;
+    *out_kind = MRL_BOUND_NONE;
+    if (bound->kind == MERLE_NO_BOUND) return MERLE_OK;
+    if (bound->kind != MERLE_CLOSED && bound->kind != MERLE_OPEN) return MERLE_INVALID;
+    if ((err = encode_values(index, bound->values, bound->value_count, out, &size)) != MERLE_OK)
+        return err;
+    *out_bytes = merle_bytes_of(out, size);
+    /* No values: all of it, or nothing. */
+    *out_kind = bound->kind == MERLE_CLOSED ? MRL_BOUND_CLOSED : MRL_BOUND_OPEN;
+    return MERLE_OK;
+}
+
+/* The values of `from`, then a string that is not ended: all that begin with these bytes. */
+static merle_err encode_prefix(const mrl_schema_index *index, const merle_range *range,
+                               bounds *out) {
+    size_t size = 0, string_size = 0, count = range->from.value_count;
+    merle_value text = merle_value_str(range->prefix);
+    merle_err err = encode_values(index, range->from.values, count, out->from, &size);
+    if (err != MERLE_OK || count >= index->part_count) return MERLE_INVALID;
+    err = mrl_encode_value(&text, (int)index->parts[count].descending, out->from + size,
+                           sizeof out->from - size, &string_size);
+    if (err != MERLE_OK) return MERLE_INVALID;
+    /* Without the two bytes that end a string. */
+    out->range.from = out->range.to = merle_bytes_of(out->from, size + string_size - 2);
+    out->range.from_bound = out->range.to_bound = MRL_BOUND_CLOSED;
+    return MERLE_OK;
+}
+
+static merle_err make_bounds(const mrl_schema_index *index, const merle_range *range, bounds *out) {
+    memset(&out->range, 0, sizeof out->range);
+    out->backwards = range->backwards != 0;
+    if (range->prefix != NULL) return encode_prefix(index, range, out);
+    merle_err err =
+        encode_bound(index, &range->from, out->from, &out->range.from, &out->range.from_bound);
+    if (err != MERLE_OK) return err;
+    return encode_bound(index, &range->to, out->to, &out->range.to, &out->range.to_bound);
+}
+
+static merle_err find_index(const mrl_root *root, const char *name,
+                            const mrl_schema_index **out_index) {
+    const mrl_schema_index *index = mrl_schema_find_index(root->schema, name);
+    *out_index = index;
+    return index == NULL || index->kind != MERLE_ORDERED ? MERLE_INVALID : MERLE_OK;
+}
+
+/* ---- hits and versions ---- */
+
+/* Most indexes are on one number, of which the hit has the tag and eight bytes. 1 yes, 0 no, -1: to
+ * be asked another way. */
+static inline int is_number_of(const mrl_version *v, const mrl_schema_index *index,
+                               const mrl_ordered_hit *hit) {
+    uint8_t tag;
+    uint64_t bits;
+    if (hit->size != 9 || hit->prefix_size != 1 || index->part_count != 1 ||
+        index->parts[0].descending || v->path_count == 0)
+        return -1;
+    uint32_t offset = mrl_version_offset(v, index->parts[0].path);
+    if (offset == 0) return 0;
+    if (!mrl_encode_number(mrl_version_doc(v) + offset, &tag, &bits)) return -1;
+    return tag == hit->bytes[0] && bits == hit->head;
+}
+
+static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
+                       const mrl_ordered_hit *hit) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    int is_number = is_number_of(v, index, hit);
+    if (__builtin_expect(is_number >= 0, 1)) return is_number;
+    size_t size = mrl_version_encode(v, index, encoded);
+    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+}
+
+typedef struct viewing {
+    const mrl_section *section;
+    const mrl_root *root;
+    const mrl_schema_index *index;
+} viewing;
+
+/* The versions that the section sees of at most MRL_READ_BATCH hits, NULL where it sees none with
+ * the hit's value. */
+static void view_hits(const viewing *view, const mrl_ordered_hit *hits, size_t count,
+                      const mrl_version **out_versions) {
+    uint32_t slots[MRL_READ_BATCH];
+    if (count == 0) return;
+    slots[0] = hits[0].slot;
+    for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
+    mrl_read_slots(view->section, view->root, slots, count, out_versions);
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL && !is_value_of(out_versions[i], view->index, &hits[i]))
+            out_versions[i] = NULL;
+}
+
+static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
+    const mrl_version *versions[MRL_READ_BATCH];
+    uint64_t bits = 0;
+    view_hits(context, hits, count, versions);
+    for (size_t i = 0; i < count; i++) bits |= (uint64_t)(versions[i] != NULL) << i;
+    return bits;
+}
+
+/* ---- cursors ---- */
+
+merle_err merle_range_open(merle_collection *collection, const merle_range *range,
+                           merle_cursor **out_cursor) {
+    *out_cursor = NULL;
+    if (collection == NULL || range == NULL || range->index == NULL) return MERLE_INVALID;
+    mrl_store *store = collection->store;
+    if (mrl_domain_is_forked(store->domain)) return MERLE_FORKED;
+    mrl_member *member = mrl_member_join(store->domain);
+    merle_cursor *cursor = member == NULL ? NULL : mrl_allocate(sizeof *cursor);
+    if (cursor == NULL) return MERLE_NO_MEMORY;
+    const mrl_schema_index *index;
+    mrl_epoch_token token;
+    mrl_member_enter(member, &token);
+    mrl_root *root = mrl_collection_current(collection);
+    merle_err err =
+        root == NULL || root->is_dropped ? MERLE_GONE : find_index(root, range->index, &index);
+    if (err == MERLE_OK) err = make_bounds(index, range, &cursor->bounds);
+    if (err == MERLE_OK) memcpy(cursor->index, index->name, sizeof cursor->index);
+    mrl_member_leave(member, &token);
+    if (err != MERLE_OK) {
+        free(cursor);
+        return err;
+    }
+    cursor->collection = collection;
+    mrl_ordered_cursor_init(&cursor->ordered, NULL, &cursor->bounds.range, cursor->bounds.backwards,
+                            cursor->position);
+    *out_cursor = cursor;
+    return MERLE_OK;
+}
+
+void merle_cursor_close(merle_cursor *cursor) {
+    free(cursor);
+}
+
+merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_doc *out_docs,
+                            size_t doc_max, size_t *out_count) {
+    mrl_ordered_hit hits[MRL_READ_BATCH];
+    const mrl_version *versions[MRL_READ_BATCH];
+    merle_err err;
+    viewing view;
+    *out_count = 0;
+    mrl_section *own = mrl_section_own(section, &err);
+    if (own == NULL) return err;
+    if (cursor == NULL) return MERLE_INVALID;
+    mrl_root *root;
+    if ((err = mrl_section_root(own, cursor->collection, &root)) != MERLE_OK) return err;
+    view = (viewing){own, root, NULL};
+    if ((err = find_index(root, cursor->index, &view.index)) != MERLE_OK) return MERLE_GONE;
+    cursor->ordered.tree = root->indexes[view.index->number].ordered;
+    while (*out_count < doc_max) {
+        size_t wanted = doc_max - *out_count;
+        if (wanted > MRL_READ_BATCH) wanted = MRL_READ_BATCH;
+        size_t met = mrl_ordered_next(&cursor->ordered, hits, wanted);
+        view_hits(&view, hits, met, versions);
+        for (size_t i = 0; i < met; i++)
+            if (versions[i] != NULL) out_docs[(*out_count)++] = mrl_version_view(versions[i]);
+        if (met < wanted) break;
+    }
+    return *out_count == 0 && doc_max > 0 ? MERLE_NOT_FOUND : MERLE_OK;
+}
+
+/* ---- counting ---- */
+
+typedef struct asked_range {
+    viewing view;
+    mrl_ordered *tree;
+    mrl_ordered_viewer viewer;
+    bounds bounds;
+} asked_range;
+
+static merle_err ask(asked_range *asked, merle_section *section, merle_collection *collection,
+                     const merle_range *range) {
+    merle_err err;
+    mrl_root *root;
+    mrl_section *own = mrl_section_own(section, &err);
+    if (own == NULL) return err;
+    if (range == NULL || range->index == NULL) return MERLE_INVALID;
+    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
+    asked->view = (viewing){own, root, NULL};
+    if ((err = find_index(root, range->index, &asked->view.index)) != MERLE_OK) return err;
+    asked->tree = root->indexes[asked->view.index->number].ordered;
+    asked->viewer = (mrl_ordered_viewer){own->epoch, which_are_visible, &asked->view};
+    return make_bounds(asked->view.index, range, &asked->bounds);
+}
+
+merle_err merle_range_count(merle_section *section, merle_collection *collection,
+                            const merle_range *range, uint64_t *out_count) {
+    asked_range asked;
+    *out_count = 0;
+    merle_err err = ask(&asked, section, collection, range);
+    if (err != MERLE_OK) return err;
+    *out_count = mrl_ordered_count(asked.tree, &asked.bounds.range, &asked.viewer);
+    return MERLE_OK;
+}
+
+merle_err merle_range_estimate(merle_collection *collection, const merle_range *range,
+                               uint64_t *out_count) {
+    merle_section section;
+    asked_range asked;
+    *out_count = 0;
+    if (collection == NULL) return MERLE_INVALID;
+    merle_err err = merle_section_begin(collection->store->db, &section);
+    if (err != MERLE_OK) return err;
+    err = ask(&asked, &section, collection, range);
+    if (err == MERLE_OK) *out_count = mrl_ordered_estimate(asked.tree, &asked.bounds.range);
+    merle_err ended = merle_section_end(&section);
+    return err != MERLE_OK ? err : ended;
+}
+
+/* Whether the encoded value lies between the bounds. */
+static int is_inside(const mrl_ordered_range *range, const uint8_t *value, size_t size) {
+    const merle_bytes *ends[2] = {&range->from, &range->to};
+    const mrl_bound kinds[2] = {range->from_bound, range->to_bound};
+    for (int i = 0; i < 2; i++) {
+        if (kinds[i] == MRL_BOUND_NONE) continue;
+        size_t shared = ends[i]->size < size ? ends[i]->size : size;
+        int order = memcmp(value, ends[i]->data, shared);
+        if (order == 0 && kinds[i] == MRL_BOUND_OPEN) return 0;
+        if (i == 0 ? order < 0 : order > 0) return 0;
+    }
+    return 1;
+}
+
+merle_err merle_range_rank(merle_section *section, merle_collection *collection,
+                           const merle_range *range, merle_bytes key, uint64_t *out_rank) {
+    uint8_t value[MERLE_VALUE_SIZE_MAX];
+    asked_range asked;
+    merle_doc doc;
+    *out_rank = 0;
+    merle_err err = ask(&asked, section, collection, range);
+    if (err != MERLE_OK) return err;
+    if ((err = merle_get(section, collection, key, &doc)) != MERLE_OK) return err;
+    const mrl_version *v = doc.internal;
+    size_t size = mrl_version_encode(v, asked.view.index, value);
+    if (size == 0 || !is_inside(&asked.bounds.range, value, size)) return MERLE_NOT_FOUND;
+    *out_rank = mrl_ordered_rank(asked.tree, &asked.bounds.range, asked.bounds.backwards,
+                                 merle_bytes_of(value, size), v->slot, &asked.viewer);
+    return MERLE_OK;
+}
+
+merle_err merle_range_nth(merle_section *section, merle_collection *collection,
+                          const merle_range *range, uint64_t n, merle_doc *out_doc) {
+    asked_range asked;
+    mrl_ordered_hit hit;
+    const mrl_version *v;
+    memset(out_doc, 0, sizeof *out_doc);
+    merle_err err = ask(&asked, section, collection, range);
+    if (err != MERLE_OK) return err;
+    if (!mrl_ordered_nth(asked.tree, &asked.bounds.range, asked.bounds.backwards, n, &asked.viewer,
+                         &hit))
+        return MERLE_NOT_FOUND;
+    view_hits(&asked.view, &hit, 1, &v);
+    if (v == NULL) return MERLE_NOT_FOUND;
+    *out_doc = mrl_version_view(v);
+    return MERLE_OK;
+}

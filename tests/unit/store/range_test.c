@@ -1,0 +1,274 @@
+/* tests/unit/store/range_test.c - ranges and tags: what is asked wrongly, and what a cursor
+ * promises.
+ *
+ * Aim     Wrong questions are refused and give nothing; bounds, prefixes and directions mean what
+ *         the header says; a cursor goes on in later sections; entries go when nobody needs them.
+ * Method  A few documents written by hand, each answer compared key by key.
+ * Blind   Whether an index agrees with all documents under random commits: model/ranges_test.c.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "writing.h"
+
+static stand open_players(void) {
+    static const merle_index indexes[] = {
+        {"name", MERLE_UNIQUE, "name"},
+        {"rank", MERLE_ORDERED, "guild, -score"},
+        {"tags", MERLE_TAGS, "tags"},
+        {NULL, 0, NULL},
+    };
+    const merle_schema schema = {.version = 1, .indexes = indexes};
+    stand s;
+    writing_open(&s, &schema, (merle_options){0}, NULL);
+    (void)put_json(&s, "a", "{\"guild\":\"red\",\"score\":10,\"tags\":[\"eu\",\"new\"]}");
+    (void)put_json(&s, "b", "{\"guild\":\"red\",\"score\":30,\"tags\":\"eu\"}");
+    (void)put_json(&s, "c", "{\"guild\":\"redder\",\"score\":20,\"tags\":[]}");
+    (void)put_json(&s, "d", "{\"guild\":\"blue\",\"score\":5,\"tags\":[\"us\",null]}");
+    (void)put_json(&s, "e", "{\"guild\":\"blue\"}");
+    (void)put_json(&s, "f", "{\"score\":7,\"guild\":null}");
+    return s;
+}
+
+/* The keys that a range gives, one letter each. */
+static const char *keys_of(const stand *s, merle_range range) {
+    static char keys[64];
+    merle_section section;
+    merle_cursor *cursor;
+    merle_doc docs[2];
+    size_t count, used = 0;
+    uint64_t counted = 0;
+    must(s, merle_section_begin(s->db, &section));
+    must(s, merle_range_open(s->players, &range, &cursor));
+    while (merle_cursor_next(&section, cursor, docs, 2, &count) == MERLE_OK)
+        for (size_t i = 0; i < count; i++)
+            keys[used++] = *(const char *)merle_doc_key(docs[i]).data;
+    keys[used] = 0;
+    merle_cursor_close(cursor);
+    must(s, merle_range_count(&section, s->players, &range, &counted));
+    assert_int_equal(counted, used);
+    must(s, merle_range_estimate(s->players, &range, &counted));
+    assert_in_range(counted, used, 6);
+    must(s, merle_section_end(&section));
+    return keys;
+}
+
+static void bounds_prefixes_and_directions(void **state) {
+    (void)state;
+    stand s = open_players();
+    merle_value red[] = {merle_value_str("red"), merle_value_int(10)};
+    merle_value blue = merle_value_str("blue");
+    merle_range range = {.index = "rank"};
+    assert_string_equal(keys_of(&s, range), "dbac");
+    range.backwards = 1;
+    assert_string_equal(keys_of(&s, range), "cabd");
+    range.from = (merle_bound){MERLE_CLOSED, red, 1};
+    assert_string_equal(keys_of(&s, range), "cab");
+    range.from.kind = MERLE_OPEN;
+    assert_string_equal(keys_of(&s, range), "c");
+    range.backwards = 0;
+    range.from.kind = MERLE_CLOSED;
+    range.to = (merle_bound){MERLE_CLOSED, red, 1};
+    assert_string_equal(keys_of(&s, range), "ba");
+    range.to = (merle_bound){MERLE_OPEN, red, 2};
+    assert_string_equal(keys_of(&s, range), "b");
+    range.from = (merle_bound){MERLE_CLOSED, red, 2};
+    range.to = (merle_bound){0};
+    assert_string_equal(keys_of(&s, range), "ac");
+    range.to = (merle_bound){MERLE_CLOSED, &blue, 1};
+    assert_string_equal(keys_of(&s, range), "");
+    range = (merle_range){.index = "rank", .prefix = "red"};
+    assert_string_equal(keys_of(&s, range), "bac");
+    range.prefix = "redd";
+    assert_string_equal(keys_of(&s, range), "c");
+    range.prefix = "";
+    assert_string_equal(keys_of(&s, range), "dbac");
+    range.prefix = "green";
+    assert_string_equal(keys_of(&s, range), "");
+    writing_close(&s);
+}
+
+static void refuse(const stand *s, merle_range range) {
+    merle_section section;
+    merle_cursor *cursor = (merle_cursor *)&section;
+    merle_doc doc;
+    uint64_t number = 7;
+    must(s, merle_section_begin(s->db, &section));
+    assert_int_equal(merle_range_open(s->players, &range, &cursor), MERLE_INVALID);
+    assert_null(cursor);
+    assert_int_equal(merle_range_count(&section, s->players, &range, &number), MERLE_INVALID);
+    assert_int_equal(number, 0);
+    assert_int_equal(merle_range_rank(&section, s->players, &range, MERLE_STR("a"), &number),
+                     MERLE_INVALID);
+    assert_int_equal(merle_range_nth(&section, s->players, &range, 0, &doc), MERLE_INVALID);
+    assert_null(doc.data);
+    assert_int_equal(merle_range_estimate(s->players, &range, &number), MERLE_INVALID);
+    must(s, merle_section_end(&section));
+}
+
+static void wrong_ranges_are_refused(void **state) {
+    (void)state;
+    stand s = open_players();
+    merle_value values[] = {merle_value_str("red"), merle_value_int(1), merle_value_int(2)};
+    merle_value list = {.type = MERLE_TYPE_ARRAY};
+    refuse(&s, (merle_range){.index = "none"});
+    refuse(&s, (merle_range){.index = NULL});
+    refuse(&s, (merle_range){.index = "name"});
+    refuse(&s, (merle_range){.index = "tags"});
+    refuse(&s, (merle_range){.index = "rank", .from = {MERLE_CLOSED, values, 3}});
+    refuse(&s, (merle_range){.index = "rank", .to = {MERLE_OPEN, &list, 1}});
+    refuse(&s, (merle_range){.index = "rank", .to = {(merle_bound_kind)9, values, 1}});
+    refuse(&s, (merle_range){.index = "rank", .prefix = "a", .from = {MERLE_CLOSED, values, 2}});
+    writing_close(&s);
+}
+
+static void rank_and_nth_go_both_ways(void **state) {
+    (void)state;
+    stand s = open_players();
+    merle_section section;
+    merle_doc doc;
+    uint64_t rank;
+    merle_range range = {.index = "rank"};
+    must(&s, merle_section_begin(s.db, &section));
+    must(&s, merle_range_rank(&section, s.players, &range, MERLE_STR("a"), &rank));
+    assert_int_equal(rank, 2);
+    range.backwards = 1;
+    must(&s, merle_range_rank(&section, s.players, &range, MERLE_STR("a"), &rank));
+    assert_int_equal(rank, 1);
+    must(&s, merle_range_nth(&section, s.players, &range, 3, &doc));
+    assert_memory_equal(merle_doc_key(doc).data, "d", 1);
+    /* Not there, not in the index, not in the range. */
+    merle_value blue = merle_value_str("blue");
+    assert_int_equal(merle_range_rank(&section, s.players, &range, MERLE_STR("z"), &rank),
+                     MERLE_NOT_FOUND);
+    assert_int_equal(merle_range_rank(&section, s.players, &range, MERLE_STR("e"), &rank),
+                     MERLE_NOT_FOUND);
+    range.to = (merle_bound){MERLE_CLOSED, &blue, 1};
+    assert_int_equal(merle_range_rank(&section, s.players, &range, MERLE_STR("a"), &rank),
+                     MERLE_NOT_FOUND);
+    assert_int_equal(rank, 0);
+    must(&s, merle_section_end(&section));
+    writing_close(&s);
+}
+
+static void cursor_goes_on_in_later_sections(void **state) {
+    (void)state;
+    stand s = open_players();
+    merle_section section;
+    merle_cursor *cursor;
+    merle_doc doc;
+    size_t count;
+    merle_range range = {.index = "rank"};
+    must(&s, merle_range_open(s.players, &range, &cursor));
+    must(&s, merle_section_begin(s.db, &section));
+    must(&s, merle_cursor_next(&section, cursor, &doc, 1, &count));
+    assert_memory_equal(merle_doc_key(doc).data, "d", 1);
+    must(&s, merle_section_end(&section));
+    /* What it stands on goes; what it will come to changes its place, or stays. */
+    (void)remove_key(&s, "d");
+    (void)put_json(&s, "b", "{\"guild\":\"redder\",\"score\":1}");
+    stand_settle(&s);
+    must(&s, merle_section_begin(s.db, &section));
+    must(&s, merle_cursor_next(&section, cursor, &doc, 1, &count));
+    assert_memory_equal(merle_doc_key(doc).data, "a", 1);
+    must(&s, merle_cursor_next(&section, cursor, &doc, 1, &count));
+    assert_memory_equal(merle_doc_key(doc).data, "c", 1);
+    must(&s, merle_cursor_next(&section, cursor, &doc, 1, &count));
+    assert_memory_equal(merle_doc_key(doc).data, "b", 1);
+    assert_int_equal(merle_cursor_next(&section, cursor, &doc, 1, &count), MERLE_NOT_FOUND);
+    assert_int_equal(count, 0);
+    must(&s, merle_section_end(&section));
+    merle_cursor_close(cursor);
+    merle_cursor_close(NULL);
+    writing_close(&s);
+}
+
+static void cursor_over_a_truncated_collection_finds_what_is_there(void **state) {
+    (void)state;
+    stand s = open_players();
+    merle_section section, old;
+    merle_cursor *cursor, *second;
+    merle_doc doc;
+    size_t count;
+    merle_range range = {.index = "rank"};
+    must(&s, merle_range_open(s.players, &range, &cursor));
+    must(&s, merle_range_open(s.players, &range, &second));
+    must(&s, merle_section_begin(s.db, &old));
+    must(&s, merle_collection_truncate(s.players, NULL));
+    must(&s, merle_section_begin(s.db, &section));
+    assert_int_equal(merle_cursor_next(&section, cursor, &doc, 1, &count), MERLE_NOT_FOUND);
+    must(&s, merle_cursor_next(&old, second, &doc, 1, &count));
+    must(&s, merle_section_end(&section));
+    must(&s, merle_section_end(&old));
+    merle_cursor_close(cursor);
+    merle_cursor_close(second);
+    writing_close(&s);
+}
+
+static uint64_t tagged(const stand *s, merle_value tag) {
+    merle_section section;
+    uint64_t count = 0;
+    must(s, merle_section_begin(s->db, &section));
+    must(s, merle_tag_count(&section, s->players, "tags", tag, &count));
+    must(s, merle_section_end(&section));
+    return count;
+}
+
+static void tags_are_elements_or_what_stands_alone(void **state) {
+    (void)state;
+    stand s = open_players();
+    merle_section section;
+    uint64_t count = 7;
+    assert_int_equal(tagged(&s, merle_value_str("eu")), 2);
+    assert_int_equal(tagged(&s, merle_value_str("new")), 1);
+    assert_int_equal(tagged(&s, merle_value_str("us")), 1);
+    assert_int_equal(tagged(&s, merle_value_str("nobody's")), 0);
+    must(&s, merle_one_patch(s.players, MERLE_STR("a"), NULL, NULL, MERLE_UNSET("tags")));
+    assert_int_equal(tagged(&s, merle_value_str("eu")), 1);
+    must(&s, merle_section_begin(s.db, &section));
+    assert_int_equal(merle_tag_count(&section, s.players, "rank", merle_value_str("eu"), &count),
+                     MERLE_INVALID);
+    assert_int_equal(count, 0);
+    must(&s, merle_section_end(&section));
+    writing_close(&s);
+}
+
+static uint64_t entries_of(const stand *s, const char *index) {
+    merle_stats_index stats = {.size = sizeof stats};
+    must(s, merle_index_stats(s->players, index, &stats));
+    return stats.entries;
+}
+
+static void entries_go_when_nobody_needs_them(void **state) {
+    (void)state;
+    stand s = open_players();
+    for (int i = 0; i < 500; i++) {
+        char json[80];
+        (void)snprintf(json, sizeof json, "{\"guild\":\"g%d\",\"score\":%d,\"tags\":[%d]}", i % 7,
+                       i, i % 11);
+        (void)put_json(&s, "a", json);
+        (void)put_json(&s, "b", json);
+    }
+    for (int i = 0; i < 50; i++) stand_settle(&s);
+    assert_in_range(entries_of(&s, "rank"), 4, 60);
+    assert_in_range(entries_of(&s, "tags"), 3, 60);
+    for (const char *key = "abcdef"; *key != 0; key++) {
+        char one[2] = {*key, 0};
+        (void)remove_key(&s, one);
+    }
+    for (int i = 0; i < 50; i++) stand_settle(&s);
+    assert_in_range(entries_of(&s, "rank"), 0, 60);
+    writing_close(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bounds_prefixes_and_directions),
+        cmocka_unit_test(wrong_ranges_are_refused),
+        cmocka_unit_test(rank_and_nth_go_both_ways),
+        cmocka_unit_test(cursor_goes_on_in_later_sections),
+        cmocka_unit_test(cursor_over_a_truncated_collection_finds_what_is_there),
+        cmocka_unit_test(tags_are_elements_or_what_stands_alone),
+        cmocka_unit_test(entries_go_when_nobody_needs_them),
+    };
+    return cmocka_run_group_tests_name("store/range", tests, NULL, NULL);
+}
