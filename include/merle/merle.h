@@ -47,12 +47,10 @@ typedef enum merle_threads {
 typedef struct merle_options {
     size_t size;
     merle_threads threads;
-    /* 1: asks the system for huge pages once the database has a dozen megabytes. Reads of a large
-     * one are faster by it, and writes pause now and then while two megabytes are cleared. */
-    uint32_t huge_pages;
+    uint32_t reserved;
     /* Bytes counted for documents, indexes, ring and what is retired; 0: no limit. At it writes are
      * refused; reads and removals go on, those from a reserve of a 32nd, at least 1 MiB (a removal
-     * takes some 512 bytes until its commit has ended). */
+     * takes some 640 bytes until its commit has ended). */
     uint64_t memory_max;
     /* Bytes of old versions, and of records that left the ring, kept for open sections, as a sum a
      * few commits old; beyond it only removals are taken. 0: memory_max / 4, or 1 GiB. */
@@ -64,6 +62,10 @@ typedef struct merle_options {
     merle_log_fn *log; /* may be NULL */
     void *log_context;
     merle_report *report; /* filled if opening fails; may be NULL */
+    /* 1: asks the system for huge pages once the database has a dozen megabytes. Reads of a large
+     * one are faster by it, and writes pause now and then while two megabytes are cleared. */
+    uint32_t huge_pages;
+    uint32_t reserved_too;
 } merle_options;
 
 /* Opens a database. path NULL: in memory only. options may be NULL. Threads: any.

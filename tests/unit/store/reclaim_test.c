@@ -323,7 +323,7 @@ static void memory_max_refuses_writes_and_removals_make_room(void **state) {
 /* ---- at memory_max ---- */
 
 /* REMOVAL_SIZE: what a removal takes with keys of 8 bytes and one index, rounded up a good deal. */
-enum { SMALL_FIRST = 1 << 30, RESERVE_MIN = 1 << 20, REMOVAL_SIZE = 512 };
+enum { SMALL_FIRST = 1 << 30, RESERVE_MIN = 1 << 20, REMOVAL_SIZE = 640 };
 
 /* Puts the smallest documents, under keys from SMALL_FIRST on, until there is no memory for another
  * one; gives how many there are. */
