@@ -38,13 +38,14 @@ static inline void test_seed_print(void) {
 }
 
 __attribute__((format(printf, 1, 2))) static inline void test_say(const char *format, ...) {
+    char text[512];
     va_list arguments;
     va_start(arguments, format);
-    printf("# ");
-    (void)vprintf(format, arguments);
-    printf("\n");
-    (void)fflush(stdout);
+    (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    /* In one piece: other threads print, too. */
+    printf("# %s\n", text);
+    (void)fflush(stdout);
 }
 
 #endif
