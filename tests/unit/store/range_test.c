@@ -8,7 +8,11 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "scarce.h"
 #include "writing.h"
+
+#include "document/encode.h"
+#include "store/root.h"
 
 static stand open_players(void) {
     static const merle_index indexes[] = {
@@ -260,6 +264,137 @@ static void entries_go_when_nobody_needs_them(void **state) {
     writing_close(&s);
 }
 
+/* ---- memory refused ---- */
+
+static merle_err move_both(const stand *s) {
+    merle_commit *commit;
+    merle_err err = merle_begin(s->db, &commit);
+    if (err != MERLE_OK) return err;
+    err = write_json(commit, s->players, merle_put, "a",
+                     "{\"guild\":\"green\",\"score\":1,\"tags\":[\"eu\",\"x\",\"y\"]}");
+    if (err == MERLE_OK)
+        err = write_json(commit, s->players, merle_put, "new",
+                         "{\"guild\":\"a very long name, which no leaf can hold\",\"score\":2,"
+                         "\"tags\":[\"z\"]}");
+    if (err != MERLE_OK) {
+        merle_cancel(commit);
+        return err;
+    }
+    return merle_end(commit, NULL);
+}
+
+static uint64_t try_with(void *context, uint64_t grants) {
+    static supply memory;
+    const merle_index indexes[] = {
+        {"rank", MERLE_ORDERED, "guild, -score"}, {"tags", MERLE_TAGS, "tags"}, {NULL, 0, NULL}};
+    const merle_schema schema = {.version = 1, .indexes = indexes};
+    supply_init(&memory);
+    const mrl_environment environment = {.refusal = &memory.refusal};
+    merle_range all = {.index = "rank"};
+    stand s;
+    (void)context;
+    writing_open(&s, &schema, (merle_options){0}, &environment);
+    (void)put_json(&s, "a", "{\"guild\":\"red\",\"score\":10,\"tags\":[\"eu\",\"new\"]}");
+    supply_all_but(&memory, grants);
+    merle_err err = move_both(&s);
+    uint64_t refused = supply_all(&memory);
+    if (err != MERLE_OK) {
+        assert_int_equal(err, MERLE_NO_MEMORY);
+        assert_string_equal(keys_of(&s, all), "a");
+        assert_int_equal(tagged(&s, merle_value_str("x")), 0);
+        assert_int_equal(tagged(&s, merle_value_str("new")), 1);
+        must(&s, merle_check(s.db, &s.report));
+        must(&s, move_both(&s));
+    }
+    assert_string_equal(keys_of(&s, all), "na");
+    assert_int_equal(tagged(&s, merle_value_str("y")), 1);
+    assert_int_equal(tagged(&s, merle_value_str("new")), 0);
+    writing_close(&s);
+    return refused;
+}
+
+static void commit_without_memory_leaves_no_entry(void **state) {
+    (void)state;
+    refuse_in_turn(try_with, NULL, 8);
+}
+
+/* ---- what merle_check finds ---- */
+
+/* Plants one, and takes it away again. */
+static void assert_found(const stand *s, const char *index) {
+    memset(&((stand *)(uintptr_t)s)->report, 0, sizeof s->report);
+    assert_int_equal(merle_check(s->db, (merle_report *)(uintptr_t)&s->report), MERLE_CORRUPT);
+    assert_string_equal(s->report.index, index);
+}
+
+/* Gives an entry up, as a commit does. */
+static void give_up(mrl_tags *tags, mrl_member *member, merle_bytes value, uint32_t slot) {
+    mrl_tag_mark(tags, member, mrl_tags_warn(tags, member, value, slot), slot);
+}
+
+/* As many entries as values, but one of them stands for another document. */
+static void check_finds_an_entry_in_the_wrong_place(void **state) {
+    (void)state;
+    stand s = open_players();
+    uint8_t value[64];
+    size_t size;
+    int added;
+    mrl_root *root = mrl_collection_current(s.players);
+    mrl_member *member = mrl_member_join(root->collection->store->domain);
+    merle_value eu = merle_value_str("eu");
+    must(&s, mrl_encode_value(&eu, 0, value, sizeof value, &size));
+    merle_bytes bytes = merle_bytes_of(value, size);
+    uint32_t a = mrl_root_find(root, mrl_root_hash(root, MERLE_STR("a")), MERLE_STR("a"))->slot;
+    uint32_t c = mrl_root_find(root, mrl_root_hash(root, MERLE_STR("c")), MERLE_STR("c"))->slot;
+    mrl_epoch_token token;
+    mrl_member_enter(member, &token);
+    give_up(root->indexes[2].tags, member, bytes, a);
+    must(&s, mrl_tags_add(root->indexes[2].tags, member, bytes, c, &added));
+    mrl_member_leave(member, &token);
+    for (int i = 0; i < 50; i++) stand_settle(&s);
+    assert_found(&s, "tags");
+    assert_non_null(strstr(s.report.found, "none for one of slot"));
+    mrl_member_enter(member, &token);
+    give_up(root->indexes[2].tags, member, bytes, c);
+    must(&s, mrl_tags_add(root->indexes[2].tags, member, bytes, a, &added));
+    mrl_member_leave(member, &token);
+    writing_close(&s);
+}
+
+static void check_finds_an_entry_too_many_and_one_too_few(void **state) {
+    (void)state;
+    stand s = open_players();
+    uint8_t value[64];
+    size_t size;
+    int added;
+    mrl_root *root = mrl_collection_current(s.players);
+    mrl_member *member = mrl_member_join(root->collection->store->domain);
+    merle_value eu = merle_value_str("eu");
+    must(&s, mrl_encode_value(&eu, 0, value, sizeof value, &size));
+    merle_bytes bytes = merle_bytes_of(value, size);
+    mrl_version *v = mrl_root_find(root, mrl_root_hash(root, MERLE_STR("c")), MERLE_STR("c"));
+    mrl_epoch_token token;
+    mrl_member_enter(member, &token);
+    must(&s, mrl_ordered_add(root->indexes[1].ordered, member, bytes, v->slot, &added));
+    assert_found(&s, "rank");
+    mrl_ordered_mark(root->indexes[1].ordered, member, bytes, v->slot);
+    must(&s, mrl_tags_add(root->indexes[2].tags, member, bytes, v->slot, &added));
+    assert_found(&s, "tags");
+    give_up(root->indexes[2].tags, member, bytes, v->slot);
+    must(&s, merle_check(s.db, &s.report));
+    v = mrl_root_find(root, mrl_root_hash(root, MERLE_STR("a")), MERLE_STR("a"));
+    give_up(root->indexes[2].tags, member, bytes, v->slot);
+    assert_found(&s, "tags");
+    must(&s, mrl_tags_add(root->indexes[2].tags, member, bytes, v->slot, &added));
+    size = mrl_version_encode(v, &root->schema->indexes[1], value);
+    mrl_ordered_mark(root->indexes[1].ordered, member, merle_bytes_of(value, size), v->slot);
+    assert_found(&s, "rank");
+    must(&s, mrl_ordered_add(root->indexes[1].ordered, member, merle_bytes_of(value, size), v->slot,
+                             &added));
+    mrl_member_leave(member, &token);
+    writing_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounds_prefixes_and_directions),
@@ -269,6 +404,9 @@ int main(void) {
         cmocka_unit_test(cursor_over_a_truncated_collection_finds_what_is_there),
         cmocka_unit_test(tags_are_elements_or_what_stands_alone),
         cmocka_unit_test(entries_go_when_nobody_needs_them),
+        cmocka_unit_test(commit_without_memory_leaves_no_entry),
+        cmocka_unit_test(check_finds_an_entry_too_many_and_one_too_few),
+        cmocka_unit_test(check_finds_an_entry_in_the_wrong_place),
     };
     return cmocka_run_group_tests_name("store/range", tests, NULL, NULL);
 }
