@@ -147,6 +147,10 @@ int mrl_ticket_passed(mrl_domain *domain, uint32_t ticket);
 /* The epoch now, without the fence. Loaded in an open section, it is good as a ticket for what only
  * sections may need that began before this one ends, if one step more is waited for. */
 uint32_t mrl_epoch_value(mrl_domain *domain);
+/* The same for a section that has just entered: loaded before whatever it loads next. If two steps
+ * lead from a ticket to it, all sections that were open when the ticket was taken are over, and
+ * what they did is seen. */
+uint32_t mrl_epoch_at_begin(mrl_domain *domain);
 /* Tries to let the epoch go on, at most two steps; never waits. Call with or without an open
  * section. */
 void mrl_epoch_advance(mrl_member *member);

@@ -134,6 +134,15 @@ uint32_t mrl_epoch_value(mrl_domain *domain) {
     return ck_epoch_value(&domain->epoch);
 }
 
+uint32_t mrl_epoch_at_begin(mrl_domain *domain) {
+    uint32_t epoch = ck_epoch_value(&domain->epoch);
+    /* Pairs with the end of the sections that let the epoch go on. Without it a section could note
+     * what it sees first, and lack a commit that is over. */
+    atomic_thread_fence(memory_order_acquire);
+    TELL_ACQUIRE(&domain->epoch);
+    return epoch;
+}
+
 int mrl_ticket_passed(mrl_domain *domain, uint32_t ticket) {
     if ((int32_t)(ck_epoch_value(&domain->epoch) - (ticket + 2)) < 0) return 0;
     /* Pairs with the release fence in ck_epoch_end, by way of the poll that saw the end and

@@ -42,8 +42,7 @@ void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_sec
     mrl_member_enter(member, &out_section->token);
     mrl_point("section.entered");
     /* Loaded before S: see mrl_ordered_viewer and tags/set.h. */
-    out_section->epoch = mrl_epoch_value(store->domain);
-    atomic_thread_fence(memory_order_acquire);
+    out_section->epoch = mrl_epoch_at_begin(store->domain);
     out_section->seq = mrl_log_published_at(store->published);
     out_section->store = store;
     out_section->member = member;

@@ -29,21 +29,12 @@
 /* No slot: behind the last one. */
 #define MRL_TAGS_END UINT32_MAX
 
-/* What certainty is judged by: taken when the section has entered, and before S is loaded. */
-static inline uint32_t mrl_tags_section_epoch(mrl_domain *domain) {
-    uint32_t epoch = mrl_ticket_take(domain);
-    /* Acquire: pairs with the end of the sections that let the epoch go on. Without it S could be
-     * loaded first, and lack a commit that is over. */
-    atomic_thread_fence(memory_order_acquire);
-    return epoch;
-}
-
 /* A request for slots of a set. */
 typedef struct mrl_run {
-    uint32_t section_epoch;
-    uint32_t from;    /* the first slot wanted; moved on; MRL_TAGS_END: there are no more */
-    uint32_t last;    /* the last slot wanted */
-    uint32_t *slots;  /* the caller's, room for max */
+    uint32_t section_epoch; /* mrl_epoch_at_begin, taken before S was loaded */
+    uint32_t from;          /* the first slot wanted; moved on; MRL_TAGS_END: there are no more */
+    uint32_t last;          /* the last slot wanted */
+    uint32_t *slots;        /* the caller's, room for max */
     uint8_t *recheck; /* the caller's, room for max, 1: compare with the version; may be NULL */
     size_t max;
     size_t count; /* filled */

@@ -282,7 +282,7 @@ static void read_some(worker *w) {
     looking l = {.w = w, .tag = (uint32_t)mrl_random_below(&w->random, TAGS), .other = TAGS};
     uint64_t true_count = 0, before;
     mrl_member_enter(w->member, &token);
-    l.section_epoch = mrl_tags_section_epoch(s->domain);
+    l.section_epoch = mrl_epoch_at_begin(s->domain);
     l.seq = atomic_load_explicit(&s->published, memory_order_acquire);
     if (mrl_random_below(&w->random, 2) == 0) {
         l.other = (l.tag + 1) % TAGS;

@@ -328,7 +328,7 @@ static void entry_given_up_is_rechecked_before_it_is_marked(void **state) {
         stand_drain(&s);
         mrl_member_enter(s.member, &token);
         mrl_tag *warned = mrl_tags_warn(s.tags, s.member, stand_name(0), slot);
-        mrl_run run = {.section_epoch = mrl_tags_section_epoch(s.domain)};
+        mrl_run run = {.section_epoch = mrl_epoch_at_begin(s.domain)};
         run.slots = &found;
         run.recheck = &recheck;
         run.max = 1;

@@ -117,7 +117,7 @@ static inline const mrl_tag *stand_tag(const stand *s, uint32_t tag) {
 
 static inline void stand_read_begin(stand *s, stand_reader *r) {
     mrl_member_enter(s->member, &r->token);
-    r->section_epoch = mrl_tags_section_epoch(s->domain);
+    r->section_epoch = mrl_epoch_at_begin(s->domain);
     memcpy(r->masks, s->masks, s->count);
     r->is_open = 1;
 }
