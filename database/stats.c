@@ -277,9 +277,9 @@ static void stat_unique(mrl_unique *unique, merle_stats_index *stats) {
     stats->refused = atomic_load_explicit(&unique->refused, memory_order_relaxed);
 }
 
+/* Into stats that are nought. */
 static void stat_index(mrl_root *root, const mrl_schema_index *index, merle_stats_index *stats) {
     mrl_root_index *made = &root->indexes[index->number];
-    memset(stats, 0, sizeof *stats);
     stats->kind = index->kind;
     stats->ready_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
     if (index->kind == MERLE_UNIQUE) {
@@ -309,7 +309,7 @@ static void fill_collection(mrl_root *root, merle_stats_collection *stats) {
     stats->key_tables = keys.pieces;
     stats->bytes = sizeof *root + keys.bytes + chunks * sizeof(mrl_chunk);
     for (uint32_t i = 0; i < root->schema->index_count; i++) {
-        merle_stats_index index;
+        merle_stats_index index = {0};
         stat_index(root, &root->schema->indexes[i], &index);
         stats->bytes += index.bytes;
     }
@@ -344,9 +344,7 @@ static merle_err fill_index(mrl_root *root, const char *name, merle_stats_index 
     if (root == NULL || root->is_dropped) return MERLE_GONE;
     const mrl_schema_index *index = mrl_schema_find_index(root->schema, name);
     if (index == NULL) return MERLE_NOT_FOUND;
-    size_t size = stats->size;
     stat_index(root, index, stats);
-    stats->size = size;
     return MERLE_OK;
 }
 

@@ -11,8 +11,8 @@
 #include "base/report.h"
 #include "document/check.h"
 #include "document/edit.h"
-#include "document/encode.h"
 #include "document/scan.h"
+#include "document/order.h"
 
 static const char *kind_text(merle_op_kind kind) {
     static const char *const texts[] = {"no operation", "set",     "unset",
@@ -255,21 +255,12 @@ static merle_err increment(patcher *p) {
     return err != MERLE_OK ? err : set_value(p, &sum);
 }
 
-static int compare_numbers(const merle_value *left, const merle_value *right) {
-    uint8_t one[MRL_ENCODE_SCALAR_SIZE_MAX], other[MRL_ENCODE_SCALAR_SIZE_MAX];
-    size_t one_size, other_size;
-    merle_err err = mrl_encode_value(left, 0, one, sizeof(one), &one_size);
-    if (err == MERLE_OK) err = mrl_encode_value(right, 0, other, sizeof(other), &other_size);
-    MRL_ASSERT(err == MERLE_OK);
-    return memcmp(one, other, one_size < other_size ? one_size : other_size);
-}
-
 static merle_err extreme(patcher *p) {
     merle_value there;
     if (p->place.value == 0) return set_value(p, &p->op->value);
     merle_err err = number_there(p, &there);
     if (err != MERLE_OK) return err;
-    int order = compare_numbers(&p->op->value, &there);
+    int order = mrl_value_order(&p->op->value, &there);
     if (p->op->kind == MERLE_OP_MIN ? order < 0 : order > 0) return set_value(p, &p->op->value);
     return MERLE_OK;
 }

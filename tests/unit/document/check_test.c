@@ -475,6 +475,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(size_beyond_the_limit_is_too_big),
         cmocka_unit_test(random_documents_are_taken_and_damage_agrees_with_msgpack_c),
     };
-    test_seed = sample_seed(argc, argv);
+    test_seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

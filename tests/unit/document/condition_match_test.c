@@ -804,7 +804,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(value_lies_in_the_bounds_exactly_if_it_meets_the_leaf),
         cmocka_unit_test(bounds_of_a_value_too_long_are_too_big),
     };
-    test_seed = sample_seed(argc, argv);
+    test_seed = seed_of(argc, argv);
     pool_fill();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

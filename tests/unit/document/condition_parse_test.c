@@ -23,14 +23,6 @@ static merle_condition *parsed(const char *text) {
     return condition;
 }
 
-static void assert_written(const merle_condition *condition, const char *wanted) {
-    merle_buffer text = {NULL, 0, 0};
-    assert_int_equal(merle_condition_write(condition, &text), MERLE_OK);
-    if (text.size != strlen(wanted) || memcmp(text.data, wanted, text.size) != 0)
-        fail_msg("written: %.*s\nwanted:  %s", (int)text.size, (const char *)text.data, wanted);
-    merle_buffer_free(&text);
-}
-
 /* ---- what is a condition ---- */
 
 static const struct {

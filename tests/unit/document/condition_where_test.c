@@ -18,14 +18,6 @@
 
 #include "document/condition.h"
 
-static void assert_written(const merle_condition *condition, const char *wanted) {
-    merle_buffer text = {NULL, 0, 0};
-    assert_int_equal(merle_condition_write(condition, &text), MERLE_OK);
-    if (text.size != strlen(wanted) || memcmp(text.data, wanted, text.size) != 0)
-        fail_msg("written: %.*s\nwanted:  %s", (int)text.size, (const char *)text.data, wanted);
-    merle_buffer_free(&text);
-}
-
 static void assert_made(merle_where *where, const char *wanted) {
     merle_condition *condition;
     merle_report report;
@@ -253,19 +245,6 @@ static void parameters_with_one_value_meet_one_element(void **state) {
 
 /* ---- memory ---- */
 
-typedef struct countdown {
-    size_t left;
-    int refused;
-} countdown;
-
-static int refuses(void *context, size_t size) {
-    countdown *count = context;
-    (void)size;
-    if (count->left-- != 0) return 0;
-    count->refused = 1;
-    return 1;
-}
-
 static merle_err run_build(void) {
     const merle_value two[] = {merle_value_str("b"), merle_parameter("a")};
     merle_condition *condition;
@@ -322,26 +301,14 @@ static merle_err run_write(void) {
 static void refused_allocation_is_no_memory_and_nothing_else(void **state) {
     static merle_err (*const runs[])(void) = {run_build, run_wrong, run_parse, run_write};
     (void)state;
-    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
-        for (size_t allocation = 0;; allocation++) {
-            countdown count = {allocation, 0};
-            const mrl_refusal refusal = {&count, refuses};
-            mrl_refusal_of_thread = &refusal;
-            merle_err err = runs[i]();
-            mrl_refusal_of_thread = NULL;
-            assert_int_equal(err, count.refused ? MERLE_NO_MEMORY : MERLE_OK);
-            if (count.refused) continue;
-            assert_true(allocation > 2);
-            break;
-        }
-    }
+    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) sample_refuse_in_turn(runs[i], 2);
 }
 
 static void asking_allocates_nothing(void **state) {
     const merle_value values[] = {merle_value_str("x")};
     const merle_doc doc = {(const uint8_t *)"\x81\xa1t\x92\xa1x\x05", 7, 0, NULL};
-    countdown count = {0, 0};
-    const mrl_refusal refusal = {&count, refuses};
+    sample_countdown count = {0, 0};
+    const mrl_refusal refusal = {&count, sample_refuses};
     merle_condition *condition;
     int result;
     (void)state;

@@ -382,6 +382,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(value_in_a_document_has_the_bytes_of_the_value_asked_for),
         cmocka_unit_test(room_too_small_is_too_big_and_never_overrun),
     };
-    test_seed = sample_seed(argc, argv);
+    test_seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -352,6 +352,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(random_documents_come_back_equal),
         cmocka_unit_test(times_of_every_day_come_back),
     };
-    test_seed = sample_seed(argc, argv);
+    test_seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

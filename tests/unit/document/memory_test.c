@@ -14,19 +14,6 @@
 #include "document/patch.h"
 #include "document/path.h"
 
-typedef struct countdown {
-    size_t left;
-    int refused;
-} countdown;
-
-static int refuses(void *context, size_t size) {
-    countdown *count = context;
-    (void)size;
-    if (count->left-- != 0) return 0;
-    count->refused = 1;
-    return 1;
-}
-
 static merle_bytes big_document(void) {
     static uint8_t data[3 + 2000 * 6];
     uint8_t *at = data;
@@ -124,19 +111,7 @@ static void refused_allocation_is_no_memory_and_nothing_else(void **state) {
     static merle_err (*const runs[])(void) = {run_check, run_compile, run_parts,
                                               run_patch, run_json,    run_builder};
     (void)state;
-    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
-        for (size_t allocation = 0;; allocation++) {
-            countdown count = {allocation, 0};
-            const mrl_refusal refusal = {&count, refuses};
-            mrl_refusal_of_thread = &refusal;
-            merle_err err = runs[i]();
-            mrl_refusal_of_thread = NULL;
-            assert_int_equal(err, count.refused ? MERLE_NO_MEMORY : MERLE_OK);
-            if (count.refused) continue;
-            assert_true(allocation > 0);
-            break;
-        }
-    }
+    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) sample_refuse_in_turn(runs[i], 0);
 }
 
 static void buffer_that_cannot_grow_stays_as_it_was(void **state) {
@@ -144,8 +119,8 @@ static void buffer_that_cannot_grow_stays_as_it_was(void **state) {
     (void)state;
     assert_int_equal(mrl_buffer_append(&buffer, "abc", 3), MERLE_OK);
     merle_buffer before = buffer;
-    countdown count = {0, 0};
-    const mrl_refusal refusal = {&count, refuses};
+    sample_countdown count = {0, 0};
+    const mrl_refusal refusal = {&count, sample_refuses};
     mrl_refusal_of_thread = &refusal;
     assert_int_equal(mrl_buffer_reserve(&buffer, buffer.capacity), MERLE_NO_MEMORY);
     mrl_refusal_of_thread = NULL;

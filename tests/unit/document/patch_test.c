@@ -794,6 +794,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(head_grows_when_it_must_and_effects_agree),
         cmocka_unit_test(bad_effects_are_bad_documents),
     };
-    test_seed = sample_seed(argc, argv);
+    test_seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

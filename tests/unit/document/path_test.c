@@ -299,6 +299,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(parts_of_an_index_are_read),
         cmocka_unit_test(rules_ask_type_presence_and_length),
     };
-    test_seed = sample_seed(argc, argv);
+    test_seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,23 +18,50 @@
 
 #include <merle/document.h>
 
+#include <merle/condition.h>
+
 #include "base/buffer.h"
 #include "base/random.h"
+#include "tests/unit/seed.h"
 
 #define SAMPLE_UNUSED __attribute__((unused))
 
 /* A string literal with bytes in it, as bytes. */
 #define BYTES(literal) merle_bytes_of(literal, sizeof(literal) - 1)
 
-SAMPLE_UNUSED static uint64_t sample_seed(int argc, char **argv) {
-    const char *text = getenv("MERLE_TEST_SEED");
-    for (int i = 1; i < argc; i++)
-        if (strncmp(argv[i], "--seed=", 7) == 0) text = argv[i] + 7;
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : mrl_random_seed();
-    printf("# seed %llu\n", (unsigned long long)seed);
-    (void)fflush(stdout);
-    return seed;
+/* ---- want of memory ---- */
+
+/* Grants so many allocations, refuses the next one, and grants what comes then. */
+typedef struct sample_countdown {
+    size_t left;
+    int refused; /* whether it came to that */
+} sample_countdown;
+
+SAMPLE_UNUSED static int sample_refuses(void *context, size_t size) {
+    sample_countdown *count = context;
+    (void)size;
+    if (count->left-- != 0) return 0;
+    count->refused = 1;
+    return 1;
 }
+
+/* Refuses its first allocation, then its second, until there are no more: each time it gives
+ * MERLE_NO_MEMORY exactly if it was refused one. It takes more than `least` allocations. */
+SAMPLE_UNUSED static void sample_refuse_in_turn(merle_err (*run)(void), size_t least) {
+    for (size_t allocation = 0;; allocation++) {
+        sample_countdown count = {allocation, 0};
+        const mrl_refusal refusal = {&count, sample_refuses};
+        mrl_refusal_of_thread = &refusal;
+        merle_err err = run();
+        mrl_refusal_of_thread = NULL;
+        assert_int_equal(err, count.refused ? MERLE_NO_MEMORY : MERLE_OK);
+        if (count.refused) continue;
+        assert_true(allocation > least);
+        break;
+    }
+}
+
+/* ---- values and documents ---- */
 
 SAMPLE_UNUSED static void sample_put(merle_buffer *out, const void *data, size_t size) {
     assert_int_equal(mrl_buffer_append(out, data, size), MERLE_OK);
@@ -224,6 +251,16 @@ SAMPLE_UNUSED static uint8_t *sample_exact(merle_bytes bytes) {
     assert_non_null(copy);
     if (bytes.size > 0) memcpy(copy, bytes.data, bytes.size);
     return copy;
+}
+
+/* ---- conditions ---- */
+
+SAMPLE_UNUSED static void assert_written(const merle_condition *condition, const char *wanted) {
+    merle_buffer text = {NULL, 0, 0};
+    assert_int_equal(merle_condition_write(condition, &text), MERLE_OK);
+    if (text.size != strlen(wanted) || memcmp(text.data, wanted, text.size) != 0)
+        fail_msg("written: %.*s\nwanted:  %s", (int)text.size, (const char *)text.data, wanted);
+    merle_buffer_free(&text);
 }
 
 #endif

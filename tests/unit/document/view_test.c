@@ -297,6 +297,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(builder_makes_what_was_said),
         cmocka_unit_test(builder_misuse_sticks_until_the_end),
     };
-    test_seed = sample_seed(argc, argv);
+    test_seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

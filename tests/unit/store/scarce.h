@@ -23,21 +23,9 @@
 
 #include "base/random.h"
 #include "memory/domain.h"
+#include "tests/unit/seed.h"
 
 #define UNUSED __attribute__((unused))
-
-/* ---- the seed ---- */
-
-/* The argument --seed=N, else MERLE_TEST_SEED, else a random one; printed. */
-UNUSED static uint64_t seed_of(int argc, char **argv) {
-    const char *text = getenv("MERLE_TEST_SEED");
-    for (int i = 1; i < argc; i++)
-        if (strncmp(argv[i], "--seed=", 7) == 0) text = argv[i] + 7;
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : mrl_random_seed();
-    printf("# seed %llu\n", (unsigned long long)seed);
-    (void)fflush(stdout);
-    return seed;
-}
 
 /* ---- memory that can be refused ---- */
 
