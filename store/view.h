@@ -1,0 +1,45 @@
+/* store/view.h - what a section sees of one collection, in a commit with its own writes on top.
+ *
+ * What    The documents of the section's instant, and beside them those that the section's commit
+ *         has written so far. Whoever reads by an index takes slots from it, asks mrl_view_slots
+ *         for their versions, which leaves out what the commit has changed, and adds what the
+ *         commit made of it from `own`.
+ * Owns    nothing: own lies in the commit's arena and stays there until the commit is over.
+ * Sees    own writes as they were when the view was opened; later ones are seen by later views.
+ * Threads the section's own.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_VIEW_H
+#define MRL_STORE_VIEW_H
+
+#include "store/read.h"
+
+/* A document that the commit has changed. */
+typedef struct mrl_own {
+    const mrl_version *before; /* what the instant shows; NULL: there was none */
+    const mrl_version *after; /* what the commit leaves; NULL: it is removed. seq is MRL_SEQ_NONE */
+} mrl_own;
+
+typedef struct mrl_view {
+    const mrl_section *section;
+    const mrl_root *root;
+    const mrl_schema *schema; /* as the section sees it */
+    const mrl_own *own;       /* by the slot of `before`; those without one come last */
+    size_t own_count;         /* 0 outside of commits, and where the commit has written nothing */
+} mrl_view;
+
+/* Errors: those of mrl_section_own and mrl_section_root; MERLE_NO_MEMORY, and what the commit's own
+ * operations fail with where they rest on what the instant shows. */
+merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
+                        mrl_view *out_view);
+/* The versions that the instant shows of these slots, at most MRL_READ_BATCH; NULL: none, or one
+ * that the commit has changed. Their first lines are on their way or there. */
+void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
+                    const mrl_version **out_versions);
+/* The document as it is given out; one that is not committed yet has seq 0. */
+merle_doc mrl_view_doc(const mrl_version *v);
+/* The index of this name, if the section may use it; NULL: there is none. */
+const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name);
+
+#endif
