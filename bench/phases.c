@@ -421,8 +421,8 @@ static void removed_check(bench_stage *stage, uint32_t removed_count) {
 
 /* Half of all, or the part of it that the system does. */
 static void run_delete(bench_stage *stage) {
-    uint32_t op_count = (uint32_t)bench_op_count(stage, 500000);
-    if (op_count > stage->count / 2) op_count = stage->count / 2;
+    unsigned divisor = stage->system->op_divisor == 0 ? 1 : stage->system->op_divisor;
+    uint32_t op_count = stage->count / 2 / divisor;
     uint32_t *picks = shuffled_make(op_count, SEED_DELETE);
     crew_job job = job_of(stage, work_delete, op_count, picks);
     crew_result result = crew_run(&job, stage->thread_count);

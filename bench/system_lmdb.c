@@ -3,8 +3,8 @@
  * What    key -> document, name -> key, email -> key, score -> keys, tag -> keys (the last two with
  *         sorted duplicates of fixed size, scores as native integers); one transaction a change,
  *         one read transaction a lookup or query (renewed, not made anew), one for each 64 of
- *         get_many. Each thread keeps a cursor for scores and one for tags. An update moves the entries of
- *         score and guild by a removal and a put, where they differ.
+ *         get_many. Each thread keeps a cursor for scores and one for tags. An update moves the
+ *         entries of score and guild by a removal and a put, where they differ.
  * Owns    a directory of its own in /dev/shm (or TMPDIR), removed as soon as it is open.
  * Sees    MDB_WRITEMAP, MDB_NOSYNC, MDB_NOMETASYNC, MDB_NOMEMINIT, MDB_NOTLS: as fast as it can be
  *         told to be. The disk is not part of this comparison.

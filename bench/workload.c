@@ -16,6 +16,7 @@
 
 #include "bench/common/measure.h"
 #include "bench/phases.h"
+#include "bench/plant.h"
 
 #define RESULT_MAX 2048u
 #define ROUND_MAX 64u
@@ -41,6 +42,7 @@ typedef struct options {
     bench_background background;
     const char *phases;  /* a list with commas */
     const char *systems; /* a list with commas */
+    const char *fault;   /* planted in every system; NULL: none */
 } options;
 
 /* One line of result, with its value in each round. */
@@ -155,6 +157,7 @@ static void plain_run(bench_stage *stage, const options *wanted) {
 
 static void pass_run(const options *wanted, const bench_system *system, unsigned thread_count,
                      pass which) {
+    if (wanted->fault != NULL) system = bench_plant(system, wanted->fault);
     bench_stage stage = {.system = system,
                          .background = wanted->background,
                          .count = wanted->count,
@@ -310,6 +313,9 @@ static const char usage[] =
     "  --scan-seconds S how long each of the three runs of scanwrite takes; default 5\n"
     "  --rounds R       the median of R rounds is printed; default 1\n"
     "  --background B   merle's own threads: default or none\n"
+    "  --plant FAULT    lets insert, get, range, top, tag, tagand, update or patch go wrong once, "
+    "at\n"
+    "                   its hundredth call: the measurement must give up\n"
     "  --about          prints what the systems are, and ends\n";
 
 static long number_parse(const char *text, long least, long most, const char *what) {
@@ -362,6 +368,7 @@ static void options_parse(options *wanted, int argc, char **argv) {
                                           {"entries", required_argument, NULL, 'e'},
                                           {"scan-seconds", required_argument, NULL, 'd'},
                                           {"background", required_argument, NULL, 'b'},
+                                          {"plant", required_argument, NULL, 'f'},
                                           {"about", no_argument, NULL, 'a'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
@@ -374,6 +381,7 @@ static void options_parse(options *wanted, int argc, char **argv) {
         if (option == 'r') {
             wanted->round_count = (unsigned)number_parse(optarg, 1, ROUND_MAX, "--rounds");
         }
+        if (option == 'f') wanted->fault = optarg;
         if (option == 'e') wanted->entries = entries_parse(optarg);
         if (option == 'd') wanted->scan_seconds = seconds_parse(optarg);
         if (option == 'b') {
