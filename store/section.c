@@ -224,10 +224,16 @@ merle_bytes merle_doc_key(merle_doc doc) {
 
 void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
                     size_t count, const mrl_version **out_versions) {
+    const _Atomic(mrl_version *) *places[MRL_READ_BATCH];
     MRL_DEBUG_ASSERT(count <= MRL_READ_BATCH);
-    for (size_t i = 0; i < count; i++) mrl_slots_prefetch(&root->slots, slots[i]);
     for (size_t i = 0; i < count; i++) {
-        const mrl_version *v = mrl_slots_load(&root->slots, slots[i]);
+        places[i] = mrl_slots_place(&root->slots, slots[i]);
+        __builtin_prefetch((const void *)places[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        /* Acquire: as in mrl_slots_load. */
+        const mrl_version *v =
+            places[i] == NULL ? NULL : atomic_load_explicit(places[i], memory_order_acquire);
         out_versions[i] = v;
         if (v == NULL) continue;
         __builtin_prefetch(v);
