@@ -282,20 +282,20 @@ static void stat_index(mrl_root *root, const mrl_schema_index *index, merle_stat
     mrl_root_index *made = &root->indexes[index->number];
     stats->kind = index->kind;
     stats->ready_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
-    if (index->kind == MERLE_UNIQUE) {
-        stat_unique(made->unique, stats);
-    } else if (index->kind == MERLE_ORDERED) {
+    if (made->unique != NULL) stat_unique(made->unique, stats);
+    if (made->ordered != NULL) {
         mrl_ordered_stats sum;
         mrl_ordered_stat(made->ordered, &sum);
-        stats->entries = sum.entries;
-        stats->tables = sum.leaves;
-        stats->bytes = sum.bytes;
-    } else {
+        stats->entries += sum.entries;
+        stats->tables += sum.leaves;
+        stats->bytes += sum.bytes;
+    }
+    if (made->tags != NULL) {
         mrl_tags_stats sum;
         mrl_tags_stat(made->tags, &sum);
-        stats->entries = sum.entries;
-        stats->tables = sum.tags;
-        stats->bytes = sum.bytes;
+        stats->entries += sum.entries;
+        stats->tables += sum.tags;
+        stats->bytes += sum.bytes;
     }
 }
 

@@ -254,7 +254,7 @@ merle_err merle_collection_describe(merle_collection *collection, merle_buffer *
 /* ---- truncate and drop ---- */
 
 static int is_unique(const mrl_root *root, uint32_t index) {
-    return root->schema->indexes[index].kind == MERLE_UNIQUE;
+    return mrl_index_is_unique(&root->schema->indexes[index]);
 }
 
 /* Whoever changes other indexes holds key shards. */

@@ -133,7 +133,7 @@ static merle_err check_hints(mrl_check *check, uint32_t number) {
     const mrl_schema *schema = check->root->schema;
     merle_err err = MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count && err == MERLE_OK; i++)
-        if (schema->indexes[i].kind == MERLE_UNIQUE)
+        if (mrl_index_is_unique(&schema->indexes[i]))
             err = mrl_check_hints(check, &schema->indexes[i], number);
     return err;
 }

@@ -187,7 +187,7 @@ static merle_err check_values(const walk *w, const mrl_version *v, int is_curren
         const mrl_schema_index *index = &schema->indexes[i];
         uint64_t hash;
         merle_err err = MERLE_OK;
-        if (index->kind != MERLE_UNIQUE) continue;
+        if (!mrl_index_is_unique(index)) continue;
         if (is_current) {
             err = check_current_value(w, index, v);
         } else if (mrl_check_hash(w->root, index, v, &hash)) {

@@ -47,7 +47,7 @@ int mrl_entries_each_but(const mrl_version *v, const mrl_version *other,
                          const mrl_schema_index *index, mrl_entries_fn *fn, void *context) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX], others[MERLE_VALUE_SIZE_MAX];
     if (v == NULL || (other != NULL && mrl_version_same_fields(v, other, index))) return 0;
-    if (index->kind == MERLE_TAGS) return each_tag(v, other, index, fn, context);
+    if (mrl_index_has_tags(index)) return each_tag(v, other, index, fn, context);
     size_t size = mrl_version_encode(v, index, encoded);
     size_t others_size = other == NULL ? 0 : mrl_version_encode(other, index, others);
     /* 5 and 5.0 are other bytes and the same value. */

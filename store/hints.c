@@ -42,7 +42,7 @@ merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch) {
     if (touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         computing c = {commit, touch, &schema->indexes[i], 1};
-        if (c.index->kind == MERLE_UNIQUE) continue;
+        if (!mrl_index_has_tree(c.index) && !mrl_index_has_tags(c.index)) continue;
         int failed = mrl_entries_each_but(new, old, c.index, note, &c);
         c.is_new = 0;
         if (!failed) failed = mrl_entries_each_but(old, new, c.index, note, &c);
@@ -65,7 +65,7 @@ merle_err mrl_hints_add(merle_commit *commit, mrl_touch *touch) {
         const mrl_root_index *made = made_of(touch, hint);
         int added = 0;
         merle_err err =
-            hint->index->kind == MERLE_TAGS
+            mrl_index_has_tags(hint->index)
                 ? mrl_tags_add(made->tags, commit->member, hint->value, touch->slot, &added)
                 : mrl_ordered_add(made->ordered, commit->member, hint->value, touch->slot, &added);
         if (err != MERLE_OK)
@@ -80,7 +80,7 @@ void mrl_hints_undo(merle_commit *commit, mrl_touch *touch) {
     for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next) {
         if (!hint->added) continue;
         const mrl_root_index *made = made_of(touch, hint);
-        if (hint->index->kind == MERLE_TAGS)
+        if (mrl_index_has_tags(hint->index))
             mrl_tags_mark(made->tags, commit->member, hint->value, touch->slot);
         else
             mrl_ordered_mark(made->ordered, commit->member, hint->value, touch->slot);
@@ -92,7 +92,7 @@ void mrl_hints_give_up(merle_commit *commit, mrl_touch *touch) {
     for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next) {
         if (hint->is_new) continue;
         const mrl_root_index *made = made_of(touch, hint);
-        if (hint->index->kind == MERLE_TAGS)
+        if (mrl_index_has_tags(hint->index))
             hint->tag = mrl_tags_warn(made->tags, commit->member, hint->value, touch->slot);
         else
             mrl_ordered_mark(made->ordered, commit->member, hint->value, touch->slot);
@@ -101,6 +101,6 @@ void mrl_hints_give_up(merle_commit *commit, mrl_touch *touch) {
 
 void mrl_hints_given_up(merle_commit *commit, mrl_touch *touch) {
     for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next)
-        if (!hint->is_new && hint->index->kind == MERLE_TAGS)
+        if (!hint->is_new && mrl_index_has_tags(hint->index))
             mrl_tag_mark(made_of(touch, hint)->tags, commit->member, hint->tag, touch->slot);
 }

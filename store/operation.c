@@ -320,7 +320,7 @@ static uint64_t *approach_values(const wanted *w, const mrl_version *made) {
     uint64_t *hashes = mrl_arena_take(&w->commit->arena, w->commit->member, count * sizeof *hashes);
     for (uint32_t i = 0; hashes != NULL && i < count; i++) {
         hashes[i] = 0;
-        if (root->schema->indexes[i].kind != MERLE_UNIQUE) continue;
+        if (!mrl_index_is_unique(&root->schema->indexes[i])) continue;
         size_t size = mrl_version_encode(made, &root->schema->indexes[i], encoded);
         hashes[i] = size == 0 ? 0 : mrl_unique_hash(root->indexes[i].unique, encoded, size);
         if (hashes[i] == 0) continue;

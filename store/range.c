@@ -90,7 +90,7 @@ static merle_err find_index(const mrl_schema *schema, const char *name,
                             const mrl_schema_index **out_index) {
     const mrl_schema_index *index = mrl_schema_find_index(schema, name);
     *out_index = index;
-    return index == NULL || index->kind != MERLE_ORDERED ? MERLE_INVALID : MERLE_OK;
+    return index == NULL || !mrl_index_has_tree(index) ? MERLE_INVALID : MERLE_OK;
 }
 
 /* ---- hits and versions ---- */

@@ -51,7 +51,7 @@ static void drop_hints(const mrl_root *root, mrl_member *member, const mrl_versi
     const mrl_schema *schema = root->schema;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
-        if (index->kind != MERLE_UNIQUE) continue;
+        if (!mrl_index_is_unique(index)) continue;
         const mrl_version *current = mrl_slots_load(&root->slots, v->slot);
         /* Nearly always: the current one has the same value. */
         if (mrl_version_same_fields(current, v, index)) continue;

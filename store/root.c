@@ -27,39 +27,39 @@ static void shard_init(mrl_shard *shard) {
 static int index_create(mrl_root *root, mrl_member *member, const mrl_schema_index *index) {
     mrl_root_index *made = &root->indexes[index->number];
     uint64_t seed = mrl_mix_u64(root->collection->store->hash_seed + 1 + index->number);
-    if (index->kind == MERLE_UNIQUE)
-        return (made->unique = mrl_unique_create(member, seed)) != NULL;
-    if (index->kind == MERLE_TAGS) return (made->tags = mrl_tags_create(member, seed)) != NULL;
-    return (made->ordered = mrl_ordered_create(member)) != NULL;
+    if (mrl_index_is_unique(index) && (made->unique = mrl_unique_create(member, seed)) == NULL)
+        return 0;
+    if (mrl_index_has_tree(index) && (made->ordered = mrl_ordered_create(member)) == NULL) return 0;
+    if (mrl_index_has_tags(index) && (made->tags = mrl_tags_create(member, seed)) == NULL) return 0;
+    return 1;
 }
 
 static size_t index_clear_some(mrl_root *root, mrl_member *member, const mrl_schema_index *index,
                                size_t max) {
     mrl_root_index *made = &root->indexes[index->number];
-    if (made->unique == NULL) return 0;
-    if (index->kind == MERLE_UNIQUE) return mrl_unique_clear_some(made->unique, member, max);
-    if (index->kind == MERLE_TAGS) return mrl_tags_clear_some(made->tags, member, max);
-    return mrl_ordered_clear_some(made->ordered, member, max);
+    size_t done = 0;
+    if (made->unique != NULL) done += mrl_unique_clear_some(made->unique, member, max);
+    if (made->ordered != NULL && done < max)
+        done += mrl_ordered_clear_some(made->ordered, member, max - done);
+    if (made->tags != NULL && done < max)
+        done += mrl_tags_clear_some(made->tags, member, max - done);
+    return done;
 }
 
 static void index_destroy(mrl_root *root, mrl_member *member, const mrl_schema_index *index) {
     mrl_root_index *made = &root->indexes[index->number];
-    if (made->unique == NULL) return;
-    if (index->kind == MERLE_UNIQUE)
-        mrl_unique_destroy(made->unique, member);
-    else if (index->kind == MERLE_TAGS)
-        mrl_tags_destroy(made->tags, member);
-    else
-        mrl_ordered_destroy(made->ordered, member);
+    if (made->unique != NULL) mrl_unique_destroy(made->unique, member);
+    if (made->ordered != NULL) mrl_ordered_destroy(made->ordered, member);
+    if (made->tags != NULL) mrl_tags_destroy(made->tags, member);
 }
 
 size_t mrl_root_sweep(mrl_root *root, mrl_member *member, size_t max) {
     size_t done = 0;
     for (uint32_t i = 0; i < root->schema->index_count && done < max; i++) {
         const mrl_schema_index *index = &root->schema->indexes[i];
-        if (index->kind == MERLE_ORDERED)
+        if (mrl_index_has_tree(index))
             done += mrl_ordered_sweep(root->indexes[i].ordered, member, max - done);
-        else if (index->kind == MERLE_TAGS)
+        else if (mrl_index_has_tags(index))
             done += mrl_tags_sweep(root->indexes[i].tags, member, max - done);
     }
     return done;

@@ -55,8 +55,8 @@ typedef struct mrl_shard {
 _Static_assert(offsetof(mrl_shard, count) == MRL_LINE_SIZE, "the second line begins here");
 _Static_assert(sizeof(mrl_shard) == 2 * MRL_LINE_SIZE, "a shard fills lines");
 
-/* One index, of the kind that the schema says. */
-typedef union mrl_root_index {
+/* One index: what the schema says that it has, the others are NULL. */
+typedef struct mrl_root_index {
     mrl_unique *unique;
     mrl_ordered *ordered;
     mrl_tags *tags;

@@ -71,7 +71,7 @@ static merle_err compile_index(mrl_schema *schema, const merle_index *index, mer
     if (mrl_schema_find_index(schema, index->name) != NULL)
         return invalid(report, "two indexes have one name", index->name);
     if (index->on == NULL) return invalid(report, "an index is on some field", index->name);
-    if (index->kind != MERLE_UNIQUE && index->kind != MERLE_ORDERED && index->kind != MERLE_TAGS)
+    if (index->kind < MERLE_UNIQUE || index->kind > MERLE_UNIQUE_ORDERED)
         return invalid(report, "unknown kind of index", index->name);
     mrl_schema_index *out = &schema->indexes[schema->index_count];
     memcpy(out->name, index->name, strlen(index->name) + 1);
@@ -80,7 +80,7 @@ static merle_err compile_index(mrl_schema *schema, const merle_index *index, mer
     if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
     schema->index_count++;
     merle_err err = compile_parts(schema, out, index->on, report);
-    if (err == MERLE_OK && out->kind == MERLE_TAGS &&
+    if (err == MERLE_OK && mrl_index_has_tags(out) &&
         (out->part_count != 1 || out->parts[0].descending))
         err = invalid(report, "tags are on one field, which has no order", index->name);
     if (err != MERLE_OK) mrl_report_index(report, index->name);
@@ -105,7 +105,11 @@ static merle_err compile_rule(mrl_schema *schema, const merle_rule *rule, merle_
 }
 
 static const char *kind_text(merle_index_kind kind) {
-    return kind == MERLE_UNIQUE ? "unique" : kind == MERLE_ORDERED ? "ordered" : "tags";
+    static const char *const texts[] = {[MERLE_UNIQUE] = "unique",
+                                        [MERLE_ORDERED] = "ordered",
+                                        [MERLE_TAGS] = "tags",
+                                        [MERLE_UNIQUE_ORDERED] = "unique ordered"};
+    return texts[kind];
 }
 
 static void build_indexes(merle_builder *b, const mrl_schema *schema) {
@@ -386,7 +390,7 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
-        merle_err err = index->kind == MERLE_TAGS
+        merle_err err = mrl_index_has_tags(index)
                             ? check_tags(schema, index, out_offsets, doc, report)
                             : check_index(schema, index, out_offsets, doc, report);
         if (err != MERLE_OK) return err;

@@ -48,6 +48,18 @@ typedef struct mrl_schema {
     merle_buffer definition; /* msgpack, see docs/format.md */
 } mrl_schema;
 
+/* What an index has. Of a unique one a value leads to its document, and is refused a second time; a
+ * tree gives ranges. An index may have both. */
+static inline int mrl_index_is_unique(const mrl_schema_index *index) {
+    return index->kind == MERLE_UNIQUE || index->kind == MERLE_UNIQUE_ORDERED;
+}
+static inline int mrl_index_has_tree(const mrl_schema_index *index) {
+    return index->kind == MERLE_ORDERED || index->kind == MERLE_UNIQUE_ORDERED;
+}
+static inline int mrl_index_has_tags(const mrl_schema_index *index) {
+    return index->kind == MERLE_TAGS;
+}
+
 /* Compiles a schema (NULL: version 1, nothing in it). Errors: MERLE_INVALID, MERLE_UNSUPPORTED,
  * MERLE_TOO_BIG, MERLE_NO_MEMORY, with a report. The caller holds it. */
 MERLE_MUST_USE merle_err mrl_schema_create(const char *collection, uint32_t collection_id,

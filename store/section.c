@@ -178,7 +178,7 @@ merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const mer
     const mrl_schema_index *index = mrl_schema_find_index(schema, name);
     *out_index = index;
     *out_size = 0;
-    if (index == NULL || index->kind != MERLE_UNIQUE || index->part_count != value_count)
+    if (index == NULL || !mrl_index_is_unique(index) || index->part_count != value_count)
         return MERLE_INVALID;
     for (size_t i = 0; i < value_count; i++) {
         size_t size = 0;

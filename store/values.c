@@ -63,7 +63,7 @@ merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch) {
     const uint64_t *known = known_hashes(touch);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];
-        if (schema->indexes[i].kind != MERLE_UNIQUE) continue;
+        if (!mrl_index_is_unique(&schema->indexes[i])) continue;
         compute_one(part->root, &schema->indexes[i], old, new, known == NULL ? 0 : known[i],
                     change);
         if (!change->changed) continue;

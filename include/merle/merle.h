@@ -90,9 +90,10 @@ MERLE_API merle_err merle_step(merle_db *db, uint64_t now_ns, uint64_t budget_ns
 /* ---- collections ---- */
 
 typedef enum merle_index_kind {
-    MERLE_UNIQUE = 1,  /* at most one document has a value */
-    MERLE_ORDERED = 2, /* ranges of values in their order; rank and count */
-    MERLE_TAGS = 3     /* sets: the elements of an array, on one path */
+    MERLE_UNIQUE = 1,        /* at most one document has a value */
+    MERLE_ORDERED = 2,       /* ranges of values in their order; rank and count */
+    MERLE_TAGS = 3,          /* sets: the elements of an array, on one path */
+    MERLE_UNIQUE_ORDERED = 4 /* both of the first two, of the same values */
 } merle_index_kind;
 
 typedef struct merle_index {
