@@ -1,5 +1,7 @@
 /* store/build.c - building an index while readers and writers go on.
  *
+ * SPDX-License-Identifier: Apache-2.0
+ *
  * An index is added by a definition D: a new schema takes the place of the root's, with all shards
  * locked, as truncate locks them. Every commit after D finds the new schema when it has its locks,
  * and keeps the index as it keeps any other: it adds the entries of values that come, and gives up
@@ -47,8 +49,6 @@
  * Truncate and drop of the collection replace the root; in the new one, which is empty, all indexes
  * are ready. A step looks with the shard locked whether root and schema are what they were, and
  * stops if not.
- *
- * SPDX-License-Identifier: Apache-2.0
  */
 #include "store/build.h"
 
@@ -186,8 +186,8 @@ static merle_err judge(const stepping *s, const mrl_version **out_other) {
 
 typedef merle_err visit_fn(stepping *s);
 
-/* Calls fn with the slot's live version, if it has one, in s->version, its key shard locked. Errors:
- * fn's; MERLE_GONE: root or schema is another one. */
+/* Calls fn with the slot's live version, if it has one, in s->version, its key shard locked.
+ * Errors: fn's; MERLE_GONE: root or schema is another one. */
 static merle_err with_slot(stepping *s, uint32_t slot, visit_fn *fn) {
     merle_err err = MERLE_OK;
     const mrl_version *v = mrl_slots_load(&s->root->slots, slot);
@@ -312,7 +312,7 @@ static merle_err change_init(change *c, const stepping *s, merle_index_state sta
     if (err != MERLE_OK) return err;
     int is_ready = state == MERLE_INDEX_READY;
     c->left = mrl_left_create(s->member, mrl_root_schema_now(s->root), is_ready ? s->build : NULL,
-                          is_ready ? MRL_LEFT_NONE : number);
+                              is_ready ? MRL_LEFT_NONE : number);
     if (c->left != NULL) return MERLE_OK;
     mrl_schema_release(c->schema);
     return MERLE_NO_MEMORY;
@@ -488,8 +488,8 @@ static merle_err tell_failure(const stepping *s, const mrl_build *build, const c
     const mrl_kept *kept = &build->kept[0];
     char other[96];
     merle_bytes key = merle_bytes_of(build->kept_bytes + kept->key_at, kept->key_size);
-    merle_bytes other_key = merle_bytes_of(
-        build->kept_bytes + kept->key_at + kept->key_size, kept->other_size);
+    merle_bytes other_key =
+        merle_bytes_of(build->kept_bytes + kept->key_at + kept->key_size, kept->other_size);
     mrl_report_escape(other_key, other, sizeof other);
     if (kept->why == MERLE_EXISTS)
         mrl_store_fail(s->member, kept->why, s->collection, key,
@@ -507,10 +507,9 @@ static merle_err look(stepping *s, const char *name, uint32_t *out_number) {
     merle_err err = MERLE_BUSY;
     mrl_member_enter(s->member, &token);
     const mrl_root *root = mrl_collection_current(s->collection);
-    const mrl_schema_index *index =
-        root == NULL || root->is_dropped
-            ? NULL
-            : mrl_schema_find_index(mrl_root_schema_now(root), name);
+    const mrl_schema_index *index = root == NULL || root->is_dropped
+                                        ? NULL
+                                        : mrl_schema_find_index(mrl_root_schema_now(root), name);
     const mrl_build *build = index == NULL ? NULL : mrl_root_build(root, index->number);
     if (root == NULL || root->is_dropped)
         err = MERLE_GONE;

@@ -27,7 +27,7 @@ typedef struct mrl_kept {
 typedef struct mrl_build {
     mrl_lock lock; /* the notes */
     uint32_t note_count;
-    uint32_t has_overflown; /* more was to be noted than there was room for */
+    uint32_t has_overflown;       /* more was to be noted than there was room for */
     _Atomic uint32_t slots_total; /* how far the walk has to go */
     _Atomic uint32_t slots_done;
     _Atomic uint64_t offence_count; /* noted ever; of a failed one: how many stand */

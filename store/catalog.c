@@ -47,7 +47,8 @@ static merle_collection *next_collection(merle_collection *collection) {
 static merle_collection *find_alive(mrl_store *store, const char *name) {
     merle_collection *collection = first_collection(store);
     for (; collection != NULL; collection = next_collection(collection))
-        if (strcmp(collection->name, name) == 0 && mrl_collection_is_alive(collection)) return collection;
+        if (strcmp(collection->name, name) == 0 && mrl_collection_is_alive(collection))
+            return collection;
     return NULL;
 }
 
@@ -92,7 +93,9 @@ static merle_err make(mrl_store *store, mrl_member *member, const char *name,
         goto fail;
     }
     merle_bytes payload = merle_bytes_of(schema->definition.data, schema->definition.size);
-    if ((err = mrl_definition_prepare(&d, store, member, id, MRL_RECORD_DEFINE, payload)) != MERLE_OK) goto fail;
+    if ((err = mrl_definition_prepare(&d, store, member, id, MRL_RECORD_DEFINE, payload)) !=
+        MERLE_OK)
+        goto fail;
     store->collection_next_id++;
     link_collection(store, collection);
     (void)publish(&d, collection, root);
@@ -116,7 +119,8 @@ static merle_err compare(merle_collection *collection, mrl_member *member,
     merle_err err =
         mrl_schema_create(collection->name, collection->id, given, &asked, member->report);
     if (err != MERLE_OK) return err;
-    err = mrl_schema_compare(mrl_root_schema_now(mrl_collection_current(collection)), asked, member->report);
+    err = mrl_schema_compare(mrl_root_schema_now(mrl_collection_current(collection)), asked,
+                             member->report);
     mrl_report_collection(member->report, collection->name);
     mrl_schema_release(asked);
     return err;
@@ -190,7 +194,8 @@ merle_err merle_collection_describe(merle_collection *collection, merle_buffer *
     if (mrl_domain_is_forked(store->domain)) return MERLE_FORKED;
     mrl_lock_take(&store->catalog_lock);
     if (mrl_collection_is_alive(collection))
-        err = mrl_schema_describe(mrl_root_schema_now(mrl_collection_current(collection)), out_json);
+        err =
+            mrl_schema_describe(mrl_root_schema_now(mrl_collection_current(collection)), out_json);
     mrl_lock_drop(&store->catalog_lock);
     mrl_member *member = err == MERLE_NO_MEMORY ? mrl_member_join(store->domain) : NULL;
     if (member == NULL) return err;
@@ -209,7 +214,8 @@ static merle_err replace_root(mrl_store *store, mrl_member *member, merle_collec
     if (root == NULL)
         return mrl_store_fail(member, MERLE_NO_MEMORY, collection, merle_bytes_of(NULL, 0),
                               "no memory for empty tables");
-    merle_err err = mrl_definition_prepare(&d, store, member, collection->id, kind, merle_bytes_of(NULL, 0));
+    merle_err err =
+        mrl_definition_prepare(&d, store, member, collection->id, kind, merle_bytes_of(NULL, 0));
     if (err != MERLE_OK) {
         mrl_root_destroy(root, member);
         return err;
@@ -281,7 +287,7 @@ static merle_err extend_locked(merle_collection *collection, mrl_store *store, m
     end = id + ID_BLOCK;
     for (int i = 0; i < 8; i++) payload[1 + i] = (uint8_t)(end >> (56 - 8 * i));
     merle_err err = mrl_definition_prepare(&d, store, member, collection->id, MRL_RECORD_SEQUENCE,
-                            merle_bytes_of(payload, sizeof payload));
+                                           merle_bytes_of(payload, sizeof payload));
     if (err != MERLE_OK) return err;
     (void)publish(&d, collection, NULL);
     atomic_store_explicit(&collection->id_end, end, memory_order_release);

@@ -149,9 +149,9 @@ static merle_err add_locked(defining *d) {
     mrl_build *build = NULL;
     int has_tables = 0;
     if (!mrl_collection_is_alive(d->collection)) return MERLE_GONE;
-    merle_err err = mrl_schema_with(mrl_root_schema_now(root), d->collection->name,
-                                    d->collection->id, d->index, mrl_left_numbers(d->store, root),
-                                    &schema, &number, d->member->report);
+    merle_err err =
+        mrl_schema_with(mrl_root_schema_now(root), d->collection->name, d->collection->id, d->index,
+                        mrl_left_numbers(d->store, root), &schema, &number, d->member->report);
     if (err != MERLE_OK) return err;
     left = mrl_left_create(d->member, mrl_root_schema_now(root), NULL, MRL_LEFT_NONE);
     build = mrl_build_create(d->member);
@@ -178,13 +178,12 @@ static merle_err drop_locked(defining *d) {
     mrl_schema *old = mrl_root_schema_now(root);
     const mrl_schema_index *index = mrl_schema_find_index(old, d->name);
     if (index == NULL) return MERLE_NOT_FOUND;
-    merle_err err = mrl_schema_without(old, d->collection->name, d->collection->id, index->number,
-                                       &schema);
+    merle_err err =
+        mrl_schema_without(old, d->collection->name, d->collection->id, index->number, &schema);
     if (err != MERLE_OK) return no_memory(d);
     mrl_left *left =
         mrl_left_create(d->member, old, mrl_root_build(root, index->number), index->number);
-    err = left == NULL ? no_memory(d)
-                       : change_schema(d, root, schema, left, NULL, index->number);
+    err = left == NULL ? no_memory(d) : change_schema(d, root, schema, left, NULL, index->number);
     if (err == MERLE_OK) return err;
     if (left != NULL) mrl_left_cancel(d->member, left);
     mrl_schema_release(schema);
@@ -241,8 +240,8 @@ static merle_err list(const mrl_build *build, merle_buffer *out_keys, merle_offe
         const uint8_t *key = out_keys->data + kept->key_at;
         out[i].why = kept->why;
         out[i].key = merle_bytes_of(key, kept->key_size);
-        out[i].other_key = merle_bytes_of(kept->other_size == 0 ? NULL : key + kept->key_size,
-                                          kept->other_size);
+        out[i].other_key =
+            merle_bytes_of(kept->other_size == 0 ? NULL : key + kept->key_size, kept->other_size);
     }
     *out_count = count;
     return MERLE_OK;
@@ -266,8 +265,8 @@ merle_err merle_index_offenders(merle_collection *collection, const char *name,
     else if ((index = mrl_schema_find_index(mrl_root_schema_now(root), name)) == NULL)
         err = MERLE_NOT_FOUND;
     else if (index->state == MERLE_INDEX_FAILED && mrl_root_build(root, index->number) != NULL)
-        err = list(mrl_root_build(root, index->number), out_keys, out_offenders, out_max,
-                   out_count);
+        err =
+            list(mrl_root_build(root, index->number), out_keys, out_offenders, out_max, out_count);
     mrl_member_leave(member, &token);
     return err;
 }

@@ -156,7 +156,8 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
     *out_count = 0;
     if (cursor == NULL) return MERLE_INVALID;
     if ((err = mrl_view_open(section, cursor->collection, &view)) != MERLE_OK) return err;
-    if ((err = find_index(view.schema, cursor->index, &index)) != MERLE_OK) return err == MERLE_NOT_READY ? err : MERLE_GONE;
+    if ((err = find_index(view.schema, cursor->index, &index)) != MERLE_OK)
+        return err == MERLE_NOT_READY ? err : MERLE_GONE;
     if (index->made_seq != cursor->made_seq) return MERLE_GONE;
     cursor->ordered.tree = view.root->indexes[index->number].ordered;
     while (*out_count < doc_max) {

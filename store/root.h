@@ -76,7 +76,7 @@ typedef struct mrl_root {
     _Atomic(struct mrl_left *) left_first;
     struct mrl_left *left_last;
     mrl_map_type key_type;
-    mrl_root_index indexes[MERLE_INDEX_COUNT_MAX]; /* as the schema numbers them */
+    mrl_root_index indexes[MERLE_INDEX_COUNT_MAX];             /* as the schema numbers them */
     _Atomic(struct mrl_build *) builds[MERLE_INDEX_COUNT_MAX]; /* of those that are not ready */
     /* Apart from the locks: readers load these lines, writers those. */
     mrl_map maps[MRL_SHARD_COUNT];

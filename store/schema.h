@@ -33,7 +33,7 @@ typedef struct mrl_schema_part {
 
 typedef struct mrl_schema_index {
     char name[MERLE_NAME_SIZE_MAX + 1];
-    char *on; /* as it was given */
+    char *on;                  /* as it was given */
     merle_index_kind kind;     /* what is kept of it: 0, nothing, if it has failed or is none */
     merle_index_kind declared; /* 0: there is no index of this number */
     merle_index_state state;

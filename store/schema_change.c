@@ -73,8 +73,7 @@ merle_err mrl_schema_with(const mrl_schema *schema, const char *collection, uint
         return err;
     }
     mrl_schema *made = copy(schema);
-    err = made == NULL ? MERLE_NO_MEMORY
-                       : mrl_schema_compile_index(made, number, index, report);
+    err = made == NULL ? MERLE_NO_MEMORY : mrl_schema_compile_index(made, number, index, report);
     if (err != MERLE_OK) goto fail;
     made->indexes[number].state = MERLE_INDEX_BUILDING;
     if ((err = mrl_schema_define(made, collection, collection_id)) != MERLE_OK) goto fail;
@@ -127,8 +126,8 @@ merle_err mrl_schema_settled(mrl_schema *schema, mrl_schema **out_schema) {
     int is_settled = 1;
     *out_schema = NULL;
     for (uint32_t i = 0; i < schema->index_count; i++)
-        is_settled &= schema->indexes[i].state == MERLE_INDEX_READY &&
-                      schema->indexes[i].ready_seq == 0;
+        is_settled &=
+            schema->indexes[i].state == MERLE_INDEX_READY && schema->indexes[i].ready_seq == 0;
     if (is_settled) {
         *out_schema = mrl_schema_hold(schema);
         return MERLE_OK;

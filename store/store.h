@@ -38,7 +38,7 @@ typedef struct mrl_store {
     _Atomic(merle_collection *) collections;
     merle_collection *collections_last;
     /* Reclamation. */
-    _Atomic uint64_t waiting_seen; /* mrl_store_waiting_bytes, as it was a few commits ago */
+    _Atomic uint64_t waiting_seen;     /* mrl_store_waiting_bytes, as it was a few commits ago */
     mrl_lock dying_lock;               /* also of what changed schemas have left to their roots */
     mrl_root *dying;                   /* replaced roots, oldest first */
     mrl_lock step_lock;                /* one step at a time */
