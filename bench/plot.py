@@ -11,10 +11,10 @@ from xml.sax.saxutils import escape
 import report
 
 COLUMNS = 3
-PANEL_WIDTH = 420
+PANEL_WIDTH = 440
 ROW_HEIGHT = 19
 LABEL_WIDTH = 96
-VALUE_WIDTH = 64  # room right of the scale, for the figure
+VALUE_WIDTH = 96  # room right of the scale, for the figure
 HEAD_HEIGHT = 48
 AXIS_HEIGHT = 26
 GAP = 22
@@ -22,13 +22,14 @@ PAGE_HEAD = 84
 COLOURS = {"merle": "#c2410c", "floor": "#8a8f98", "peer": "#2563a8"}
 INK, FAINT, GRID = "#1f2328", "#59636e", "#e3e6ea"
 PHASES = ["range100", "top100", "tag100", "tagand", "get", "unique", "insert", "update", "mixed95",
-          "patch", "dup", "delete"]
+          "patch", "dup", "delete", "scanwrite_range", "scanwrite_update"]
 TITLES = {
     "range100": "100 documents by a range of scores", "top100": "the 100 highest, descending",
     "tag100": "100 documents by a tag", "tagand": "by two tags", "get": "by key",
-    "unique": "by a unique value", "insert": "with all index entries",
+    "unique": "by a unique value", "insert": "with all index entries (floors: with what they have)",
     "update": "score and guild move", "mixed95": "95 % get, 5 % update",
-    "patch": "one number raised", "dup": "inserts that are refused", "delete": "by key"}
+    "patch": "one number raised", "dup": "inserts that are refused", "delete": "by key",
+    "scanwrite_range": "range100 beside a writer", "scanwrite_update": "updates beside a scan"}
 
 
 def kind_of(name):
@@ -177,7 +178,7 @@ def legend_draw(page):
                        ("peer", "peers")):
         page.dot(x, 54, COLOURS[name], True)
         page.text(x + 10, 58, text, FAINT, 12)
-        x += 26 + 6.6 * len(text)
+        x += 30 + 6.4 * len(text)
     page.dot(x + 10, 54, FAINT, True)
     page.text(x + 20, 58, "1 thread", FAINT, 12)
     page.dot(x + 88, 54, FAINT, False)
