@@ -318,7 +318,7 @@ static const char usage[] =
     "  --full           as many operations as for a million documents, also with fewer of them\n"
     "  --plant FAULT    lets insert, get, range, top, tag, tagand, update or patch go wrong once, "
     "at\n"
-    "                   its hundredth call: the measurement must give up\n"
+    "                   its third call: the measurement must give up\n"
     "  --about          prints what the systems are, and ends\n";
 
 static long number_parse(const char *text, long least, long most, const char *what) {
