@@ -84,8 +84,8 @@ class Figures:
         return max(found)[::-1] if found else (None, None)
 
     def read(self, path):
-        """Adds the lines of a file of raw figures; gives its facts, failures and growth lines."""
-        facts, failures, growth = [], [], []
+        """Adds the lines of a file of raw figures; gives its facts, notes and growth lines."""
+        facts, notes, growth = [], {"failed": [], "wrong": []}, []
         with open(path) as lines:
             for line in lines:
                 line = line.strip()
@@ -93,11 +93,13 @@ class Figures:
                     self.add(line)
                 elif line.startswith("GROWTH "):
                     growth.append(line)
-                elif line.startswith("# failed: "):
-                    failures.append(line[len("# failed: "):])
                 elif line.startswith("# ") and ": " in line:
-                    facts.append(tuple(line[2:].split(": ", 1)))
-        return facts, failures, growth
+                    name, text = line[2:].split(": ", 1)
+                    if name in notes:
+                        notes[name].append(text)
+                    else:
+                        facts.append((name, text))
+        return facts, notes, growth
 
 
 # ---- text ----
@@ -321,7 +323,7 @@ def growth_write(path, facts, growth):
         page.write("\n".join(lines).strip("\n") + "\n")
 
 
-def page_write(path, facts, figures, failures, plot):
+def page_write(path, facts, figures, wrongs, failures, plot):
     lines = ["# Figures", "",
              "Written by `bench/run`; what each phase does is in [README.md](README.md).",
              "Read them as proportions: all of one table comes from one run on one machine.", "",
@@ -349,6 +351,10 @@ def page_write(path, facts, figures, failures, plot):
     outer = figures_table(figures, lambda name: name not in SYSTEMS)
     if outer:
         lines += ["", "The peers that are programs of their own:", ""] + outer
+    if wrongs:
+        lines += ["", "## Wrong results", "",
+                  "What a peer did from this phase on does not count.", ""]
+        lines += ["- " + wrong for wrong in wrongs]
     if failures:
         lines += ["", "## Given up", ""] + ["- " + failure for failure in failures]
     growth = growth_of(page_lines(path))
