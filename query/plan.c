@@ -297,7 +297,7 @@ static int may_go_on(const planning *p, const mrl_drive *drive) {
     if (drive->kind == MRL_DRIVE_NOTHING && p->rows->view.own_count == 0) return 1;
     switch (after->kind) {
     case MRL_PLACE_SLOT:
-        return drive->is_ordered && !is_ranges;
+        return drive->is_ordered && (!is_ranges || p->wishes->by_slot);
     case MRL_PLACE_FORWARDS:
     case MRL_PLACE_BACKWARDS:
         return is_ranges && drive->is_ordered && drive->index == after->index &&
@@ -385,8 +385,9 @@ merle_err mrl_plan_make(merle_rows *rows, const merle_query *query, const mrl_wi
     planner_init(&p);
     merle_err err = find_forced(&p, query->index);
     if (err != MERLE_OK) return err;
-    int needs_no_order = wishes->is_sum && query->limit == 0 && query->offset == 0 &&
-                         rows->after.kind == MRL_PLACE_NONE;
+    int is_cut = query->limit != 0 || query->offset != 0;
+    int needs_no_order =
+        rows->after.kind == MRL_PLACE_NONE && (wishes->is_count || (wishes->is_sum && !is_cut));
     if ((err = parse_order(&p, needs_no_order ? NULL : query->order)) != MERLE_OK) return err;
     drop_constants(&p);
     add_all(&p);

@@ -17,6 +17,7 @@
 #include <merle/query.h>
 
 #include "document/condition.h"
+#include "store/commit.h"
 #include "store/view.h"
 #include "tags/algebra.h"
 
@@ -197,8 +198,9 @@ typedef struct mrl_plan {
 
 /* What the caller knows besides. */
 typedef struct mrl_wishes {
-    int by_slot; /* candidates in the order of their slots */
-    int is_sum;  /* order and fields do not matter unless documents are left out by them */
+    int by_slot;  /* candidates in the order of their slots; no order is asked for */
+    int is_sum;   /* fields do not matter, nor does order unless documents are left out behind it */
+    int is_count; /* order never matters */
 } mrl_wishes;
 
 /* ---- rows ---- */

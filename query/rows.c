@@ -132,7 +132,7 @@ merle_err mrl_rows_open(merle_section *section, merle_collection *collection,
 
 merle_err merle_query_open(merle_section *section, merle_collection *collection,
                            const merle_query *query, merle_rows **out_rows) {
-    const mrl_wishes wishes = {0, 0};
+    const mrl_wishes wishes = {0};
     return mrl_rows_open(section, collection, query, &wishes, out_rows);
 }
 

@@ -83,6 +83,87 @@ MERLE_API MERLE_MUST_USE merle_err merle_rows_explain(const merle_rows *rows,
 /* rows may be NULL. May be called after the section has ended. */
 MERLE_API void merle_rows_close(merle_rows *rows);
 
+/* ---- about all that a query gives ---- fields is not looked at */
+
+/* How many documents the query gives, exactly. Documents are not opened where indexes alone can
+ * tell. Errors: as merle_query_open and merle_rows_next, but for MERLE_NOT_FOUND at the end. */
+MERLE_API MERLE_MUST_USE merle_err merle_query_count(merle_section *section,
+                                                     merle_collection *collection,
+                                                     const merle_query *query, uint64_t *out_count);
+
+typedef struct merle_summary {
+    size_t size;      /* sizeof(merle_summary) or 0, set by the caller */
+    uint64_t count;   /* documents that the query gives */
+    uint64_t numbers; /* of these, those with a number at the path */
+    /* Of the numbers: an integer, exactly, if all are integers and the sum fits into 64 bits; else
+     * a float. 0 if there are none. */
+    merle_value sum;
+    double average; /* of the numbers; 0 if there are none */
+    /* The least and the greatest of all values there but nil, arrays, maps and extensions, in the
+     * order of an index (numbers come before strings). Their bytes lie in a document; the type is
+     * MERLE_TYPE_NONE if there are none. */
+    merle_value min, max;
+} merle_summary;
+/* Sums up one field. Errors: as merle_query_count; MERLE_INVALID (path). */
+MERLE_API MERLE_MUST_USE merle_err merle_query_summarize(merle_section *section,
+                                                         merle_collection *collection,
+                                                         const merle_query *query, const char *path,
+                                                         merle_summary *out_summary);
+
+/* Calls fn for each different value at the path, ascending, with the number of documents that have
+ * it, until fn returns non-zero. nil, arrays, maps and extensions are left out. Equal values (5 and
+ * 5.0) are one. memory_max bounds the different values. Errors: as merle_query_count; MERLE_INVALID
+ * (path); MERLE_TOO_BIG (also a value longer than MERLE_VALUE_SIZE_MAX). */
+typedef int merle_distinct_fn(void *context, merle_value value, uint64_t count);
+MERLE_API MERLE_MUST_USE merle_err merle_query_distinct(merle_section *section,
+                                                        merle_collection *collection,
+                                                        const merle_query *query, const char *path,
+                                                        merle_distinct_fn *fn, void *context);
+
+/* ---- changing all that a query gives ---- fields and after are not looked at */
+
+typedef struct merle_bulk {
+    size_t size;       /* sizeof(merle_bulk) or 0, set by the caller */
+    uint64_t matched;  /* documents that the query gave */
+    uint64_t changed;  /* of these, those that were patched or removed */
+    uint64_t skipped;  /* those that did not meet the condition any more when their turn came */
+    uint64_t commits;  /* how many it took */
+    uint64_t last_seq; /* of the last of them; 0: there was none */
+} merle_bulk;
+
+/* Patches, or removes, what the query gives, in commits of at most commit_max documents (0: 256).
+ * The keys are found first, at one instant (without order, offset and limit: at several, one after
+ * the other, if they take more than memory_max; then in the order of slots). Each commit reads its
+ * documents, leaves out those that do not meet the condition any more, and is made again if somebody
+ * else changed one of them meanwhile. So a document that meets the condition all the time is changed
+ * exactly once, whatever the patch does to its place in an index; documents that come to meet it
+ * meanwhile may be changed or not. A document that refuses its patch (MERLE_TYPE, MERLE_OVERFLOW,
+ * MERLE_RULE, MERLE_EXISTS, MERLE_TOO_BIG, ...) ends it all with that error, and the report names
+ * its key; the commits before it stay, and out_bulk tells them also then. The calling thread has no
+ * section open, else its old versions are held until that ends. out_bulk may be NULL. Threads: any,
+ * may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_update_where(merle_collection *collection,
+                                                      const merle_query *query, const merle_op *ops,
+                                                      size_t op_count, uint32_t commit_max,
+                                                      merle_bulk *out_bulk);
+MERLE_API MERLE_MUST_USE merle_err merle_remove_where(merle_collection *collection,
+                                                      const merle_query *query, uint32_t commit_max,
+                                                      merle_bulk *out_bulk);
+/* The same inside a commit of the caller's, which is one instant. What is changed counts as read by
+ * key: the commit ends with MERLE_CONFLICT if somebody else changed one of these documents; what
+ * came to meet the condition meanwhile is not noticed. out_count may be NULL. Errors: as
+ * merle_query_count and the operations; operations that were added before an error stay in the
+ * commit. Threads: owner only. */
+MERLE_API MERLE_MUST_USE merle_err merle_commit_update_where(merle_commit *commit,
+                                                             merle_collection *collection,
+                                                             const merle_query *query,
+                                                             const merle_op *ops, size_t op_count,
+                                                             uint64_t *out_count);
+MERLE_API MERLE_MUST_USE merle_err merle_commit_remove_where(merle_commit *commit,
+                                                             merle_collection *collection,
+                                                             const merle_query *query,
+                                                             uint64_t *out_count);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
