@@ -5,9 +5,25 @@
 #include "store/view.h"
 
 #include "document/encode.h"
+#include "store/own.h"
 
-merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
-                        mrl_view *out_view) {
+static merle_err add_own(mrl_view *view, const merle_collection *collection) {
+    merle_commit *commit = view->section->commit;
+    mrl_portion *part = mrl_commit_find_part(commit, collection);
+    if (part == NULL || part->touch_count == 0) return MERLE_OK;
+    merle_err err = mrl_own_refresh(commit, part, view->root);
+    if (err != MERLE_OK) {
+        *view = (mrl_view){0};
+        return err;
+    }
+    view->part = part;
+    view->own = part->own.list;
+    view->own_count = part->own.count;
+    return MERLE_OK;
+}
+
+merle_err mrl_view_open_briefly(merle_section *section, const merle_collection *collection,
+                                mrl_view *out_view) {
     merle_err err;
     mrl_root *root;
     *out_view = (mrl_view){0};
@@ -17,12 +33,53 @@ merle_err mrl_view_open(merle_section *section, const merle_collection *collecti
     out_view->section = own;
     out_view->root = root;
     out_view->schema = root->schema;
-    return MERLE_OK;
+    return __builtin_expect(own->commit == NULL, 1) ? MERLE_OK : add_own(out_view, collection);
+}
+
+merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
+                        mrl_view *out_view) {
+    merle_err err = mrl_view_open_briefly(section, collection, out_view);
+    if (err == MERLE_OK && out_view->part != NULL) out_view->part->own.is_kept = 1;
+    return err;
+}
+
+mrl_view mrl_view_of_instant(const mrl_view *view) {
+    mrl_view instant = *view;
+    instant.part = NULL;
+    instant.own = NULL;
+    instant.own_count = 0;
+    return instant;
+}
+
+/* How many come before this slot. */
+static size_t own_before(const mrl_view *view, uint32_t slot) {
+    size_t low = 0, high = view->own_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (view->own[middle].slot < slot)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const mrl_own *mrl_view_find_own(const mrl_view *view, uint32_t slot) {
+    size_t at = own_before(view, slot);
+    return at < view->own_count && view->own[at].slot == slot ? &view->own[at] : NULL;
+}
+
+size_t mrl_view_first_new(const mrl_view *view) {
+    return own_before(view, MRL_SLOT_NONE);
 }
 
 void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
                     const mrl_version **out_versions) {
     mrl_read_slots(view->section, view->root, slots, count, out_versions);
+    if (__builtin_expect(view->own_count == 0, 1)) return;
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL && mrl_view_find_own(view, slots[i]) != NULL)
+            out_versions[i] = NULL;
 }
 
 merle_doc mrl_view_doc(const mrl_version *v) {
