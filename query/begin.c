@@ -138,7 +138,7 @@ static merle_err place_own(merle_rows *rows, const mrl_own *own, mrl_own_row *ou
     out->version = own->after;
     out->place.value = copy;
     out->place.size = (uint32_t)size;
-    out->place.slot = own->before == NULL ? MRL_SLOT_NONE : own->before->slot;
+    out->place.slot = own->slot;
     out->place.key = mrl_version_key(own->after);
     return MERLE_OK;
 }

@@ -50,9 +50,10 @@ static int next_range(merle_rows *rows) {
         int side = range_side(range, place);
         if (drive->is_backwards) side = -side;
         if (side > 0) continue;
+        /* Behind all slots is the place of a document that its commit had just made. */
+        uint32_t slot = place->slot == MRL_SLOT_NONE ? MRL_SLOT_NONE - 1 : place->slot;
         if (side == 0)
-            mrl_ordered_cursor_seek(&rows->cursor, merle_bytes_of(place->value, place->size),
-                                    place->slot);
+            mrl_ordered_cursor_seek(&rows->cursor, merle_bytes_of(place->value, place->size), slot);
         return 1;
     }
     return 0;

@@ -88,10 +88,13 @@ static void add_number(summing *s, const merle_value *value) {
 }
 
 static double as_float(const summing *s) {
-    double floats = s->floats + s->lost;
+    summing all = *s;
+    /* The integers as two floats that together are them exactly, or nearly. */
+    double most = (double)s->integers;
+    add_float(&all, most);
+    add_float(&all, (double)(s->integers - (__int128)most));
     /* What is lost on the way to infinity is not a number. */
-    if (s->floats - s->floats != 0) floats = s->floats;
-    return (double)s->integers + floats;
+    return all.floats - all.floats != 0 ? all.floats : all.floats + all.lost;
 }
 
 static merle_value sum_of(const summing *s) {
@@ -100,7 +103,7 @@ static merle_value sum_of(const summing *s) {
         return merle_value_int((int64_t)s->integers);
     if (s->integers >= 0 && s->integers <= (__int128)UINT64_MAX)
         return merle_value_uint((uint64_t)s->integers);
-    return merle_value_float((double)s->integers);
+    return merle_value_float(as_float(s));
 }
 
 static void summarize_one(const field *f, const mrl_version *v, summing *s, merle_summary *out) {

@@ -432,13 +432,11 @@ static int compare_query(merle_section *section, const stage *s, const question 
                          const rows *wanted, const merle_query *query, mrl_random *r) {
     static merle_doc docs[ROW_MAX];
     merle_rows *asked;
-    uint64_t counted = 0;
     merle_err err = merle_query_open(section, s->players, query, &asked);
     if (err == MERLE_INVALID && query->index != NULL && query->index[0] != 0) return 0;
     must(s, err);
     size_t met = read_all(section, s, *query, asked, docs, r);
     const char *wrong = what_is_wrong(wanted, docs, met, query);
-    (void)counted;
     if (wrong == NULL) return 1;
     print_message("# %s\n# order %s, offset %llu, limit %llu, index %s: %zu of %zu\n", q->text,
                   query->order == NULL ? "none" : query->order, (unsigned long long)query->offset,
@@ -449,6 +447,121 @@ static int compare_query(merle_section *section, const stage *s, const question 
     explain(asked);
     fail_msg("%s", wrong);
     return 1;
+}
+
+/* ---- about all of it ---- */
+
+static void compare_count(merle_section *section, const stage *s, const question *q,
+                          const rows *wanted, const merle_query *query) {
+    uint64_t count = 7, left = wanted->count > query->offset ? wanted->count - query->offset : 0;
+    if (query->limit > 0 && left > query->limit) left = query->limit;
+    merle_err err = merle_query_count(section, s->players, query, &count);
+    if (err == MERLE_INVALID && query->index != NULL && query->index[0] != 0) return;
+    must(s, err);
+    if (count != left)
+        fail_msg("%s: %llu counted, there are %llu, index %s", q->text, (unsigned long long)count,
+                 (unsigned long long)left, query->index == NULL ? "any" : query->index);
+}
+
+typedef struct values {
+    row list[ROW_MAX];
+    uint64_t counts[ROW_MAX];
+    size_t count, at;
+} values;
+
+static int add_distinct(void *context, merle_value value, uint64_t count) {
+    values *v = context;
+    uint8_t encoded[128];
+    size_t size;
+    assert_true(v->at < v->count);
+    assert_int_equal(mrl_encode_value(&value, 0, encoded, sizeof encoded, &size), MERLE_OK);
+    assert_int_equal(size, v->list[v->at].order_size);
+    assert_memory_equal(encoded, v->list[v->at].order, size);
+    assert_int_equal(count, v->counts[v->at]);
+    v->at++;
+    return 0;
+}
+
+/* The values at the path, in order, each once. */
+static void values_of(const rows *wanted, const char *path, values *out) {
+    size_t kept = 0;
+    merle_value value;
+    out->count = out->at = 0;
+    for (size_t i = 0; i < wanted->count; i++) {
+        row *to = &out->list[out->count];
+        to->doc = wanted->list[i].doc;
+        if (merle_doc_value(to->doc, path, &value) != MERLE_OK || value.type == MERLE_TYPE_NIL ||
+            value.type == MERLE_TYPE_ARRAY)
+            continue;
+        order_of(to, path);
+        out->count++;
+    }
+    qsort(out->list, out->count, sizeof out->list[0], by_order);
+    for (size_t i = 0; i < out->count; i++) {
+        if (i > 0 && by_order(&out->list[i], &out->list[kept - 1]) == 0) {
+            out->counts[kept - 1]++;
+            continue;
+        }
+        out->list[kept] = out->list[i];
+        out->counts[kept++] = 1;
+    }
+    out->count = kept;
+}
+
+static void assert_encoded(const merle_value *value, const row *wanted) {
+    uint8_t encoded[128];
+    size_t size;
+    assert_int_equal(mrl_encode_value(value, 0, encoded, sizeof encoded, &size), MERLE_OK);
+    assert_int_equal(size, wanted->order_size);
+    assert_memory_equal(encoded, wanted->order, size);
+}
+
+static void compare_sum(const rows *wanted, const char *path, const merle_summary *summary) {
+    __int128 integers = 0;
+    long double floats = 0;
+    uint64_t numbers = 0, float_count = 0;
+    merle_value value;
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (merle_doc_value(wanted->list[i].doc, path, &value) != MERLE_OK) continue;
+        if (value.type == MERLE_TYPE_INT) integers += value.number.i;
+        if (value.type == MERLE_TYPE_FLOAT) floats += (long double)value.number.f;
+        float_count += value.type == MERLE_TYPE_FLOAT;
+        numbers += value.type == MERLE_TYPE_INT || value.type == MERLE_TYPE_FLOAT;
+    }
+    assert_int_equal(summary->numbers, numbers);
+    if (float_count == 0 && integers >= INT64_MIN && integers <= INT64_MAX) {
+        assert_int_equal(summary->sum.type, MERLE_TYPE_INT);
+        assert_int_equal(summary->sum.number.i, (int64_t)integers);
+        return;
+    }
+    if (float_count == 0 && integers > INT64_MAX && integers <= (__int128)UINT64_MAX) {
+        assert_int_equal(summary->sum.type, MERLE_TYPE_UINT);
+        assert_true(summary->sum.number.u == (uint64_t)integers);
+        return;
+    }
+    long double all = (long double)integers + floats;
+    assert_int_equal(summary->sum.type, MERLE_TYPE_FLOAT);
+    if (all != all) assert_true(summary->sum.number.f != summary->sum.number.f);
+    if (all == all) assert_true(summary->sum.number.f == (double)all);
+}
+
+static void compare_summary(merle_section *section, const stage *s, const rows *wanted,
+                            const merle_query *query, const char *path) {
+    static values different;
+    merle_summary summary = {0};
+    merle_query whole = *query;
+    whole.limit = whole.offset = 0;
+    values_of(wanted, path, &different);
+    must(s, merle_query_summarize(section, s->players, &whole, path, &summary));
+    assert_int_equal(summary.count, wanted->count);
+    compare_sum(wanted, path, &summary);
+    assert_int_equal(summary.min.type == MERLE_TYPE_NONE, different.count == 0);
+    if (different.count > 0) {
+        assert_encoded(&summary.min, &different.list[0]);
+        assert_encoded(&summary.max, &different.list[different.count - 1]);
+    }
+    must(s, merle_query_distinct(section, s->players, &whole, path, add_distinct, &different));
+    assert_int_equal(different.at, different.count);
 }
 
 /* One random question, asked in every way. Returns how many ways there were. */
@@ -475,11 +588,15 @@ static uint64_t compare(merle_section *section, const stage *s, mrl_random *r) {
     if (mrl_random_below(r, 4) == 0) query.offset = mrl_random_below(r, 20);
     walk(section, s, &q, query.order, &wanted);
     (void)compare_query(section, s, &q, &wanted, &query, r);
+    compare_count(section, s, &q, &wanted, &query);
+    compare_summary(section, s, &wanted, &query, mrl_random_below(r, 2) ? "score" : "guild");
     query.index = "";
     (void)compare_query(section, s, &q, &wanted, &query, r);
+    compare_count(section, s, &q, &wanted, &query);
     for (size_t i = 0; i < s->index_count; i++) {
         query.index = s->indexes[i].name;
         ways += (uint64_t)compare_query(section, s, &q, &wanted, &query, r);
+        compare_count(section, s, &q, &wanted, &query);
     }
     merle_condition_destroy(q.condition);
     return ways;
@@ -553,6 +670,103 @@ static void query_in_a_commit_gives_what_a_walk_there_gives(void **state) {
     }
 }
 
+/* ---- changing ---- */
+
+/* How often each document was changed: once if it was among the wanted ones, else never. */
+static void assert_visited(const stage *s, const rows *wanted, const char *field, int64_t times) {
+    merle_section section;
+    merle_scan scan = {0};
+    merle_doc doc;
+    size_t count, visited = 0;
+    must(s, merle_section_begin(s->db, &section));
+    while (merle_scan_next(&section, s->players, &scan, &doc, 1, &count) == MERLE_OK) {
+        int64_t number = merle_doc_int(doc, field, 0);
+        assert_true(number == 0 || number == times);
+        visited += number != 0;
+    }
+    assert_int_equal(visited, wanted->count);
+    for (size_t i = 0; i < wanted->count; i++) {
+        must(s, merle_get(&section, s->players, merle_doc_key(wanted->list[i].doc), &doc));
+        assert_int_equal(merle_doc_int(doc, field, 0), times);
+    }
+    must(s, merle_section_end(&section));
+}
+
+static merle_err update_inside(const stage *s, const merle_query *query, const merle_op *ops,
+                               uint64_t *out_changed) {
+    merle_commit *commit;
+    must(s, merle_begin(s->db, &commit));
+    must(s, merle_commit_update_where(commit, s->players, query, ops, 2, out_changed));
+    return merle_end(commit, NULL);
+}
+
+static void update_some(const stage *s, mrl_random *r, int round) {
+    static rows wanted;
+    static question q;
+    merle_section section;
+    merle_bulk bulk = {0};
+    char field[16];
+    question_make(&q, r);
+    merle_query query = {.where = q.condition, .values = q.values, .value_count = q.value_count};
+    if (mrl_random_below(r, 2) == 0) query.memory_max = 1 + mrl_random_below(r, 1000);
+    (void)snprintf(field, sizeof field, "visits%d", round);
+    /* Moves it along what may drive. */
+    const merle_op ops[] = {MERLE_INC(field, 1),
+                            MERLE_SET_INT("level", (int64_t)mrl_random_below(r, 12))};
+    must(s, merle_section_begin(s->db, &section));
+    walk(&section, s, &q, NULL, &wanted);
+    if (mrl_random_below(r, 3) == 0) {
+        query.memory_max = 0;
+        must(s, update_inside(s, &query, ops, &bulk.changed));
+    } else {
+        uint32_t commit_max = (uint32_t)mrl_random_below(r, 40);
+        must(s, merle_update_where(s->players, &query, ops, 2, commit_max, &bulk));
+        assert_int_equal(bulk.matched, wanted.count);
+        assert_int_equal(bulk.skipped, 0);
+    }
+    assert_int_equal(bulk.changed, wanted.count);
+    assert_visited(s, &wanted, field, 1);
+    must(s, merle_section_end(&section));
+    merle_condition_destroy(q.condition);
+}
+
+static void remove_some(const stage *s, mrl_random *r) {
+    static rows wanted, left;
+    static question q;
+    merle_section section;
+    merle_bulk bulk = {0};
+    question_make(&q, r);
+    merle_query query = {.where = q.condition, .values = q.values, .value_count = q.value_count};
+    query.memory_max = 1 + mrl_random_below(r, 1000);
+    must(s, merle_section_begin(s->db, &section));
+    walk(&section, s, &q, NULL, &wanted);
+    must(s, merle_section_end(&section));
+    must(s, merle_remove_where(s->players, &query, (uint32_t)mrl_random_below(r, 40), &bulk));
+    assert_int_equal(bulk.changed, wanted.count);
+    must(s, merle_section_begin(s->db, &section));
+    walk(&section, s, &q, NULL, &left);
+    assert_int_equal(left.count, 0);
+    must(s, merle_section_end(&section));
+    merle_condition_destroy(q.condition);
+}
+
+static void update_where_changes_each_match_once(void **state) {
+    mrl_random r;
+    (void)state;
+    mrl_random_init(&r, test_seed() + 3);
+    for (uint64_t i = test_amount(40); i > 0; i--) {
+        stage s;
+        merle_builder *b;
+        stage_open(&s, &r);
+        must(&s, merle_builder_create(&b));
+        for (uint64_t j = mrl_random_below(&r, 60); j > 0; j--) one_commit(&s, b, &r);
+        for (int j = 0; j < 6; j++) update_some(&s, &r, j);
+        remove_some(&s, &r);
+        merle_builder_destroy(b);
+        stage_close(&s);
+    }
+}
+
 /* ---- beside writers ---- */
 
 typedef struct writer {
@@ -596,11 +810,75 @@ static void query_beside_writers_gives_what_a_walk_gives(void **state) {
     stage_close(&s);
 }
 
+static void *patch_on(void *context) {
+    const writer *w = context;
+    mrl_random r;
+    char text[16];
+    mrl_random_init(&r, w->seed);
+    while (!atomic_load(w->stops)) {
+        const merle_op op = MERLE_SET_INT("score", (int64_t)mrl_random_below(&r, 1000));
+        merle_bytes key = key_of(text, mrl_random_below(&r, KEY_COUNT));
+        (void)merle_one_patch_ops(w->s->players, key, &op, 1, NULL, NULL);
+    }
+    return NULL;
+}
+
+/* All of them meet the condition all the time, while their places in the index change. */
+static void update_where_beside_writers_changes_each_match_once(void **state) {
+    static const merle_index indexes[] = {{.name = "score", .kind = MERLE_ORDERED, .on = "score"},
+                                          {0}};
+    const merle_schema schema = {.version = 1, .indexes = indexes};
+    const merle_op ops[] = {MERLE_INC("visits", 1), MERLE_INC("score", 1)};
+    const merle_value zero = merle_value_int(0);
+    merle_condition *condition;
+    _Atomic int stops = 0;
+    pthread_t threads[2];
+    writer writers[2];
+    stage s = {0};
+    rows all = {.count = 0};
+    (void)state;
+    must(&s, merle_open(NULL, NULL, &s.db));
+    must(&s, merle_collection_open(s.db, "players", &schema, &s.players));
+    must(&s, merle_condition_create(merle_where_compare("score", MERLE_GE, merle_parameter("1")),
+                                    &condition, NULL));
+    for (uint64_t i = 0; i < KEY_COUNT; i++) {
+        char text[16];
+        static const uint8_t doc[] = {0x81, 0xa5, 's', 'c', 'o', 'r', 'e', 0x05};
+        must(&s, merle_one_put(s.players, key_of(text, i), merle_bytes_of(doc, sizeof doc), NULL));
+    }
+    for (int i = 0; i < 2; i++) {
+        writers[i] = (writer){&s, test_seed() + 20 + (uint64_t)i, &stops};
+        assert_int_equal(pthread_create(&threads[i], NULL, patch_on, &writers[i]), 0);
+    }
+    const merle_query query = {.where = condition, .values = &zero, .value_count = 1};
+    int64_t times = (int64_t)test_amount(20);
+    for (int64_t i = 0; i < times; i++) {
+        merle_bulk bulk = {0};
+        merle_query small = query;
+        if (i % 2 == 1) small.memory_max = 300;
+        must(&s, merle_update_where(s.players, &small, ops, 2, 1 + (uint32_t)i % 16, &bulk));
+        assert_int_equal(bulk.changed, KEY_COUNT);
+    }
+    atomic_store(&stops, 1);
+    for (int i = 0; i < 2; i++) (void)pthread_join(threads[i], NULL);
+    merle_section section;
+    question everything = {.condition = NULL};
+    must(&s, merle_section_begin(s.db, &section));
+    walk(&section, &s, &everything, NULL, &all);
+    must(&s, merle_section_end(&section));
+    assert_int_equal(all.count, KEY_COUNT);
+    assert_visited(&s, &all, "visits", times);
+    merle_condition_destroy(condition);
+    stage_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(query_gives_what_a_walk_gives),
         cmocka_unit_test(query_in_a_commit_gives_what_a_walk_there_gives),
+        cmocka_unit_test(update_where_changes_each_match_once),
         cmocka_unit_test(query_beside_writers_gives_what_a_walk_gives),
+        cmocka_unit_test(update_where_beside_writers_changes_each_match_once),
     };
     test_seed_print();
     return cmocka_run_group_tests(tests, NULL, NULL);
