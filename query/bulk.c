@@ -1,9 +1,9 @@
 /* query/bulk.c - patching or removing all that a query gives.
  *
- * Keys first, then commits. Where the query leaves nothing out by offset or limit, keys are found in
- * the order of slots, which a document keeps as long as it lives: so when there are too many to be
- * noted at once, the next section goes on behind the last slot, and no document that was changed is
- * met again, wherever the change has moved it in an index.
+ * Keys first, then commits. Where the query leaves nothing out by offset or limit, keys are found
+ * in the order of slots, which a document keeps as long as it lives: so when there are too many to
+ * be noted at once, the next section goes on behind the last slot, and no document that was changed
+ * is met again, wherever the change has moved it in an index.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

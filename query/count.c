@@ -1,7 +1,7 @@
 /* query/count.c - how many documents a query gives.
  *
- * Where one drive answers for the whole condition, its index counts exactly by itself and looks only
- * at versions that were written lately.
+ * Where one drive answers for the whole condition, its index counts exactly by itself and looks
+ * only at versions that were written lately.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -160,7 +160,7 @@ static merle_err parse_order(planning *p, const char *text) {
     plan->order_text = strcpy(copy, text);
     merle_err err = mrl_parts_parse(text, parts, MERLE_INDEX_PART_COUNT_MAX, &count,
                                     p->rows->view.section->member->report);
-    if (err != MERLE_OK) return err == MERLE_TOO_BIG ? MERLE_INVALID : err;
+    if (err != MERLE_OK) return err;
     plan->order = mrl_pool_take(p->planner.pool, count * sizeof *plan->order);
     if (plan->order == NULL) {
         mrl_parts_destroy(parts, count);

@@ -70,7 +70,7 @@ merle_err mrl_fields_parse(merle_rows *rows, const char *fields) {
     size_t count;
     merle_err err = mrl_parts_parse(fields, parts, MERLE_QUERY_FIELD_COUNT_MAX, &count,
                                     rows->view.section->member->report);
-    if (err != MERLE_OK) return err == MERLE_TOO_BIG ? MERLE_INVALID : err;
+    if (err != MERLE_OK) return err;
     for (size_t i = 0; err == MERLE_OK && i < count; i++) {
         err = check_part(rows, &parts[i]);
         if (err == MERLE_OK) err = add_path(rows, parts[i].path);

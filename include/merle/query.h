@@ -58,8 +58,9 @@ typedef struct merle_rows merle_rows;
 /* Makes a plan; nothing is looked up yet but estimates. The report that the thread asked for says
  * what is wrong with a query. Errors: MERLE_INVALID (a parameter without a value; no such index, or
  * one that cannot drive this query; order or fields that are none; a foreign position), MERLE_TYPE
- * (a parameter's value), MERLE_NOT_FOUND, MERLE_GONE (the collection), MERLE_NO_MEMORY,
- * MERLE_WRONG_THREAD. */
+ * (a parameter's value), MERLE_TOO_BIG (an order of more than MERLE_INDEX_PART_COUNT_MAX paths,
+ * more than MERLE_QUERY_FIELD_COUNT_MAX fields), MERLE_NOT_FOUND, MERLE_GONE (the collection),
+ * MERLE_NO_MEMORY, MERLE_WRONG_THREAD. */
 MERLE_API MERLE_MUST_USE merle_err merle_query_open(merle_section *section,
                                                     merle_collection *collection,
                                                     const merle_query *query,
@@ -134,14 +135,15 @@ typedef struct merle_bulk {
 /* Patches, or removes, what the query gives, in commits of at most commit_max documents (0: 256).
  * The keys are found first, at one instant (without order, offset and limit: at several, one after
  * the other, if they take more than memory_max; then in the order of slots). Each commit reads its
- * documents, leaves out those that do not meet the condition any more, and is made again if somebody
- * else changed one of them meanwhile. So a document that meets the condition all the time is changed
- * exactly once, whatever the patch does to its place in an index; documents that come to meet it
- * meanwhile may be changed or not. A document that refuses its patch (MERLE_TYPE, MERLE_OVERFLOW,
- * MERLE_RULE, MERLE_EXISTS, MERLE_TOO_BIG, ...) ends it all with that error, and the report names
- * its key; the commits before it stay, and out_bulk tells them also then. The calling thread has no
- * section open, else its old versions are held until that ends. out_bulk may be NULL. Threads: any,
- * may wait. */
+ * documents, leaves out those that do not meet the condition any more, and is made again if
+ * somebody else changed one of them meanwhile. So a document that meets the condition all the time
+ * is changed exactly once, whatever the patch does to its place in an index; documents that come to
+ * meet it meanwhile may be changed or not. A document that refuses its patch (MERLE_TYPE,
+ * MERLE_OVERFLOW, MERLE_RULE, MERLE_EXISTS, MERLE_TOO_BIG, ...) ends it all with that error, and
+ * the report names its key; the commits before it stay, and out_bulk, which may be NULL, tells them
+ * also then. MERLE_TOO_BIG too if there is an offset or limit, and the keys take more than
+ * memory_max. A section that the calling thread has open holds the old versions of all that.
+ * Threads: any, may wait. */
 MERLE_API MERLE_MUST_USE merle_err merle_update_where(merle_collection *collection,
                                                       const merle_query *query, const merle_op *ops,
                                                       size_t op_count, uint32_t commit_max,
