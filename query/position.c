@@ -67,8 +67,8 @@ merle_err mrl_rows_encode(const merle_rows *rows, const mrl_version *v, uint8_t 
 /* ---- positions ---- */
 
 /* What a position is good for: this root, and this order. */
-static uint64_t check_of(const merle_rows *rows, const char *order, const uint8_t *bytes,
-                         size_t size) {
+uint64_t mrl_position_check(const merle_rows *rows, const char *order, const uint8_t *bytes,
+                            size_t size) {
     const mrl_root *root = rows->view.root;
     uint64_t seed = rows->view.section->store->hash_seed;
     uint64_t root_seq = atomic_load_explicit(&root->seq, memory_order_relaxed);
@@ -102,7 +102,8 @@ merle_err merle_rows_position(const merle_rows *rows, merle_buffer *out_position
     (void)!mrl_buffer_append(out_position, name, head[9]);
     (void)!mrl_buffer_append(out_position, value, size);
     (void)!mrl_buffer_append(out_position, key.data, key.size);
-    uint64_t check = check_of(rows, rows->plan.order_text, out_position->data, out_position->size);
+    uint64_t check =
+        mrl_position_check(rows, rows->plan.order_text, out_position->data, out_position->size);
     memcpy(out_position->data, &check, sizeof check);
     return MERLE_OK;
 }
@@ -125,7 +126,7 @@ merle_err mrl_after_read(merle_rows *rows, const char *order, merle_bytes positi
     memcpy(&value_size, bytes + 10, sizeof value_size);
     memcpy(&after->place.slot, bytes + 12, sizeof after->place.slot);
     size_t name_size = bytes[9], used = HEAD_SIZE + name_size + value_size;
-    if (check != check_of(rows, order == NULL ? "" : order, bytes, position.size) ||
+    if (check != mrl_position_check(rows, order == NULL ? "" : order, bytes, position.size) ||
         name_size > MERLE_NAME_SIZE_MAX || value_size > MERLE_VALUE_SIZE_MAX ||
         used > position.size || bytes[8] < MRL_PLACE_SLOT || bytes[8] > MRL_PLACE_SORTED)
         return refuse(rows);

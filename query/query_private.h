@@ -307,6 +307,9 @@ merle_err mrl_rows_begin(merle_rows *rows);
 
 /* query/position.c */
 merle_err mrl_after_read(merle_rows *rows, const char *order, merle_bytes position);
+/* What the first eight bytes of a position must be. */
+uint64_t mrl_position_check(const merle_rows *rows, const char *order, const uint8_t *bytes,
+                            size_t size);
 /* The encoded value by which the version stands in its order; out has MERLE_VALUE_SIZE_MAX bytes.
  * Errors: MERLE_TOO_BIG. */
 merle_err mrl_rows_encode(const merle_rows *rows, const mrl_version *v, uint8_t *out,

@@ -1,7 +1,7 @@
 /* tests/unit/query/sum_test.c - counts, sums, least and greatest, different values.
  *
- * Aim     They are exact: integers beyond 64 bits, floats beside integers, NaN, nothing at all; only
- *         what the query gives counts; where an index can count, no document is looked at.
+ * Aim     They are exact: integers beyond 64 bits, floats beside integers, NaN, nothing at all;
+ *         only what the query gives counts, in commits with its own writes.
  * Method  Documents written by hand.
  * Blind   Random conditions: model/query_test.c.
  *
