@@ -26,6 +26,7 @@ typedef struct bounds {
 
 struct merle_cursor {
     merle_collection *collection;
+    uint64_t made_seq; /* the index's */
     mrl_ordered_cursor ordered;
     uint32_t number; /* of the document without a slot at the position, or NUMBER_NONE */
     char index[MERLE_NAME_SIZE_MAX + 1];
@@ -91,14 +92,13 @@ static merle_err make_bounds(const mrl_schema_index *index, const merle_range *r
 
 static merle_err find_index(const mrl_schema *schema, const char *name,
                             const mrl_schema_index **out_index) {
-    const mrl_schema_index *index = mrl_schema_find_index(schema, name);
-    *out_index = index;
-    return index == NULL || index->kind != MERLE_ORDERED ? MERLE_INVALID : MERLE_OK;
+    merle_err err = mrl_schema_read_index(schema, name, out_index);
+    return err == MERLE_OK && !mrl_index_has_tree(*out_index) ? MERLE_INVALID : err;
 }
 
 /* ---- cursors ---- */
 
-static merle_cursor *create_cursor(merle_collection *collection, const char *index,
+static merle_cursor *create_cursor(merle_collection *collection, const mrl_schema_index *index,
                                    const bounds *wanted) {
     size_t from_size = wanted->range.from.size, to_size = wanted->range.to.size;
     merle_cursor *cursor =
@@ -111,7 +111,8 @@ static merle_cursor *create_cursor(merle_collection *collection, const char *ind
     range.to.data = cursor->bytes + from_size;
     cursor->collection = collection;
     cursor->number = NUMBER_NONE;
-    memcpy(cursor->index, index, strlen(index) + 1);
+    cursor->made_seq = index->made_seq;
+    memcpy(cursor->index, index->name, sizeof cursor->index);
     mrl_ordered_cursor_init(&cursor->ordered, NULL, &range, wanted->backwards,
                             cursor->bytes + from_size + to_size);
     return cursor;
@@ -131,10 +132,11 @@ merle_err merle_range_open(merle_collection *collection, const merle_range *rang
     mrl_member_enter(member, &token);
     const mrl_root *root = mrl_collection_current(collection);
     merle_err err = MERLE_GONE;
-    if (root != NULL && !root->is_dropped) err = find_index(root->schema, range->index, &index);
+    if (root != NULL && !root->is_dropped)
+        err = find_index(mrl_root_schema_now(root), range->index, &index);
     if (err == MERLE_OK) err = make_bounds(index, range, &wanted);
     if (err == MERLE_OK) {
-        *out_cursor = create_cursor(collection, index->name, &wanted);
+        *out_cursor = create_cursor(collection, index, &wanted);
         if (*out_cursor == NULL) err = MERLE_NO_MEMORY;
     }
     mrl_member_leave(member, &token);
@@ -262,7 +264,9 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
     if (cursor == NULL) return MERLE_INVALID;
     merle_err err = mrl_view_open_briefly(section, cursor->collection, &view);
     if (err != MERLE_OK) return err;
-    if (find_index(view.schema, cursor->index, &w.index) != MERLE_OK) return MERLE_GONE;
+    err = find_index(view.schema, cursor->index, &w.index);
+    if (err != MERLE_OK) return err == MERLE_NOT_READY ? err : MERLE_GONE;
+    if (w.index->made_seq != cursor->made_seq) return MERLE_GONE;
     cursor->ordered.tree = view.root->indexes[w.index->number].ordered;
     if (view.own_count > 0) {
         err = mrl_own_values(&view, w.index, MRL_OWN_AFTER, &w.own);

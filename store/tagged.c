@@ -20,8 +20,8 @@ typedef struct asked_tag {
 
 static merle_err find_tags(const mrl_view *view, const char *name,
                            const mrl_schema_index **out_index) {
-    *out_index = mrl_view_index(view, name);
-    return *out_index == NULL || (*out_index)->kind != MERLE_TAGS ? MERLE_INVALID : MERLE_OK;
+    merle_err err = mrl_schema_read_index(view->schema, name, out_index);
+    return err == MERLE_OK && !mrl_index_has_tags(*out_index) ? MERLE_INVALID : err;
 }
 
 static merle_err ask(asked_tag *asked, merle_section *section, merle_collection *collection,
