@@ -11,7 +11,7 @@
 
 #include "base/buffer.h"
 #include "document/encode.h"
-#include "store/read.h"
+#include "store/view.h"
 
 /* A range as the index wants it. */
 typedef struct bounds {
@@ -86,63 +86,25 @@ static merle_err make_bounds(const mrl_schema_index *index, const merle_range *r
     return encode_bound(index, &range->to, out->to, &out->range.to, &out->range.to_bound);
 }
 
-static merle_err find_index(const mrl_root *root, const char *name,
+static merle_err find_index(const mrl_schema *schema, const char *name,
                             const mrl_schema_index **out_index) {
-    const mrl_schema_index *index = mrl_schema_find_index(root->schema, name);
+    const mrl_schema_index *index = mrl_schema_find_index(schema, name);
     *out_index = index;
     return index == NULL || !mrl_index_has_tree(index) ? MERLE_INVALID : MERLE_OK;
 }
 
 /* ---- hits and versions ---- */
 
-/* Most indexes are on one number, of which the hit has the tag and eight bytes. 1 yes, 0 no, -1: to
- * be asked another way. */
-static inline int is_number_of(const mrl_version *v, const mrl_schema_index *index,
-                               const mrl_ordered_hit *hit) {
-    uint8_t tag;
-    uint64_t bits;
-    if (hit->size != 9 || hit->prefix_size != 1 || index->part_count != 1 ||
-        index->parts[0].descending || v->path_count == 0)
-        return -1;
-    uint32_t offset = mrl_version_offset(v, index->parts[0].path);
-    if (offset == 0) return 0;
-    if (!mrl_encode_number(mrl_version_doc(v) + offset, &tag, &bits)) return -1;
-    return tag == hit->bytes[0] && bits == hit->head;
-}
-
-static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
-                       const mrl_ordered_hit *hit) {
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    int is_number = is_number_of(v, index, hit);
-    if (__builtin_expect(is_number >= 0, 1)) return is_number;
-    size_t size = mrl_version_encode(v, index, encoded);
-    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
-}
-
 typedef struct viewing {
-    const mrl_section *section;
-    const mrl_root *root;
+    const mrl_view *view;
     const mrl_schema_index *index;
 } viewing;
-
-/* The versions that the section sees of at most MRL_READ_BATCH hits, NULL where it sees none with
- * the hit's value. */
-static void view_hits(const viewing *view, const mrl_ordered_hit *hits, size_t count,
-                      const mrl_version **out_versions) {
-    uint32_t slots[MRL_READ_BATCH];
-    if (count == 0) return;
-    slots[0] = hits[0].slot;
-    for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
-    mrl_read_slots(view->section, view->root, slots, count, out_versions);
-    for (size_t i = 0; i < count; i++)
-        if (out_versions[i] != NULL && !is_value_of(out_versions[i], view->index, &hits[i]))
-            out_versions[i] = NULL;
-}
 
 static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
     const mrl_version *versions[MRL_READ_BATCH];
     uint64_t bits = 0;
-    view_hits(context, hits, count, versions);
+    const viewing *asked = context;
+    mrl_view_hits(asked->view, asked->index, hits, count, versions);
     for (size_t i = 0; i < count; i++) bits |= (uint64_t)(versions[i] != NULL) << i;
     return bits;
 }
@@ -162,8 +124,9 @@ merle_err merle_range_open(merle_collection *collection, const merle_range *rang
     mrl_epoch_token token;
     mrl_member_enter(member, &token);
     mrl_root *root = mrl_collection_current(collection);
-    merle_err err =
-        root == NULL || root->is_dropped ? MERLE_GONE : find_index(root, range->index, &index);
+    merle_err err = root == NULL || root->is_dropped
+                        ? MERLE_GONE
+                        : find_index(root->schema, range->index, &index);
     if (err == MERLE_OK) err = make_bounds(index, range, &cursor->bounds);
     if (err == MERLE_OK) memcpy(cursor->index, index->name, sizeof cursor->index);
     mrl_member_leave(member, &token);
@@ -186,24 +149,21 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
                             size_t doc_max, size_t *out_count) {
     mrl_ordered_hit hits[MRL_READ_BATCH];
     const mrl_version *versions[MRL_READ_BATCH];
+    const mrl_schema_index *index;
     merle_err err;
-    viewing view;
+    mrl_view view;
     *out_count = 0;
-    mrl_section *own = mrl_section_own(section, &err);
-    if (own == NULL) return err;
     if (cursor == NULL) return MERLE_INVALID;
-    mrl_root *root;
-    if ((err = mrl_section_root(own, cursor->collection, &root)) != MERLE_OK) return err;
-    view = (viewing){own, root, NULL};
-    if ((err = find_index(root, cursor->index, &view.index)) != MERLE_OK) return MERLE_GONE;
-    cursor->ordered.tree = root->indexes[view.index->number].ordered;
+    if ((err = mrl_view_open(section, cursor->collection, &view)) != MERLE_OK) return err;
+    if ((err = find_index(view.schema, cursor->index, &index)) != MERLE_OK) return MERLE_GONE;
+    cursor->ordered.tree = view.root->indexes[index->number].ordered;
     while (*out_count < doc_max) {
         size_t wanted = doc_max - *out_count;
         if (wanted > MRL_READ_BATCH) wanted = MRL_READ_BATCH;
         size_t met = mrl_ordered_next(&cursor->ordered, hits, wanted);
-        view_hits(&view, hits, met, versions);
+        mrl_view_hits(&view, index, hits, met, versions);
         for (size_t i = 0; i < met; i++)
-            if (versions[i] != NULL) out_docs[(*out_count)++] = mrl_version_view(versions[i]);
+            if (versions[i] != NULL) out_docs[(*out_count)++] = mrl_view_doc(versions[i]);
         if (met < wanted) break;
     }
     return *out_count == 0 && doc_max > 0 ? MERLE_NOT_FOUND : MERLE_OK;
@@ -212,7 +172,8 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
 /* ---- counting ---- */
 
 typedef struct asked_range {
-    viewing view;
+    mrl_view view;
+    viewing viewing;
     mrl_ordered *tree;
     mrl_ordered_viewer viewer;
     bounds bounds;
@@ -220,17 +181,16 @@ typedef struct asked_range {
 
 static merle_err ask(asked_range *asked, merle_section *section, merle_collection *collection,
                      const merle_range *range) {
-    merle_err err;
-    mrl_root *root;
-    mrl_section *own = mrl_section_own(section, &err);
-    if (own == NULL) return err;
+    const mrl_schema_index *index;
     if (range == NULL || range->index == NULL) return MERLE_INVALID;
-    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
-    asked->view = (viewing){own, root, NULL};
-    if ((err = find_index(root, range->index, &asked->view.index)) != MERLE_OK) return err;
-    asked->tree = root->indexes[asked->view.index->number].ordered;
-    asked->viewer = (mrl_ordered_viewer){own->epoch, which_are_visible, &asked->view};
-    return make_bounds(asked->view.index, range, &asked->bounds);
+    merle_err err = mrl_view_open(section, collection, &asked->view);
+    if (err != MERLE_OK) return err;
+    if ((err = find_index(asked->view.schema, range->index, &index)) != MERLE_OK) return err;
+    asked->viewing = (viewing){&asked->view, index};
+    asked->tree = asked->view.root->indexes[index->number].ordered;
+    asked->viewer =
+        (mrl_ordered_viewer){asked->view.section->epoch, which_are_visible, &asked->viewing};
+    return make_bounds(index, range, &asked->bounds);
 }
 
 merle_err merle_range_count(merle_section *section, merle_collection *collection,
@@ -281,7 +241,7 @@ merle_err merle_range_rank(merle_section *section, merle_collection *collection,
     if (err != MERLE_OK) return err;
     if ((err = merle_get(section, collection, key, &doc)) != MERLE_OK) return err;
     const mrl_version *v = doc.internal;
-    size_t size = mrl_version_encode(v, asked.view.index, value);
+    size_t size = mrl_version_encode(v, asked.viewing.index, value);
     if (size == 0 || !is_inside(&asked.bounds.range, value, size)) return MERLE_NOT_FOUND;
     *out_rank = mrl_ordered_rank(asked.tree, &asked.bounds.range, asked.bounds.backwards,
                                  merle_bytes_of(value, size), v->slot, &asked.viewer);
@@ -299,8 +259,8 @@ merle_err merle_range_nth(merle_section *section, merle_collection *collection,
     if (!mrl_ordered_nth(asked.tree, &asked.bounds.range, asked.bounds.backwards, n, &asked.viewer,
                          &hit))
         return MERLE_NOT_FOUND;
-    view_hits(&asked.view, &hit, 1, &v);
+    mrl_view_hits(&asked.view, asked.viewing.index, &hit, 1, &v);
     if (v == NULL) return MERLE_NOT_FOUND;
-    *out_doc = mrl_version_view(v);
+    *out_doc = mrl_view_doc(v);
     return MERLE_OK;
 }

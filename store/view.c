@@ -4,6 +4,8 @@
  */
 #include "store/view.h"
 
+#include "document/encode.h"
+
 merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
                         mrl_view *out_view) {
     merle_err err;
@@ -31,4 +33,42 @@ merle_doc mrl_view_doc(const mrl_version *v) {
 
 const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name) {
     return mrl_schema_find_index(view->schema, name);
+}
+
+/* ---- hits ---- */
+
+/* Most indexes are on one number, of which the hit has the tag and eight bytes. 1 yes, 0 no, -1: to
+ * be asked another way. */
+static inline int is_number_of(const mrl_version *v, const mrl_schema_index *index,
+                               const mrl_ordered_hit *hit) {
+    uint8_t tag;
+    uint64_t bits;
+    if (hit->size != 9 || hit->prefix_size != 1 || index->part_count != 1 ||
+        index->parts[0].descending || v->path_count == 0)
+        return -1;
+    uint32_t offset = mrl_version_offset(v, index->parts[0].path);
+    if (offset == 0) return 0;
+    if (!mrl_encode_number(mrl_version_doc(v) + offset, &tag, &bits)) return -1;
+    return tag == hit->bytes[0] && bits == hit->head;
+}
+
+static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
+                       const mrl_ordered_hit *hit) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    int is_number = is_number_of(v, index, hit);
+    if (__builtin_expect(is_number >= 0, 1)) return is_number;
+    size_t size = mrl_version_encode(v, index, encoded);
+    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+}
+
+void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
+                   size_t count, const mrl_version **out_versions) {
+    uint32_t slots[MRL_READ_BATCH];
+    if (count == 0) return;
+    slots[0] = hits[0].slot;
+    for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
+    mrl_view_slots(view, slots, count, out_versions);
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL && !is_value_of(out_versions[i], index, &hits[i]))
+            out_versions[i] = NULL;
 }
