@@ -321,7 +321,7 @@ static uint64_t *approach_values(const wanted *w, const mrl_version *made) {
     for (uint32_t i = 0; hashes != NULL && i < count; i++) {
         hashes[i] = 0;
         if (!mrl_index_is_unique(&root->schema->indexes[i])) continue;
-        size_t size = mrl_version_encode(made, &root->schema->indexes[i], encoded);
+        size_t size = mrl_version_encode_unique(made, &root->schema->indexes[i], encoded);
         hashes[i] = size == 0 ? 0 : mrl_unique_hash(root->indexes[i].unique, encoded, size);
         if (hashes[i] == 0) continue;
         mrl_map_prefetch(&mrl_unique_shard_of(root->indexes[i].unique, hashes[i])->map, hashes[i]);

@@ -37,8 +37,8 @@ static merle_err encode_values(const mrl_schema_index *index, const merle_value 
     if (count > index->part_count) return MERLE_INVALID;
     for (size_t i = 0; i < count; i++) {
         size_t size = 0;
-        merle_err err = mrl_encode_value(&values[i], (int)index->parts[i].descending,
-                                         out + *out_size, MERLE_VALUE_SIZE_MAX - *out_size, &size);
+        merle_err err = mrl_index_encode(index, (uint32_t)i, &values[i], out + *out_size,
+                                         MERLE_VALUE_SIZE_MAX - *out_size, &size);
         if (err != MERLE_OK) return MERLE_INVALID;
         *out_size += size;
     }
@@ -67,13 +67,34 @@ static merle_err encode_prefix(const mrl_schema_index *index, const merle_range 
     merle_value text = merle_value_str(range->prefix);
     merle_err err = encode_values(index, range->from.values, count, out->from, &size);
     if (err != MERLE_OK || count >= index->part_count) return MERLE_INVALID;
-    err = mrl_encode_value(&text, (int)index->parts[count].descending, out->from + size,
-                           sizeof out->from - size, &string_size);
+    err = mrl_index_encode(index, (uint32_t)count, &text, out->from + size, sizeof out->from - size,
+                           &string_size);
     if (err != MERLE_OK) return MERLE_INVALID;
     /* Without the two bytes that end a string. */
     out->range.from = out->range.to = merle_bytes_of(out->from, size + string_size - 2);
     out->range.from_bound = out->range.to_bound = MRL_BOUND_CLOSED;
     return MERLE_OK;
+}
+
+/* Where one end of the range says something of a field and the other one nothing, the latter does
+ * not reach the documents that lack the field. */
+static void shut_out_missing(const mrl_schema_index *index, const merle_range *range, bounds *out) {
+    size_t from_count = range->from.kind == MERLE_NO_BOUND ? 0 : range->from.value_count;
+    size_t to_count = range->to.kind == MERLE_NO_BOUND ? 0 : range->to.value_count;
+    int is_from = from_count < to_count; /* which is shorter */
+    int is_first = index->missing == MERLE_MISSING_FIRST;
+    if (from_count == to_count || is_from != is_first) return;
+    uint32_t part = (uint32_t)(is_from ? from_count : to_count);
+    const merle_value *said = is_from ? &range->to.values[part] : &range->from.values[part];
+    merle_bytes *end = is_from ? &out->range.from : &out->range.to;
+    mrl_bound *kind = is_from ? &out->range.from_bound : &out->range.to_bound;
+    const merle_bytes *other = is_from ? &out->range.to : &out->range.from;
+    if (said->type == MERLE_TYPE_NIL || *kind == MRL_BOUND_OPEN) return;
+    if (*kind == MRL_BOUND_NONE) *end = merle_bytes_of(is_from ? out->from : out->to, 0);
+    if (end->size > 0 && memcmp(end->data, other->data, end->size) != 0) return;
+    /* It fits: the other end has these bytes and a value besides. */
+    (is_from ? out->from : out->to)[end->size++] = mrl_index_missing(index, part);
+    *kind = MRL_BOUND_OPEN;
 }
 
 static merle_err make_bounds(const mrl_schema_index *index, const merle_range *range, bounds *out) {
@@ -83,7 +104,9 @@ static merle_err make_bounds(const mrl_schema_index *index, const merle_range *r
     merle_err err =
         encode_bound(index, &range->from, out->from, &out->range.from, &out->range.from_bound);
     if (err != MERLE_OK) return err;
-    return encode_bound(index, &range->to, out->to, &out->range.to, &out->range.to_bound);
+    err = encode_bound(index, &range->to, out->to, &out->range.to, &out->range.to_bound);
+    if (err == MERLE_OK && index->missing != MERLE_MISSING_OUT) shut_out_missing(index, range, out);
+    return err;
 }
 
 static merle_err find_index(const mrl_schema *schema, const char *name,

@@ -73,9 +73,12 @@ static merle_err compile_index(mrl_schema *schema, const merle_index *index, mer
     if (index->on == NULL) return invalid(report, "an index is on some field", index->name);
     if (index->kind < MERLE_UNIQUE || index->kind > MERLE_UNIQUE_ORDERED)
         return invalid(report, "unknown kind of index", index->name);
+    if ((unsigned)index->missing > MERLE_MISSING_LAST || index->reserved != 0)
+        return invalid(report, "an index asks for something unknown", index->name);
     mrl_schema_index *out = &schema->indexes[schema->index_count];
     memcpy(out->name, index->name, strlen(index->name) + 1);
     out->kind = index->kind;
+    out->missing = index->missing;
     out->number = schema->index_count;
     if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
     schema->index_count++;
@@ -83,6 +86,8 @@ static merle_err compile_index(mrl_schema *schema, const merle_index *index, mer
     if (err == MERLE_OK && mrl_index_has_tags(out) &&
         (out->part_count != 1 || out->parts[0].descending))
         err = invalid(report, "tags are on one field, which has no order", index->name);
+    if (err == MERLE_OK && out->missing != MERLE_MISSING_OUT && !mrl_index_has_tree(out))
+        err = invalid(report, "what is missing has a place only in an order", index->name);
     if (err != MERLE_OK) mrl_report_index(report, index->name);
     return err;
 }
@@ -112,6 +117,10 @@ static const char *kind_text(merle_index_kind kind) {
     return texts[kind];
 }
 
+static const char *missing_text(merle_missing missing) {
+    return missing == MERLE_MISSING_OUT ? "out" : missing == MERLE_MISSING_FIRST ? "first" : "last";
+}
+
 static void build_indexes(merle_builder *b, const mrl_schema *schema) {
     merle_build_array(b, "indexes");
     for (uint32_t i = 0; i < schema->index_count; i++) {
@@ -119,6 +128,8 @@ static void build_indexes(merle_builder *b, const mrl_schema *schema) {
         merle_build_str(b, "name", schema->indexes[i].name);
         merle_build_str(b, "kind", kind_text(schema->indexes[i].kind));
         merle_build_str(b, "on", schema->indexes[i].on);
+        if (schema->indexes[i].missing != MERLE_MISSING_OUT)
+            merle_build_str(b, "missing", missing_text(schema->indexes[i].missing));
         merle_build_close(b);
     }
     merle_build_close(b);
@@ -234,6 +245,9 @@ static merle_err compare_indexes(const mrl_schema *in_force, const mrl_schema *a
             err = differ(report, "an index's kind", kind_text(a->kind), kind_text(f->kind));
         else if (strcmp(f->on, a->on) != 0)
             err = differ(report, "what an index is on", a->on, f->on);
+        else if (f->missing != a->missing)
+            err = differ(report, "where an index has what is missing", missing_text(a->missing),
+                         missing_text(f->missing));
         if (err == MERLE_OK) continue;
         mrl_report_index(report, a->name);
         return err;
@@ -279,6 +293,17 @@ const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const ch
     return NULL;
 }
 
+merle_err mrl_index_encode(const mrl_schema_index *index, uint32_t part, const merle_value *value,
+                           uint8_t *out, size_t out_max, size_t *out_size) {
+    *out_size = 0;
+    if (value->type != MERLE_TYPE_NIL || index->missing == MERLE_MISSING_OUT)
+        return mrl_encode_value(value, (int)index->parts[part].descending, out, out_max, out_size);
+    if (out_max == 0) return MERLE_TOO_BIG;
+    *out = mrl_index_missing(index, part);
+    *out_size = 1;
+    return MERLE_OK;
+}
+
 /* ---- documents ---- */
 
 static merle_err refuse_value(const mrl_schema *schema, const mrl_schema_index *index,
@@ -320,6 +345,10 @@ static merle_err measure_index(const mrl_schema *schema, const mrl_schema_index 
     for (uint32_t i = 0; i < index->part_count; i++) {
         size_t size = 0;
         const uint8_t *at = bytes + offsets[index->parts[i].path];
+        if (at == bytes || *at == 0xc0) {
+            if (used++ < sizeof encoded) continue;
+            return refuse_value(schema, index, i, MERLE_TOO_BIG, MERLE_TYPE_NIL, report);
+        }
         merle_err err =
             mrl_encode_at(at, bytes + doc.size, 0, encoded, sizeof encoded - used, &size);
         if (err != MERLE_OK) return refuse_value(schema, index, i, err, mrl_scan_type(at), report);
@@ -336,7 +365,8 @@ static merle_err check_index(const mrl_schema *schema, const mrl_schema_index *i
     for (uint32_t i = 0; i < index->part_count; i++) {
         uint32_t offset = offsets[index->parts[i].path];
         if (offset == 0 || bytes[offset] == 0xc0) {
-            is_missing = 1;
+            is_missing |= index->missing == MERLE_MISSING_OUT;
+            bound++;
             continue;
         }
         size_t part = bound_part(bytes + offset);

@@ -16,6 +16,7 @@
 
 #include <merle/merle.h>
 
+#include "document/encode.h"
 #include "document/path.h"
 #include "document/rules.h"
 
@@ -31,6 +32,7 @@ typedef struct mrl_schema_index {
     char *on; /* as it was given */
     merle_index_kind kind;
     uint32_t number;
+    merle_missing missing;
     uint32_t part_count;
     mrl_schema_part parts[MERLE_INDEX_PART_COUNT_MAX];
 } mrl_schema_index;
@@ -70,6 +72,16 @@ void mrl_schema_release(mrl_schema *schema);
 /* MERLE_OK if they say the same, else MERLE_DIFFERS with a report on the first difference. */
 merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked,
                              merle_report *report);
+/* Encodes what somebody asks of a field: merle_value_nil is what is missing. Errors: as
+ * mrl_encode_value. */
+MERLE_MUST_USE merle_err mrl_index_encode(const mrl_schema_index *index, uint32_t part,
+                                          const merle_value *value, uint8_t *out, size_t out_max,
+                                          size_t *out_size);
+/* What a document has in a field that it lacks: one byte. Not where the index leaves it out. */
+static inline uint8_t mrl_index_missing(const mrl_schema_index *index, uint32_t part) {
+    return mrl_encode_missing(index->missing == MERLE_MISSING_FIRST,
+                              (int)index->parts[part].descending);
+}
 /* NULL if there is none of that name. */
 const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name);
 /* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already.

@@ -54,13 +54,18 @@ void mrl_version_free(mrl_member *member, mrl_version *version) {
     mrl_version_free_sized(member, version, mrl_version_size(version));
 }
 
-size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out) {
+static inline size_t encode(const mrl_version *version, const mrl_schema_index *index,
+                            merle_missing missing, uint8_t *out) {
     if (version->path_count == 0) return 0;
     const uint8_t *doc = mrl_version_doc(version);
     size_t used = 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
         uint32_t offset = mrl_version_offset(version, index->parts[i].path);
-        if (offset == 0 || doc[offset] == 0xc0) return 0;
+        if (offset == 0 || doc[offset] == 0xc0) {
+            if (missing == MERLE_MISSING_OUT) return 0;
+            out[used++] = mrl_index_missing(index, i);
+            continue;
+        }
         size_t size = 0;
         merle_err err =
             mrl_encode_at(doc + offset, doc + version->doc_size, (int)index->parts[i].descending,
@@ -71,6 +76,15 @@ size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *in
     return used;
 }
 
+size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out) {
+    return encode(version, index, index->missing, out);
+}
+
+size_t mrl_version_encode_unique(const mrl_version *version, const mrl_schema_index *index,
+                                 uint8_t *out) {
+    return encode(version, index, MERLE_MISSING_OUT, out);
+}
+
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
                             const mrl_schema_index *index) {
     if (a->path_count == 0 || b->path_count == 0) return 0;
@@ -78,7 +92,9 @@ int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
     for (uint32_t i = 0; i < index->part_count; i++) {
         uint32_t at_a = mrl_version_offset(a, index->parts[i].path);
         uint32_t at_b = mrl_version_offset(b, index->parts[i].path);
-        if (at_a == 0 || at_b == 0) return at_a == at_b;
+        if (at_a != at_b && (at_a == 0 || at_b == 0)) return 0;
+        if (at_a == 0 && index->missing == MERLE_MISSING_OUT) return 1; /* neither is in it */
+        if (at_a == 0) continue;
         size_t size = (size_t)(mrl_scan_skip(doc_a + at_a) - (doc_a + at_a));
         if (size > b->doc_size - at_b || memcmp(doc_a + at_a, doc_b + at_b, size) != 0) return 0;
     }

@@ -101,9 +101,13 @@ static inline void mrl_version_free_sized(mrl_member *member, mrl_version *versi
     mrl_free(member, MRL_FOR_DOCUMENTS, version, size);
 }
 
-/* The value of a unique index in this version, encoded into out (MERLE_VALUE_SIZE_MAX bytes). 0:
- * the document lacks it (a field absent or nil). Writers have checked that it can be encoded. */
+/* The value under which an index with a tree lists this version, encoded into out
+ * (MERLE_VALUE_SIZE_MAX bytes). 0: it does not (a field absent or nil, of which the index has not
+ * the missing ones). Writers have checked that it can be encoded. */
 size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out);
+/* The value of a unique index, as above. 0: a field is absent or nil, which takes no value. */
+size_t mrl_version_encode_unique(const mrl_version *version, const mrl_schema_index *index,
+                                 uint8_t *out);
 /* Whether two versions certainly have the same bytes in all fields of the index. 0: perhaps not. */
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
                             const mrl_schema_index *index);

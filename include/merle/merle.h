@@ -96,11 +96,21 @@ typedef enum merle_index_kind {
     MERLE_UNIQUE_ORDERED = 4 /* both of the first two, of the same values */
 } merle_index_kind;
 
+/* Where an ordered index lists the documents in which a field is missing, or nil: before or behind
+ * all that have it, whichever way the field is ordered. */
+typedef enum merle_missing {
+    MERLE_MISSING_OUT = 0, /* not at all */
+    MERLE_MISSING_FIRST = 1,
+    MERLE_MISSING_LAST = 2
+} merle_missing;
+
+/* What is not named here is described in docs/indexes.md. Leave the rest 0. */
 typedef struct merle_index {
     const char *name;
     merle_index_kind kind;
-    const char *on; /* paths, separated by commas; "-path" descending. A document that lacks one is
-                       not in it */
+    const char *on;        /* paths, separated by commas; "-path" descending */
+    merle_missing missing; /* of ordered indexes; elsewhere 0 */
+    uint32_t reserved;
 } merle_index;
 
 typedef struct merle_rule {
@@ -214,7 +224,9 @@ typedef struct merle_bound {
 } merle_bound;
 
 /* A part of an ordered index, in its own order: where a field is descending, `from` has the greater
- * value. Zero-filled but for the name: all of it. */
+ * value. Zero-filled but for the name: all of it. Documents in which a field is missing, where the
+ * index has them, have merle_value_nil() there: a range with a bound on a field gives them only if
+ * one of its bounds is that. */
 typedef struct merle_range {
     const char *index;
     merle_bound from, to;

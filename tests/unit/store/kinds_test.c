@@ -57,6 +57,15 @@ static void assert_keys(const stand *s, merle_range range, const char *keys) {
     must(s, merle_section_end(&section));
 }
 
+/* The same, now. */
+static const char *keys_in_section(const stand *s, merle_range range) {
+    merle_section section;
+    must(s, merle_section_begin(s->db, &section));
+    const char *keys = keys_in(&section, s, range);
+    must(s, merle_section_end(&section));
+    return keys;
+}
+
 static merle_range all_of(const char *index) {
     return (merle_range){.index = index};
 }
@@ -138,11 +147,142 @@ static void unique_ordered_swaps_within_one_commit(void **state) {
     writing_close(&s);
 }
 
+/* ---- what is missing ---- */
+
+static void put_scores(const stand *s) {
+    (void)put_json(s, "a", "{\"guild\":\"red\",\"score\":10}");
+    (void)put_json(s, "b", "{\"guild\":\"red\",\"score\":30}");
+    (void)put_json(s, "c", "{\"guild\":\"red\",\"score\":null}");
+    (void)put_json(s, "d", "{\"guild\":\"blue\",\"score\":20}");
+    (void)put_json(s, "e", "{\"score\":20}");
+    (void)put_json(s, "f", "{}");
+    (void)put_json(s, "g", "{\"guild\":\"blue\",\"score\":\"high\"}");
+    (void)put_json(s, "h", "{\"guild\":\"blue\"}");
+}
+
+static merle_range between(const char *index, merle_bound from, merle_bound to) {
+    return (merle_range){.index = index, .from = from, .to = to};
+}
+
+static void missing_ones_stand_where_the_index_says(void **state) {
+    static const merle_index indexes[] = {
+        {"first", MERLE_ORDERED, "guild, score", MERLE_MISSING_FIRST},
+        {"last", MERLE_ORDERED, "guild, score", MERLE_MISSING_LAST},
+        {"falling first", MERLE_ORDERED, "-guild, -score", MERLE_MISSING_FIRST},
+        {"falling last", MERLE_ORDERED, "-guild, -score", MERLE_MISSING_LAST},
+        {"out", MERLE_ORDERED, "guild, score"},
+        {0}};
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    put_scores(&s);
+    assert_keys(&s, all_of("first"), "fehdgcab");
+    assert_keys(&s, all_of("last"), "dghabcef");
+    assert_keys(&s, all_of("falling first"), "fecbahgd");
+    assert_keys(&s, all_of("falling last"), "bacgdhef");
+    assert_keys(&s, all_of("out"), "dgab");
+    /* They come and go as values do. */
+    must(&s, merle_one_patch(s.players, KEY("f"), NULL, NULL, MERLE_SET_STR("guild", "red")));
+    must(&s, merle_one_patch(s.players, KEY("d"), NULL, NULL, MERLE_UNSET("score")));
+    assert_int_equal(*keys_in_section(&s, all_of("first")), 'e');
+    assert_keys(&s, (merle_range){.index = "last", .prefix = "blue"}, "gdh");
+    writing_close(&s);
+}
+
+static void range_with_a_bound_gives_missing_ones_only_if_asked(void **state) {
+    static const merle_index indexes[] = {{"first", MERLE_ORDERED, "score", MERLE_MISSING_FIRST},
+                                          {"last", MERLE_ORDERED, "score", MERLE_MISSING_LAST},
+                                          {"falling", MERLE_ORDERED, "-score", MERLE_MISSING_LAST},
+                                          {0}};
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    put_scores(&s);
+    merle_value nil = merle_value_nil(), twenty = merle_value_int(20);
+    const merle_bound none = {0}, at = {MERLE_CLOSED, &twenty, 1},
+                      missing = {MERLE_CLOSED, &nil, 1};
+    const merle_bound behind = {MERLE_OPEN, &nil, 1}, everything = {MERLE_CLOSED, NULL, 0};
+    assert_keys(&s, all_of("first"), "cfhadebg");
+    assert_keys(&s, all_of("last"), "adebgcfh");
+    assert_keys(&s, between("first", none, at), "ade");
+    assert_keys(&s, between("first", everything, at), "ade");
+    assert_keys(&s, between("last", at, none), "debg");
+    assert_keys(&s, between("falling", at, none), "dea");
+    assert_keys(&s, between("first", at, none), "debg");
+    assert_keys(&s, between("last", none, at), "ade");
+    assert_keys(&s, between("first", missing, at), "cfhade");
+    assert_keys(&s, between("last", at, missing), "debgcfh");
+    assert_keys(&s, between("first", missing, missing), "cfh");
+    assert_keys(&s, between("last", missing, none), "cfh");
+    assert_keys(&s, between("falling", missing, missing), "cfh");
+    assert_keys(&s, between("first", behind, none), "adebg");
+    assert_keys(&s, between("last", none, behind), "adebg");
+    assert_keys(&s, between("last", at, behind), "debg");
+    assert_keys(&s, (merle_range){.index = "last", .prefix = ""}, "g");
+    writing_close(&s);
+}
+
+static void bound_on_a_later_field_leaves_its_missing_ones_out(void **state) {
+    static const merle_index indexes[] = {
+        {"first", MERLE_ORDERED, "guild, score", MERLE_MISSING_FIRST},
+        {"last", MERLE_ORDERED, "guild, score", MERLE_MISSING_LAST},
+        {0}};
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    put_scores(&s);
+    merle_value blue[] = {merle_value_str("blue"), merle_value_int(20)};
+    merle_value red[] = {merle_value_str("red"), merle_value_nil()};
+    const merle_bound none = {0}, guild = {MERLE_CLOSED, blue, 1}, score = {MERLE_CLOSED, blue, 2};
+    assert_keys(&s, between("first", guild, guild), "hdg");
+    assert_keys(&s, between("last", guild, guild), "dgh");
+    assert_keys(&s, between("first", guild, score), "d");
+    assert_keys(&s, between("last", score, guild), "dg");
+    /* Up to the documents without a guild, over other guilds. */
+    assert_keys(&s, between("last", score, none), "dghabc");
+    assert_keys(&s, between("last", score, (merle_bound){MERLE_CLOSED, red, 1}), "dghabc");
+    assert_keys(&s, between("last", score, (merle_bound){MERLE_OPEN, red, 2}), "dghab");
+    assert_keys(&s, between("first", none, (merle_bound){MERLE_CLOSED, red, 2}), "hdgc");
+    writing_close(&s);
+}
+
+static void missing_ones_of_a_unique_index_are_not_refused(void **state) {
+    static const merle_index indexes[] = {
+        {"place", MERLE_UNIQUE_ORDERED, "guild, place", MERLE_MISSING_LAST}, {0}};
+    (void)state;
+    stand s;
+    merle_section section;
+    merle_doc doc;
+    open_with(&s, indexes);
+    (void)put_json(&s, "a", "{\"guild\":\"red\",\"place\":1}");
+    (void)put_json(&s, "b", "{\"guild\":\"red\"}");
+    (void)put_json(&s, "c", "{\"guild\":\"red\"}");
+    (void)put_json(&s, "d", "{\"guild\":\"red\",\"place\":null}");
+    assert_keys(&s, all_of("place"), "abcd");
+    assert_int_equal(one_json(&s, "d", "{\"guild\":\"red\",\"place\":1}"), MERLE_EXISTS);
+    must(&s, merle_section_begin(s.db, &section));
+    assert_int_equal(
+        merle_get_by(&section, s.players, "place", &doc, merle_value_str("red"), merle_value_nil()),
+        MERLE_NOT_FOUND);
+    must(&s, merle_section_end(&section));
+    /* The value is given up for nothing, and free again. */
+    must(&s, merle_one_patch(s.players, KEY("a"), NULL, NULL, MERLE_UNSET("place")));
+    (void)put_json(&s, "d", "{\"guild\":\"red\",\"place\":1}");
+    assert_keys(&s, all_of("place"), "dabc");
+    stand_settle(&s);
+    assert_int_equal(hints_of(&s, "place"), 5);
+    writing_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unique_ordered_finds_one_and_lists_all),
         cmocka_unit_test(unique_ordered_refuses_a_second_and_leaves_no_entry),
         cmocka_unit_test(unique_ordered_swaps_within_one_commit),
+        cmocka_unit_test(missing_ones_stand_where_the_index_says),
+        cmocka_unit_test(range_with_a_bound_gives_missing_ones_only_if_asked),
+        cmocka_unit_test(bound_on_a_later_field_leaves_its_missing_ones_out),
+        cmocka_unit_test(missing_ones_of_a_unique_index_are_not_refused),
     };
     return cmocka_run_group_tests_name("store/kinds", tests, NULL, NULL);
 }

@@ -74,6 +74,14 @@ static void tags_are_on_one_field_without_order(void **state) {
     refuse_index((merle_index){"labels", MERLE_TAGS, "-list"}, MERLE_INVALID, "labels");
 }
 
+static void missing_ones_need_an_order(void **state) {
+    (void)state;
+    refuse_index((merle_index){"it", MERLE_UNIQUE, "x", MERLE_MISSING_LAST}, MERLE_INVALID, "it");
+    refuse_index((merle_index){"it", MERLE_TAGS, "x", MERLE_MISSING_FIRST}, MERLE_INVALID, "it");
+    refuse_index((merle_index){"it", MERLE_ORDERED, "x", (merle_missing)3}, MERLE_INVALID, "it");
+    refuse_index((merle_index){"it", MERLE_ORDERED, "x", .reserved = 1}, MERLE_INVALID, "it");
+}
+
 /* Checks a document, written as JSON, against an index on "x". */
 static merle_err check_x(merle_index_kind kind, const char *json) {
     uint32_t offsets[MRL_PATH_COUNT_MAX];
@@ -282,6 +290,16 @@ static void compare_tells_each_difference(void **state) {
     assert_string_equal(report.index, "name");
     asked.indexes = INDEXES({"email", MERLE_UNIQUE, "-email"});
     assert_differs(in_force, asked, "-email", "email");
+    asked.indexes = INDEXES({"email", MERLE_UNIQUE_ORDERED, "email"});
+    assert_differs(in_force, asked, "unique ordered", "unique");
+    const merle_schema placed = {
+        .version = 1, .indexes = INDEXES({"email", MERLE_ORDERED, "email", MERLE_MISSING_FIRST})};
+    asked = placed;
+    asked.indexes = INDEXES({"email", MERLE_ORDERED, "email", MERLE_MISSING_LAST});
+    assert_differs(placed, asked, "last", "first");
+    asked.indexes = INDEXES({"email", MERLE_ORDERED, "email"});
+    assert_differs(placed, asked, "out", "first");
+    asked = in_force;
     asked.indexes = email;
     asked.rules = NULL;
     assert_differs(in_force, asked, "0", "1");
@@ -453,11 +471,12 @@ static void check_doc_limit_of_values_is_exact(void **state) {
 static void describe_is_json_with_everything(void **state) {
     (void)state;
     merle_buffer json = {NULL, 0, 0}, doc = {NULL, 0, 0};
-    mrl_schema *schema =
-        compile(&(merle_schema){.version = 4,
-                                .memory_only = 1,
-                                .indexes = INDEXES({"email", MERLE_UNIQUE, "email, -guild"}),
-                                .rules = RULES({"gold", MERLE_TYPE_INT, 1, 5})});
+    mrl_schema *schema = compile(&(merle_schema){
+        .version = 4,
+        .memory_only = 1,
+        .indexes = INDEXES({"email", MERLE_UNIQUE, "email, -guild"},
+                           {"rank", MERLE_UNIQUE_ORDERED, "rank", MERLE_MISSING_LAST}),
+        .rules = RULES({"gold", MERLE_TYPE_INT, 1, 5})});
     assert_int_equal(mrl_schema_describe(schema, &json), MERLE_OK);
     assert_int_equal(merle_json_read(bytes_of(&json), &doc, &report), MERLE_OK);
     merle_doc view;
@@ -472,7 +491,12 @@ static void describe_is_json_with_everything(void **state) {
     assert_memory_equal(text.data, "email, -guild", 13);
     text = merle_doc_str(view, "indexes[0].kind");
     assert_memory_equal(text.data, "unique", 6);
-    assert_false(merle_doc_has(view, "indexes[1]"));
+    assert_false(merle_doc_has(view, "indexes[0].missing"));
+    text = merle_doc_str(view, "indexes[1].kind");
+    assert_memory_equal(text.data, "unique ordered", 14);
+    text = merle_doc_str(view, "indexes[1].missing");
+    assert_memory_equal(text.data, "last", 4);
+    assert_false(merle_doc_has(view, "indexes[2]"));
     text = merle_doc_str(view, "rules[0].path");
     assert_memory_equal(text.data, "gold", 4);
     assert_int_equal(merle_doc_int(view, "rules[0].type", 0), MERLE_TYPE_INT);
@@ -489,6 +513,7 @@ int main(void) {
         cmocka_unit_test(schema_version_0_is_refused),
         cmocka_unit_test(index_of_an_unknown_kind_is_refused),
         cmocka_unit_test(tags_are_on_one_field_without_order),
+        cmocka_unit_test(missing_ones_need_an_order),
         cmocka_unit_test(what_each_kind_holds),
         cmocka_unit_test(more_tags_than_fit_are_refused),
         cmocka_unit_test(index_name_limits_hold),
