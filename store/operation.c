@@ -361,7 +361,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     if (err != MERLE_OK) return err;
     merle_report *report = commit->member->report;
     if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
-        (err = mrl_schema_check_doc(w.part->root->schema, doc, offsets, report)) != MERLE_OK) {
+        (err = mrl_schema_check_doc(w.part->root->schema, key, doc, offsets, report)) != MERLE_OK) {
         mrl_report_collection(report, collection->name);
         mrl_report_key(report, key);
         mrl_report_operation(report, commit->operation_count);

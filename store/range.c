@@ -11,6 +11,8 @@
 
 #include "base/buffer.h"
 #include "document/encode.h"
+#include "store/entries.h"
+#include "store/range_each.h"
 #include "store/view.h"
 
 /* A range as the index wants it. */
@@ -184,7 +186,8 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
         size_t wanted = doc_max - *out_count;
         if (wanted > MRL_READ_BATCH) wanted = MRL_READ_BATCH;
         size_t met = mrl_ordered_next(&cursor->ordered, hits, wanted);
-        mrl_view_hits(&view, index, hits, met, versions);
+        mrl_view_first_hits(&view, index, &cursor->bounds.range, cursor->bounds.backwards, hits,
+                            met, versions);
         for (size_t i = 0; i < met; i++)
             if (versions[i] != NULL) out_docs[(*out_count)++] = mrl_view_doc(versions[i]);
         if (met < wanted) break;
@@ -222,6 +225,8 @@ merle_err merle_range_count(merle_section *section, merle_collection *collection
     *out_count = 0;
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
+    if (asked.viewing.index->each != MRL_PART_NONE)
+        return mrl_each_count(section, collection, range, out_count);
     *out_count = mrl_ordered_count(asked.tree, &asked.bounds.range, &asked.viewer);
     return MERLE_OK;
 }
@@ -240,20 +245,6 @@ merle_err merle_range_estimate(merle_collection *collection, const merle_range *
     return err != MERLE_OK ? err : ended;
 }
 
-/* Whether the encoded value lies between the bounds. */
-static int is_inside(const mrl_ordered_range *range, const uint8_t *value, size_t size) {
-    const merle_bytes *ends[2] = {&range->from, &range->to};
-    const mrl_bound kinds[2] = {range->from_bound, range->to_bound};
-    for (int i = 0; i < 2; i++) {
-        if (kinds[i] == MRL_BOUND_NONE) continue;
-        size_t shared = ends[i]->size < size ? ends[i]->size : size;
-        int order = memcmp(value, ends[i]->data, shared);
-        if (order == 0 && kinds[i] == MRL_BOUND_OPEN) return 0;
-        if (i == 0 ? order < 0 : order > 0) return 0;
-    }
-    return 1;
-}
-
 merle_err merle_range_rank(merle_section *section, merle_collection *collection,
                            const merle_range *range, merle_bytes key, uint64_t *out_rank) {
     uint8_t value[MERLE_VALUE_SIZE_MAX];
@@ -263,9 +254,12 @@ merle_err merle_range_rank(merle_section *section, merle_collection *collection,
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
     if ((err = merle_get(section, collection, key, &doc)) != MERLE_OK) return err;
+    if (asked.viewing.index->each != MRL_PART_NONE)
+        return mrl_each_rank(section, collection, range, &doc, out_rank);
     const mrl_version *v = doc.internal;
     size_t size = mrl_version_encode(v, asked.viewing.index, value);
-    if (size == 0 || !is_inside(&asked.bounds.range, value, size)) return MERLE_NOT_FOUND;
+    if (size == 0 || !mrl_range_has(&asked.bounds.range, merle_bytes_of(value, size)))
+        return MERLE_NOT_FOUND;
     *out_rank = mrl_ordered_rank(asked.tree, &asked.bounds.range, asked.bounds.backwards,
                                  merle_bytes_of(value, size), v->slot, &asked.viewer);
     return MERLE_OK;
@@ -279,6 +273,8 @@ merle_err merle_range_nth(merle_section *section, merle_collection *collection,
     memset(out_doc, 0, sizeof *out_doc);
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
+    if (asked.viewing.index->each != MRL_PART_NONE)
+        return mrl_each_nth(section, collection, range, n, out_doc);
     if (!mrl_ordered_nth(asked.tree, &asked.bounds.range, asked.bounds.backwards, n, &asked.viewer,
                          &hit))
         return MERLE_NOT_FOUND;

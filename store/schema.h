@@ -21,10 +21,13 @@
 #include "document/rules.h"
 
 enum { MRL_PATH_COUNT_MAX = 255 }; /* of one schema: a version counts its paths in one byte */
+#define MRL_PART_NONE UINT32_MAX
 
 typedef struct mrl_schema_part {
-    uint32_t path; /* number in the schema's paths */
+    uint32_t path; /* of PATH and EACH: number in the schema's paths */
     uint32_t descending;
+    mrl_source source;
+    mrl_path *element; /* EACH: where the value is in an element; NULL: the element itself */
 } mrl_schema_part;
 
 typedef struct mrl_schema_index {
@@ -33,6 +36,7 @@ typedef struct mrl_schema_index {
     merle_index_kind kind;
     uint32_t number;
     merle_missing missing;
+    uint32_t each; /* the part that is on each element; MRL_PART_NONE: the index has one value */
     uint32_t part_count;
     mrl_schema_part parts[MERLE_INDEX_PART_COUNT_MAX];
 } mrl_schema_index;
@@ -86,8 +90,8 @@ static inline uint8_t mrl_index_missing(const mrl_schema_index *index, uint32_t 
 const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name);
 /* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already.
  * out_offsets (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it. */
-merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
-                               merle_report *report);
+merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
+                               uint32_t *out_offsets, merle_report *report);
 /* The schema as JSON. */
 MERLE_MUST_USE merle_err mrl_schema_describe(const mrl_schema *schema, merle_buffer *out_json);
 

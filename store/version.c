@@ -4,7 +4,6 @@
  */
 #include "store/version.h"
 
-#include "base/assert.h"
 #include "document/encode.h"
 #include "document/scan.h"
 
@@ -54,42 +53,72 @@ void mrl_version_free(mrl_member *member, mrl_version *version) {
     mrl_version_free_sized(member, version, mrl_version_size(version));
 }
 
-static inline size_t encode(const mrl_version *version, const mrl_schema_index *index,
-                            merle_missing missing, uint8_t *out) {
-    if (version->path_count == 0) return 0;
-    const uint8_t *doc = mrl_version_doc(version);
+/* Where the value of a part stands that is not the key; NULL: it is missing. */
+static inline const uint8_t *part_at(const mrl_version *v, const mrl_schema_part *part,
+                                     const uint8_t *element) {
+    if (part->source == MRL_SOURCE_EACH) return element;
+    uint32_t offset = mrl_version_offset(v, part->path);
+    const uint8_t *at = mrl_version_doc(v) + offset;
+    return offset == 0 || *at == 0xc0 ? NULL : at;
+}
+
+static merle_err encode_key(const mrl_version *v, int descending, uint8_t *out, size_t out_max,
+                            size_t *out_size) {
+    const merle_value key = {.type = MERLE_TYPE_STR, .bytes = mrl_version_key(v)};
+    return mrl_encode_value(&key, descending, out, out_max, out_size);
+}
+
+static inline size_t encode(const mrl_version *v, const mrl_schema_index *index,
+                            merle_missing missing, const uint8_t *element, uint8_t *out) {
+    if (mrl_version_is_tombstone(v)) return 0;
+    const uint8_t *end = mrl_version_doc(v) + v->doc_size;
     size_t used = 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
-        uint32_t offset = mrl_version_offset(version, index->parts[i].path);
-        if (offset == 0 || doc[offset] == 0xc0) {
-            if (missing == MERLE_MISSING_OUT) return 0;
-            out[used++] = mrl_index_missing(index, i);
-            continue;
-        }
-        size_t size = 0;
-        merle_err err =
-            mrl_encode_at(doc + offset, doc + version->doc_size, (int)index->parts[i].descending,
-                          out + used, MERLE_VALUE_SIZE_MAX - used, &size);
-        MRL_ASSERT(err == MERLE_OK);
+        const mrl_schema_part *part = &index->parts[i];
+        size_t size = 1, room = MERLE_VALUE_SIZE_MAX - used;
+        merle_err err = MERLE_OK;
+        const uint8_t *at = NULL;
+        if (part->source == MRL_SOURCE_KEY)
+            err = encode_key(v, (int)part->descending, out + used, room, &size);
+        else if ((at = part_at(v, part, element)) != NULL)
+            err = mrl_encode_at(at, end, (int)part->descending, out + used, room, &size);
+        else if (missing == MERLE_MISSING_OUT)
+            return 0;
+        else
+            out[used] = mrl_index_missing(index, i);
+        /* More than can be encoded may stand in a document that is out for the want of another
+         * field. */
+        if (err != MERLE_OK) return 0;
         used += size;
     }
     return used;
 }
 
 size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out) {
-    return encode(version, index, index->missing, out);
+    return encode(version, index, index->missing, NULL, out);
 }
 
 size_t mrl_version_encode_unique(const mrl_version *version, const mrl_schema_index *index,
                                  uint8_t *out) {
-    return encode(version, index, MERLE_MISSING_OUT, out);
+    return encode(version, index, MERLE_MISSING_OUT, NULL, out);
+}
+
+size_t mrl_version_encode_element(const mrl_version *version, const mrl_schema_index *index,
+                                  const uint8_t *element, uint8_t *out) {
+    return encode(version, index, index->missing, element, out);
+}
+
+size_t mrl_version_encode_besides(const mrl_version *version, const mrl_schema_index *index,
+                                  uint8_t *out) {
+    return encode(version, index, MERLE_MISSING_FIRST, NULL, out);
 }
 
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
                             const mrl_schema_index *index) {
-    if (a->path_count == 0 || b->path_count == 0) return 0;
+    if (mrl_version_is_tombstone(a) || mrl_version_is_tombstone(b)) return 0;
     const uint8_t *doc_a = mrl_version_doc(a), *doc_b = mrl_version_doc(b);
     for (uint32_t i = 0; i < index->part_count; i++) {
+        if (index->parts[i].source == MRL_SOURCE_KEY) continue;
         uint32_t at_a = mrl_version_offset(a, index->parts[i].path);
         uint32_t at_b = mrl_version_offset(b, index->parts[i].path);
         if (at_a != at_b && (at_a == 0 || at_b == 0)) return 0;

@@ -103,12 +103,21 @@ static inline void mrl_version_free_sized(mrl_member *member, mrl_version *versi
 
 /* The value under which an index with a tree lists this version, encoded into out
  * (MERLE_VALUE_SIZE_MAX bytes). 0: it does not (a field absent or nil, of which the index has not
- * the missing ones). Writers have checked that it can be encoded. */
+ * the missing ones). Writers have checked that it can be encoded. An index on each element has
+ * several: see below. */
 size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out);
 /* The value of a unique index, as above. 0: a field is absent or nil, which takes no value. */
 size_t mrl_version_encode_unique(const mrl_version *version, const mrl_schema_index *index,
                                  uint8_t *out);
-/* Whether two versions certainly have the same bytes in all fields of the index. 0: perhaps not. */
+/* For an index on each element: the value with this element, which stands in the version; NULL:
+ * with none. store/entries.h tells which elements there are. */
+size_t mrl_version_encode_element(const mrl_version *version, const mrl_schema_index *index,
+                                  const uint8_t *element, uint8_t *out);
+/* The same with a byte in the element's place, and in that of whatever is missing. */
+size_t mrl_version_encode_besides(const mrl_version *version, const mrl_schema_index *index,
+                                  uint8_t *out);
+/* Whether two versions of one document certainly have the same bytes in all fields of the index. 0:
+ * perhaps not. */
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
                             const mrl_schema_index *index);
 

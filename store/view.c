@@ -5,6 +5,7 @@
 #include "store/view.h"
 
 #include "document/encode.h"
+#include "store/entries.h"
 
 merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
                         mrl_view *out_view) {
@@ -44,7 +45,7 @@ static inline int is_number_of(const mrl_version *v, const mrl_schema_index *ind
     uint8_t tag;
     uint64_t bits;
     if (hit->size != 9 || hit->prefix_size != 1 || index->part_count != 1 ||
-        index->parts[0].descending || v->path_count == 0)
+        index->parts[0].descending || index->parts[0].source != MRL_SOURCE_PATH)
         return -1;
     uint32_t offset = mrl_version_offset(v, index->parts[0].path);
     if (offset == 0) return 0;
@@ -57,8 +58,30 @@ static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     int is_number = is_number_of(v, index, hit);
     if (__builtin_expect(is_number >= 0, 1)) return is_number;
+    if (index->each != MRL_PART_NONE) return mrl_entries_have(v, index, hit);
     size_t size = mrl_version_encode(v, index, encoded);
     return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+}
+
+/* Where the range gives the document: an index on each element lists it several times. */
+static int is_first_of(const mrl_version *v, const mrl_schema_index *index,
+                       const mrl_ordered_range *range, int is_backwards,
+                       const mrl_ordered_hit *hit) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size = mrl_entries_first(v, index, range, is_backwards, encoded);
+    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+}
+
+void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
+                         const mrl_ordered_range *range, int is_backwards,
+                         const mrl_ordered_hit *hits, size_t count,
+                         const mrl_version **out_versions) {
+    mrl_view_hits(view, index, hits, count, out_versions);
+    if (index->each == MRL_PART_NONE) return;
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL &&
+            !is_first_of(out_versions[i], index, range, is_backwards, &hits[i]))
+            out_versions[i] = NULL;
 }
 
 void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,

@@ -40,6 +40,12 @@ void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
 /* The same for hits of an ordered index; NULL also where the version has not the hit's value. */
 void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
                    size_t count, const mrl_version **out_versions);
+/* The same, and NULL also where the document has an earlier value in the range, at which it is
+ * given: what a range gives of an index on each element. */
+void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
+                         const mrl_ordered_range *range, int is_backwards,
+                         const mrl_ordered_hit *hits, size_t count,
+                         const mrl_version **out_versions);
 /* The document as it is given out; one that is not committed yet has seq 0. */
 merle_doc mrl_view_doc(const mrl_version *v);
 /* The index of this name, if the section may use it; NULL: there is none. */

@@ -19,7 +19,7 @@ static void open_with(stand *s, const merle_index *indexes) {
     writing_open(s, &schema, (merle_options){0}, NULL);
 }
 
-/* One letter a document; counts, ranks and the n-th must say the same. */
+/* One letter a document, "n" or the key's first; counts, ranks and the n-th must say the same. */
 static const char *keys_in(merle_section *section, const stand *s, merle_range range) {
     static char keys[64];
     merle_cursor *cursor;
@@ -29,7 +29,10 @@ static const char *keys_in(merle_section *section, const stand *s, merle_range r
     must(s, merle_range_open(s->players, &range, &cursor));
     while (merle_cursor_next(section, cursor, docs + met, 3, &some) == MERLE_OK) met += some;
     merle_cursor_close(cursor);
-    for (size_t i = 0; i < met; i++) keys[i] = *(const char *)merle_doc_key(docs[i]).data;
+    for (size_t i = 0; i < met; i++) {
+        merle_bytes name = merle_doc_str(docs[i], "n");
+        keys[i] = *(const char *)(name.size > 0 ? name : merle_doc_key(docs[i])).data;
+    }
     keys[met] = 0;
     must(s, merle_range_count(section, s->players, &range, &number));
     assert_int_equal(number, met);
@@ -274,6 +277,247 @@ static void missing_ones_of_a_unique_index_are_not_refused(void **state) {
     writing_close(&s);
 }
 
+static void field_too_big_beside_a_missing_one_is_taken(void **state) {
+    static const merle_index indexes[] = {{"out", MERLE_UNIQUE_ORDERED, "text, score"}, {0}};
+    (void)state;
+    static char text[5000];
+    stand s;
+    open_with(&s, indexes);
+    memset(text, 'x', sizeof text - 1);
+    const merle_op set[] = {MERLE_SET_STR("text", text)};
+    const merle_op score[] = {MERLE_SET_INT("score", 1)};
+    (void)put_json(&s, "a", "{}");
+    must(&s, merle_one_patch_ops(s.players, KEY("a"), set, 1, NULL, NULL));
+    assert_int_equal(merle_one_patch_ops(s.players, KEY("a"), score, 1, NULL, NULL), MERLE_TOO_BIG);
+    assert_keys(&s, all_of("out"), "");
+    must(&s, merle_one_patch(s.players, KEY("a"), NULL, NULL, MERLE_UNSET("text")));
+    writing_close(&s);
+}
+
+/* ---- on the key ---- */
+
+static void put_named(const stand *s, merle_bytes key, const char *json) {
+    merle_buffer doc = doc_of(json);
+    must(s, merle_one_put(s->players, key, bytes_of(&doc), NULL));
+    merle_buffer_free(&doc);
+}
+
+static void keys_are_listed_by_prefix(void **state) {
+    static const merle_index indexes[] = {{"keys", MERLE_ORDERED, "key()"}, {0}};
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    put_named(&s, KEY("red/2"), "{\"n\":\"a\"}");
+    put_named(&s, KEY("red/10"), "{\"n\":\"b\"}");
+    put_named(&s, KEY("red"), "{\"n\":\"c\"}");
+    put_named(&s, KEY("redder"), "{\"n\":\"d\"}");
+    put_named(&s, KEY("blue/1"), "{\"n\":\"e\"}");
+    merle_value red = merle_value_str("red"), bytes = merle_value_bin(merle_bytes_of("red/2", 5));
+    assert_keys(&s, all_of("keys"), "ecbad");
+    assert_keys(&s, (merle_range){.index = "keys", .prefix = "red/"}, "ba");
+    assert_keys(&s, (merle_range){.index = "keys", .prefix = "red"}, "cbad");
+    assert_keys(&s, between("keys", (merle_bound){MERLE_OPEN, &red, 1}, (merle_bound){0}), "bad");
+    assert_keys(&s, between("keys", (merle_bound){0}, (merle_bound){MERLE_OPEN, &bytes, 1}), "ecb");
+    merle_section old;
+    must(&s, merle_section_begin(s.db, &old));
+    (void)remove_key(&s, "red/2");
+    put_named(&s, KEY("red/10"), "{\"n\":\"B\"}");
+    assert_keys(&s, (merle_range){.index = "keys", .prefix = "red/"}, "B");
+    put_named(&s, KEY("red/2"), "{\"n\":\"A\"}");
+    assert_keys(&s, (merle_range){.index = "keys", .prefix = "red/"}, "BA");
+    assert_string_equal(keys_in(&old, &s, (merle_range){.index = "keys", .prefix = "red/"}), "ba");
+    must(&s, merle_section_end(&old));
+    stand_settle(&s);
+    assert_int_equal(hints_of(&s, "keys"), 5);
+    writing_close(&s);
+}
+
+static void keys_of_any_bytes_have_their_order(void **state) {
+    static const merle_index indexes[] = {
+        {"up", MERLE_ORDERED, "key()"}, {"down", MERLE_ORDERED, "-key()"}, {0}};
+    static const char *const keys[] = {"\0",  "\0\0", "\0\1", "\0\xff", "\1",
+                                       "a\0", "a\0b", "aa",   "\xff"};
+    static const size_t sizes[] = {1, 2, 2, 2, 1, 2, 3, 2, 1};
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    for (size_t i = 0; i < 9; i++) {
+        char json[16];
+        size_t at = i * 4 % 9;
+        (void)snprintf(json, sizeof json, "{\"n\":\"%c\"}", (char)('1' + at));
+        put_named(&s, merle_bytes_of(keys[at], sizes[at]), json);
+    }
+    assert_keys(&s, all_of("up"), "123456789");
+    assert_keys(&s, all_of("down"), "987654321");
+    merle_value from = merle_value_bin(merle_bytes_of("\0\1", 2)),
+                to = merle_value_bin(merle_bytes_of("a\0", 2));
+    assert_keys(
+        &s, between("up", (merle_bound){MERLE_OPEN, &from, 1}, (merle_bound){MERLE_CLOSED, &to, 1}),
+        "456");
+    assert_keys(&s, (merle_range){.index = "down", .prefix = "a"}, "876");
+    writing_close(&s);
+}
+
+static void key_behind_other_fields_makes_the_order_stable(void **state) {
+    static const merle_index indexes[] = {
+        {"stable", MERLE_ORDERED, "-score, key()", MERLE_MISSING_LAST}, {0}};
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    (void)put_json(&s, "e", "{\"score\":5}");
+    (void)put_json(&s, "a", "{}");
+    (void)put_json(&s, "c", "{\"score\":5}");
+    (void)put_json(&s, "b", "{\"score\":7}");
+    (void)put_json(&s, "d", "{\"score\":5}");
+    merle_value five[] = {merle_value_int(5), merle_value_str("d")};
+    const merle_bound behind = {MERLE_OPEN, five, 2}, end = {MERLE_CLOSED, five, 1};
+    assert_keys(&s, all_of("stable"), "bcdea");
+    assert_keys(&s, between("stable", behind, end), "e");
+    assert_keys(&s, between("stable", behind, (merle_bound){0}), "e");
+    writing_close(&s);
+}
+
+static void key_too_long_beside_a_field_is_refused(void **state) {
+    static const merle_index indexes[] = {{"both", MERLE_ORDERED, "text, key()"}, {0}};
+    static char text[3001];
+    static const char zeros[MERLE_KEY_SIZE_MAX];
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    memset(text, 'x', sizeof text - 1);
+    const merle_op set[] = {MERLE_SET_STR("text", text)};
+    merle_bytes key = merle_bytes_of(zeros, sizeof zeros);
+    put_named(&s, key, "{\"text\":\"short\"}");
+    assert_int_equal(merle_one_patch_ops(s.players, key, set, 1, NULL, NULL), MERLE_TOO_BIG);
+    assert_string_equal(s.report.index, "both");
+    assert_string_equal(s.report.path, "key()");
+    assert_non_null(strstr(s.report.message, "4096"));
+    (void)put_json(&s, "a", "{}");
+    must(&s, merle_one_patch_ops(s.players, KEY("a"), set, 1, NULL, NULL));
+    writing_close(&s);
+}
+
+/* ---- on each element ---- */
+
+static const merle_index scores[] = {{"scores", MERLE_ORDERED, "scores[*]"},
+                                     {"items", MERLE_ORDERED, "kind, -items[*].id, key()"},
+                                     {"last", MERLE_ORDERED, "scores[*]", MERLE_MISSING_LAST},
+                                     {0}};
+
+static merle_range numbers(const char *index, const merle_value *from, const merle_value *to) {
+    return between(index, (merle_bound){MERLE_CLOSED, from, 1}, (merle_bound){MERLE_CLOSED, to, 1});
+}
+
+/* Both ways by hand: on each element the one is not the other turned round. */
+static void assert_each(const stand *s, merle_range range, const char *up, const char *down) {
+    range.backwards = 0;
+    assert_string_equal(keys_in_section(s, range), up);
+    range.backwards = 1;
+    assert_string_equal(keys_in_section(s, range), down);
+}
+
+static void document_comes_at_its_first_element_in_the_range(void **state) {
+    (void)state;
+    stand s;
+    open_with(&s, scores);
+    (void)put_json(&s, "a", "{\"scores\":[3,1,9]}");
+    (void)put_json(&s, "b", "{\"scores\":[5,5,5.0,2]}");
+    (void)put_json(&s, "c", "{\"scores\":4}");
+    (void)put_json(&s, "d", "{\"scores\":[]}");
+    (void)put_json(&s, "e", "{\"scores\":[null,8,null]}");
+    (void)put_json(&s, "f", "{\"scores\":null}");
+    (void)put_json(&s, "g", "{\"scores\":[null]}");
+    merle_value two = merle_value_int(2), four = merle_value_int(4), nil = merle_value_nil();
+    assert_each(&s, all_of("scores"), "abce", "aebc");
+    assert_each(&s, numbers("scores", &two, &four), "bac", "cab");
+    assert_each(&s, between("scores", (merle_bound){MERLE_OPEN, &four, 1}, (merle_bound){0}), "bea",
+                "aeb");
+    assert_each(&s, all_of("last"), "abcedfg", "gfdaebc");
+    assert_each(&s, between("last", (merle_bound){MERLE_OPEN, &four, 1}, (merle_bound){0}), "bea",
+                "aeb");
+    assert_each(&s, numbers("last", &nil, &nil), "dfg", "gfd");
+    /* One entry for each different element, and none for nil. */
+    assert_int_equal(hints_of(&s, "scores"), 7);
+    assert_int_equal(hints_of(&s, "last"), 10);
+    writing_close(&s);
+}
+
+static void elements_are_looked_into(void **state) {
+    (void)state;
+    stand s;
+    merle_value sword = merle_value_str("sword"), both[] = {sword, merle_value_int(4)};
+    open_with(&s, scores);
+    (void)put_json(&s, "a", "{\"kind\":\"sword\",\"items\":[{\"id\":3},{\"id\":7},{\"no\":1}]}");
+    (void)put_json(&s, "b", "{\"kind\":\"sword\",\"items\":{\"id\":5}}");
+    (void)put_json(&s, "c", "{\"kind\":\"sword\",\"items\":[1,\"x\",{\"id\":null}]}");
+    (void)put_json(&s, "d", "{\"kind\":\"axe\",\"items\":[{\"id\":4},{\"id\":4.0}]}");
+    (void)put_json(&s, "e", "{\"items\":[{\"id\":4}]}");
+    assert_each(&s, all_of("items"), "dab", "abd");
+    assert_each(&s, numbers("items", &sword, &sword), "ab", "ab");
+    assert_each(&s, between("items", (merle_bound){MERLE_OPEN, both, 2}, (merle_bound){0}), "a",
+                "a");
+    assert_int_equal(hints_of(&s, "items"), 4);
+    must(&s, merle_one_patch(s.players, KEY("e"), NULL, NULL, MERLE_SET_STR("kind", "axe")));
+    must(&s, merle_one_patch(s.players, KEY("a"), NULL, NULL, MERLE_SET_STR("kind", "axe")));
+    assert_each(&s, all_of("items"), "adeb", "baed");
+    stand_settle(&s);
+    writing_close(&s);
+}
+
+static void elements_move_under_old_sections(void **state) {
+    (void)state;
+    stand s;
+    merle_section old, older;
+    open_with(&s, scores);
+    (void)put_json(&s, "a", "{\"scores\":[1,5]}");
+    (void)put_json(&s, "b", "{\"scores\":[2,6]}");
+    (void)put_json(&s, "c", "{\"scores\":[3]}");
+    must(&s, merle_section_begin(s.db, &older));
+    must(&s, merle_one_patch(s.players, KEY("a"), NULL, NULL, MERLE_SET_INT("scores[0]", 4)));
+    must(&s, merle_one_patch(s.players, KEY("c"), NULL, NULL, MERLE_UNSET("scores[0]")));
+    must(&s, merle_section_begin(s.db, &old));
+    (void)put_json(&s, "b", "{\"scores\":[6.0,7]}");
+    (void)put_json(&s, "c", "{\"scores\":[5,3,5]}");
+    (void)remove_key(&s, "a");
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(keys_in(&older, &s, all_of("scores")), "abc");
+        assert_string_equal(keys_in(&older, &s, (merle_range){.index = "scores", .backwards = 1}),
+                            "bac");
+        assert_string_equal(keys_in(&old, &s, all_of("scores")), "ba");
+        assert_string_equal(keys_in(&old, &s, all_of("last")), "bac");
+        assert_each(&s, all_of("scores"), "cb", "bc");
+        must(&s, merle_check(s.db, &s.report));
+        stand_settle(&s);
+    }
+    must(&s, merle_section_end(&old));
+    must(&s, merle_section_end(&older));
+    stand_settle(&s);
+    assert_each(&s, all_of("last"), "cb", "bc");
+    assert_int_equal(hints_of(&s, "scores"), 4);
+    writing_close(&s);
+}
+
+static void elements_that_cannot_be_held_are_refused(void **state) {
+    static char json[3 * MERLE_TAG_COUNT_MAX + 32];
+    (void)state;
+    stand s;
+    open_with(&s, scores);
+    assert_int_equal(one_json(&s, "a", "{\"scores\":[1,[2]]}"), MERLE_TYPE);
+    assert_string_equal(s.report.index, "scores");
+    assert_string_equal(s.report.path, "scores");
+    assert_int_equal(one_json(&s, "a", "{\"items\":[{\"id\":{}}]}"), MERLE_TYPE);
+    assert_string_equal(s.report.index, "items");
+    char *end = json + sprintf(json, "{\"scores\":[1");
+    for (unsigned i = 1; i < MERLE_TAG_COUNT_MAX; i++) end += sprintf(end, ",%u", i % 10);
+    (void)sprintf(end, "]}");
+    must(&s, one_json(&s, "a", json));
+    assert_int_equal(hints_of(&s, "scores"), 10);
+    (void)sprintf(end, ",1]}");
+    assert_int_equal(one_json(&s, "a", json), MERLE_TOO_BIG);
+    assert_non_null(strstr(s.report.message, "1024"));
+    writing_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unique_ordered_finds_one_and_lists_all),
@@ -283,6 +527,15 @@ int main(void) {
         cmocka_unit_test(range_with_a_bound_gives_missing_ones_only_if_asked),
         cmocka_unit_test(bound_on_a_later_field_leaves_its_missing_ones_out),
         cmocka_unit_test(missing_ones_of_a_unique_index_are_not_refused),
+        cmocka_unit_test(field_too_big_beside_a_missing_one_is_taken),
+        cmocka_unit_test(keys_are_listed_by_prefix),
+        cmocka_unit_test(keys_of_any_bytes_have_their_order),
+        cmocka_unit_test(key_behind_other_fields_makes_the_order_stable),
+        cmocka_unit_test(key_too_long_beside_a_field_is_refused),
+        cmocka_unit_test(document_comes_at_its_first_element_in_the_range),
+        cmocka_unit_test(elements_are_looked_into),
+        cmocka_unit_test(elements_move_under_old_sections),
+        cmocka_unit_test(elements_that_cannot_be_held_are_refused),
     };
     return cmocka_run_group_tests_name("store/kinds", tests, NULL, NULL);
 }

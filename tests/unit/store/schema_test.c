@@ -89,7 +89,7 @@ static merle_err check_x(merle_index_kind kind, const char *json) {
     mrl_schema *schema = compile(&given);
     merle_buffer doc = doc_of(json);
     memset(&report, 0, sizeof report);
-    merle_err err = mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report);
+    merle_err err = mrl_schema_check_doc(schema, MERLE_STR("k"), bytes_of(&doc), offsets, &report);
     merle_buffer_free(&doc);
     mrl_schema_release(schema);
     return err;
@@ -360,8 +360,9 @@ static void check_doc_holds_rules(void **state) {
         .rules = RULES({"gold", MERLE_TYPE_INT, 1, 0}, {"name", MERLE_TYPE_STR, 0, 5})});
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         merle_buffer doc = doc_of(cases[i].json);
-        assert_int_equal(mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report),
-                         cases[i].err);
+        assert_int_equal(
+            mrl_schema_check_doc(schema, MERLE_STR("k"), bytes_of(&doc), offsets, &report),
+            cases[i].err);
         if (cases[i].err != MERLE_OK) assert_string_equal(report.path, cases[i].path);
         merle_buffer_free(&doc);
     }
@@ -391,7 +392,7 @@ static merle_err check_values(const mrl_schema *schema, const merle_value *email
     uint32_t offsets[MRL_PATH_COUNT_MAX];
     merle_buffer doc = doc_with(email, guild);
     memset(&report, 0, sizeof report);
-    merle_err err = mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report);
+    merle_err err = mrl_schema_check_doc(schema, MERLE_STR("k"), bytes_of(&doc), offsets, &report);
     merle_buffer_free(&doc);
     return err;
 }

@@ -1,0 +1,26 @@
+/* store/range_each.h - counts and places in a range of an index on each element.
+ *
+ * What    Such an index lists a document once for each of its values, and a range gives it at the
+ *         first one inside. The sums that the tree keeps count values, so these calls go over the
+ *         range as a cursor does.
+ * Sees    what a cursor sees in the section.
+ * Threads read section.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_RANGE_EACH_H
+#define MRL_STORE_RANGE_EACH_H
+
+#include <merle/merle.h>
+
+/* Errors: of merle_range_open and merle_cursor_next. */
+merle_err mrl_each_count(merle_section *section, merle_collection *collection,
+                         const merle_range *range, uint64_t *out_count);
+/* How many come before the document. Errors: MERLE_NOT_FOUND besides. */
+merle_err mrl_each_rank(merle_section *section, merle_collection *collection,
+                        const merle_range *range, const merle_doc *doc, uint64_t *out_rank);
+/* Errors: MERLE_NOT_FOUND besides. */
+merle_err mrl_each_nth(merle_section *section, merle_collection *collection,
+                       const merle_range *range, uint64_t n, merle_doc *out_doc);
+
+#endif
