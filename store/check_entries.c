@@ -35,11 +35,17 @@ static int ask(void *context, merle_bytes value) {
     return a->is_missing;
 }
 
+/* One that is being built may lack entries still. */
+static int is_complete(const mrl_schema_index *index) {
+    return index->state == MERLE_INDEX_READY &&
+           (mrl_index_has_tree(index) || mrl_index_has_tags(index));
+}
+
 merle_err mrl_check_entries(mrl_check *check, const mrl_version *v) {
-    const mrl_schema *schema = check->root->schema;
+    const mrl_schema *schema = mrl_root_schema_now(check->root);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         asking a = {check, &schema->indexes[i], v, 0, 0};
-        if (!mrl_index_has_tree(a.index) && !mrl_index_has_tags(a.index)) continue;
+        if (!is_complete(a.index)) continue;
         (void)mrl_entries_each(v, a.index, ask, &a);
         if (a.is_missing)
             return mrl_check_broken(check, a.index->name, v, "an entry for each of its values",
@@ -50,12 +56,12 @@ merle_err mrl_check_entries(mrl_check *check, const mrl_version *v) {
 }
 
 merle_err mrl_check_entry_sums(const mrl_check *check) {
-    const mrl_schema *schema = check->root->schema;
+    const mrl_schema *schema = mrl_root_schema_now(check->root);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
         const mrl_root_index *made = &check->root->indexes[i];
         uint64_t live = 0;
-        if (!mrl_index_has_tree(index) && !mrl_index_has_tags(index)) continue;
+        if (!is_complete(index)) continue;
         if (mrl_index_has_tree(index)) {
             mrl_ordered_stats stats;
             mrl_ordered_stat(made->ordered, &stats);

@@ -56,8 +56,7 @@ static int stands(const hints *h, const hint *asked) {
 /* Whether the version has a value with the hint's tag, in this shard. */
 static int is_hint_of(const hints *h, const mrl_version *v, const hint *asked) {
     uint64_t hash;
-    if (mrl_version_is_tombstone(v) || v->path_count != h->check->root->schema->path_count)
-        return 0;
+    if (mrl_version_is_tombstone(v)) return 0;
     if (!mrl_check_hash(h->check->root, h->index, v, &hash)) return 0;
     return (uint32_t)hash == asked->tag && mrl_shard_of(hash) == h->number;
 }

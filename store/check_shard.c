@@ -22,7 +22,7 @@
 #include "base/report.h"
 #include "document/check.h"
 
-enum { PATH_COUNT_MAX = MERLE_INDEX_COUNT_MAX * MERLE_INDEX_PART_COUNT_MAX, SLOTS_A_PIECE = 4096 };
+enum { SLOTS_A_PIECE = 4096 };
 
 typedef struct walk {
     mrl_check *check;
@@ -124,11 +124,11 @@ static merle_err check_place(const walk *w, const mrl_version *v) {
 
 /* Document and offsets. What comes later leans on it: encoding a value trusts both. */
 static merle_err check_bytes(const walk *w, const mrl_version *v) {
-    const mrl_schema *schema = w->root->schema;
-    uint32_t offsets[PATH_COUNT_MAX];
+    const mrl_schema *schema = mrl_root_schema_now(w->root);
+    uint32_t offsets[MRL_PATH_COUNT_MAX];
     if (mrl_version_is_tombstone(v)) return MERLE_OK;
-    if (v->path_count != schema->path_count)
-        return mrl_check_broken(w->check, NULL, v, "an offset for each indexed path",
+    if (v->path_count > schema->path_count)
+        return mrl_check_broken(w->check, NULL, v, "no more offsets than indexed paths",
                                 "%u offsets, %u paths", v->path_count, schema->path_count);
     merle_err err = mrl_check_document(mrl_version_doc(v), v->doc_size, NULL);
     if (err == MERLE_NO_MEMORY) return mrl_check_no_memory(w->check);
@@ -136,7 +136,7 @@ static merle_err check_bytes(const walk *w, const mrl_version *v) {
         return mrl_check_broken(w->check, NULL, v, "a document", "bytes that are none");
     if (schema->path_count == 0) return MERLE_OK;
     mrl_paths_locate(schema->paths, schema->path_count, mrl_version_doc(v), v->doc_size, offsets);
-    for (uint32_t i = 0; i < schema->path_count; i++)
+    for (uint32_t i = 0; i < v->path_count; i++)
         if (offsets[i] != mrl_version_offset(v, i))
             return mrl_check_broken(w->check, NULL, v, "indexed fields where the offsets say",
                                     "path %u at %u, the offset says %u", i, offsets[i],
@@ -181,13 +181,14 @@ static merle_err check_current_value(const walk *w, const mrl_schema_index *inde
 }
 
 static merle_err check_values(const walk *w, const mrl_version *v, int is_current) {
-    const mrl_schema *schema = w->root->schema;
+    const mrl_schema *schema = mrl_root_schema_now(w->root);
     if (mrl_version_is_tombstone(v)) return MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
         uint64_t hash;
         merle_err err = MERLE_OK;
-        if (!mrl_index_is_unique(index)) continue;
+        /* While it is being built, documents may lack their hints, and values may be doubled. */
+        if (!mrl_index_is_unique(index) || index->state != MERLE_INDEX_READY) continue;
         if (is_current) {
             err = check_current_value(w, index, v);
         } else if (mrl_check_hash(w->root, index, v, &hash)) {

@@ -95,7 +95,8 @@ typedef struct mrl_portion {
     struct mrl_portion *next; /* in the order of collection ids */
     merle_collection *collection;
     mrl_root *root;
-    uint64_t key_shards; /* to be locked, one bit each */
+    const mrl_schema *schema; /* the root's, that the commit is prepared for */
+    uint64_t key_shards;      /* to be locked, one bit each */
     uint64_t value_shards[MERLE_INDEX_COUNT_MAX];
     uint32_t touch_count;
     uint32_t has_reads;

@@ -195,6 +195,7 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection,
     part->next = *at;
     part->collection = collection;
     part->root = root;
+    part->schema = mrl_root_writable_schema(root, commit->store->published);
     part->touch_count = 0;
     part->has_reads = 0;
     part->read_root = NULL;
@@ -315,13 +316,14 @@ static const mrl_version *approach_version(const wanted *w) {
 static uint64_t *approach_values(const wanted *w, const mrl_version *made) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     const mrl_root *root = w->part->root;
-    uint32_t count = root->schema->index_count;
+    const mrl_schema *schema = w->part->schema;
+    uint32_t count = schema->index_count;
     if (count == 0) return NULL;
     uint64_t *hashes = mrl_arena_take(&w->commit->arena, w->commit->member, count * sizeof *hashes);
     for (uint32_t i = 0; hashes != NULL && i < count; i++) {
         hashes[i] = 0;
-        if (!mrl_index_is_unique(&root->schema->indexes[i])) continue;
-        size_t size = mrl_version_encode_unique(made, &root->schema->indexes[i], encoded);
+        if (!mrl_index_is_unique(&schema->indexes[i])) continue;
+        size_t size = mrl_version_encode_unique(made, &schema->indexes[i], encoded);
         hashes[i] = size == 0 ? 0 : mrl_unique_hash(root->indexes[i].unique, encoded, size);
         if (hashes[i] == 0) continue;
         mrl_map_prefetch(&mrl_unique_shard_of(root->indexes[i].unique, hashes[i])->map, hashes[i]);
@@ -361,7 +363,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     if (err != MERLE_OK) return err;
     merle_report *report = commit->member->report;
     if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
-        (err = mrl_schema_check_doc(w.part->root->schema, key, doc, offsets, report)) != MERLE_OK) {
+        (err = mrl_schema_check_doc(w.part->schema, key, doc, offsets, report)) != MERLE_OK) {
         mrl_report_collection(report, collection->name);
         mrl_report_key(report, key);
         mrl_report_operation(report, commit->operation_count);
@@ -369,7 +371,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     }
     const mrl_version *old = approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
-    action.version = mrl_version_create(commit->member, w.part->root->schema, key, doc, offsets);
+    action.version = mrl_version_create(commit->member, w.part->schema, key, doc, offsets);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
     if (old == NULL) action.value_hashes = approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {

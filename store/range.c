@@ -26,6 +26,7 @@ typedef struct bounds {
 struct merle_cursor {
     merle_collection *collection;
     char index[MERLE_NAME_SIZE_MAX + 1];
+    uint64_t made_seq; /* the index's */
     bounds bounds;
     mrl_ordered_cursor ordered;
     uint8_t position[MERLE_VALUE_SIZE_MAX];
@@ -113,9 +114,8 @@ static merle_err make_bounds(const mrl_schema_index *index, const merle_range *r
 
 static merle_err find_index(const mrl_schema *schema, const char *name,
                             const mrl_schema_index **out_index) {
-    const mrl_schema_index *index = mrl_schema_find_index(schema, name);
-    *out_index = index;
-    return index == NULL || !mrl_index_has_tree(index) ? MERLE_INVALID : MERLE_OK;
+    merle_err err = mrl_schema_read_index(schema, name, out_index);
+    return err == MERLE_OK && !mrl_index_has_tree(*out_index) ? MERLE_INVALID : err;
 }
 
 /* ---- hits and versions ---- */
@@ -151,9 +151,10 @@ merle_err merle_range_open(merle_collection *collection, const merle_range *rang
     mrl_root *root = mrl_collection_current(collection);
     merle_err err = root == NULL || root->is_dropped
                         ? MERLE_GONE
-                        : find_index(root->schema, range->index, &index);
+                        : find_index(mrl_root_schema_now(root), range->index, &index);
     if (err == MERLE_OK) err = make_bounds(index, range, &cursor->bounds);
     if (err == MERLE_OK) memcpy(cursor->index, index->name, sizeof cursor->index);
+    if (err == MERLE_OK) cursor->made_seq = index->made_seq;
     mrl_member_leave(member, &token);
     if (err != MERLE_OK) {
         free(cursor);
@@ -180,7 +181,9 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
     *out_count = 0;
     if (cursor == NULL) return MERLE_INVALID;
     if ((err = mrl_view_open(section, cursor->collection, &view)) != MERLE_OK) return err;
-    if ((err = find_index(view.schema, cursor->index, &index)) != MERLE_OK) return MERLE_GONE;
+    if ((err = find_index(view.schema, cursor->index, &index)) != MERLE_OK)
+        return err == MERLE_NOT_READY ? err : MERLE_GONE;
+    if (index->made_seq != cursor->made_seq) return MERLE_GONE;
     cursor->ordered.tree = view.root->indexes[index->number].ordered;
     while (*out_count < doc_max) {
         size_t wanted = doc_max - *out_count;

@@ -175,11 +175,11 @@ merle_err merle_get_many(merle_section *section, merle_collection *collection,
 merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
                            size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
                            size_t *out_size) {
-    const mrl_schema_index *index = mrl_schema_find_index(schema, name);
-    *out_index = index;
     *out_size = 0;
-    if (index == NULL || !mrl_index_is_unique(index) || index->part_count != value_count)
-        return MERLE_INVALID;
+    merle_err found = mrl_schema_read_index(schema, name, out_index);
+    if (found != MERLE_OK) return found;
+    const mrl_schema_index *index = *out_index;
+    if (!mrl_index_is_unique(index) || index->part_count != value_count) return MERLE_INVALID;
     for (size_t i = 0; i < value_count; i++) {
         size_t size = 0;
         /* A value that no document may have is found in none. */
@@ -206,7 +206,8 @@ merle_err merle_get_unique(merle_section *section, merle_collection *collection,
     if (own == NULL) return err;
     if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     mrl_count(own->member, MRL_N_GETS_UNIQUE, 1);
-    err = mrl_encode_asked(root->schema, index, values, value_count, &definition, encoded, &size);
+    err = mrl_encode_asked(mrl_root_schema(root, own->seq), index, values, value_count, &definition,
+                           encoded, &size);
     if (err != MERLE_OK) return err;
     uint64_t hash = mrl_unique_hash(root->indexes[definition->number].unique, encoded, size);
     const mrl_version *v = mrl_root_find_unique(root, definition, encoded, size, hash, own->seq);

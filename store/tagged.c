@@ -27,8 +27,9 @@ static merle_err ask(asked_tag *asked, merle_section *section, merle_collection 
     if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     asked->section = own;
     asked->root = root;
-    asked->index = mrl_schema_find_index(root->schema, index);
-    if (asked->index == NULL || !mrl_index_has_tags(asked->index)) return MERLE_INVALID;
+    err = mrl_schema_read_index(mrl_root_schema(root, own->seq), index, &asked->index);
+    if (err != MERLE_OK) return err;
+    if (!mrl_index_has_tags(asked->index)) return MERLE_INVALID;
     err = mrl_encode_value(tag, 0, asked->encoded, sizeof asked->encoded, &asked->size);
     if (err != MERLE_OK) return MERLE_INVALID;
     asked->tag = mrl_tags_find(root->indexes[asked->index->number].tags,

@@ -53,11 +53,18 @@ void mrl_version_free(mrl_member *member, mrl_version *version) {
     mrl_version_free_sized(member, version, mrl_version_size(version));
 }
 
+uint32_t mrl_version_scan(const mrl_version *v, const mrl_schema_part *part) {
+    uint32_t offset;
+    if (mrl_version_is_tombstone(v)) return 0;
+    (void)mrl_path_locate(part->at, mrl_version_doc(v), v->doc_size, &offset);
+    return offset;
+}
+
 /* Where the value of a part stands that is not the key; NULL: it is missing. */
 static inline const uint8_t *part_at(const mrl_version *v, const mrl_schema_part *part,
                                      const uint8_t *element) {
     if (part->source == MRL_SOURCE_EACH) return element;
-    uint32_t offset = mrl_version_offset(v, part->path);
+    uint32_t offset = mrl_version_locate(v, part);
     const uint8_t *at = mrl_version_doc(v) + offset;
     return offset == 0 || *at == 0xc0 ? NULL : at;
 }
@@ -86,8 +93,8 @@ static inline size_t encode(const mrl_version *v, const mrl_schema_index *index,
             return 0;
         else
             out[used] = mrl_index_missing(index, i);
-        /* More than can be encoded may stand in a document that is out for the want of another
-         * field. */
+        /* What cannot be encoded may stand in a document that is out for the want of another
+         * field, and in one from before the index. */
         if (err != MERLE_OK) return 0;
         used += size;
     }
@@ -119,8 +126,8 @@ int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
     const uint8_t *doc_a = mrl_version_doc(a), *doc_b = mrl_version_doc(b);
     for (uint32_t i = 0; i < index->part_count; i++) {
         if (index->parts[i].source == MRL_SOURCE_KEY) continue;
-        uint32_t at_a = mrl_version_offset(a, index->parts[i].path);
-        uint32_t at_b = mrl_version_offset(b, index->parts[i].path);
+        uint32_t at_a = mrl_version_locate(a, &index->parts[i]);
+        uint32_t at_b = mrl_version_locate(b, &index->parts[i]);
         if (at_a != at_b && (at_a == 0 || at_b == 0)) return 0;
         if (at_a == 0 && index->missing == MERLE_MISSING_OUT) return 1; /* neither is in it */
         if (at_a == 0) continue;

@@ -17,7 +17,7 @@ merle_err mrl_view_open(merle_section *section, const merle_collection *collecti
     if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     out_view->section = own;
     out_view->root = root;
-    out_view->schema = root->schema;
+    out_view->schema = mrl_root_schema(root, own->seq);
     return MERLE_OK;
 }
 
@@ -33,7 +33,9 @@ merle_doc mrl_view_doc(const mrl_version *v) {
 }
 
 const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name) {
-    return mrl_schema_find_index(view->schema, name);
+    const mrl_schema_index *index;
+    (void)mrl_schema_read_index(view->schema, name, &index);
+    return index;
 }
 
 /* ---- hits ---- */
@@ -47,7 +49,7 @@ static inline int is_number_of(const mrl_version *v, const mrl_schema_index *ind
     if (hit->size != 9 || hit->prefix_size != 1 || index->part_count != 1 ||
         index->parts[0].descending || index->parts[0].source != MRL_SOURCE_PATH)
         return -1;
-    uint32_t offset = mrl_version_offset(v, index->parts[0].path);
+    uint32_t offset = mrl_version_locate(v, &index->parts[0]);
     if (offset == 0) return 0;
     if (!mrl_encode_number(mrl_version_doc(v) + offset, &tag, &bits)) return -1;
     return tag == hit->bytes[0] && bits == hit->head;

@@ -155,6 +155,49 @@ MERLE_API MERLE_MUST_USE merle_err merle_collection_truncate(merle_collection *c
                                                              uint64_t *out_seq);
 MERLE_API MERLE_MUST_USE merle_err merle_collection_drop(merle_collection *collection,
                                                          uint64_t *out_seq);
+/* ---- collections: indexes that come and go while the collection is in use ----
+ * An index that is added is kept by every commit from then on, and built from the documents that
+ * were there before, step by step: by merle_step, by merle's own thread, or by merle_index_build.
+ * Sections that begin when it is ready use it; for all others it is MERLE_NOT_READY. While it is
+ * being built it refuses no document because of a value that is taken, but new ones whose value it
+ * cannot hold at all. If at the end documents stand against it (two have one unique value, a value
+ * is of a type that it cannot hold), it has failed: nothing is kept of it but their list, until it
+ * is dropped. */
+
+typedef enum merle_index_state {
+    MERLE_INDEX_READY = 0,
+    MERLE_INDEX_BUILDING = 1,
+    MERLE_INDEX_FAILED = 2
+} merle_index_state;
+
+/* Errors: MERLE_EXISTS (the name is taken), MERLE_INVALID, MERLE_UNSUPPORTED, MERLE_TOO_BIG (too
+ * many indexes or fields, those counted that old sections still use), MERLE_GONE, MERLE_NO_MEMORY.
+ * Threads: any, may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_index_add(merle_collection *collection,
+                                                   const merle_index *index, uint64_t *out_seq);
+/* Takes an index away, whatever its state. Sections that began before go on with it. Errors:
+ * MERLE_NOT_FOUND, MERLE_GONE, MERLE_NO_MEMORY. Threads: any, may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_index_drop(merle_collection *collection, const char *name,
+                                                    uint64_t *out_seq);
+/* Does the steps until it is ready. Errors: why it has failed (MERLE_EXISTS, MERLE_TYPE,
+ * MERLE_TOO_BIG; the report names a document), MERLE_NOT_FOUND, MERLE_GONE, MERLE_NO_MEMORY (it is
+ * still being built, call again). Threads: any, outside of sections; may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_index_build(merle_collection *collection,
+                                                     const char *name);
+
+/* A document that stands against an index. */
+typedef struct merle_offender {
+    merle_err why;         /* MERLE_EXISTS, MERLE_TYPE, MERLE_TOO_BIG */
+    merle_bytes key;       /* in the caller's buffer */
+    merle_bytes other_key; /* MERLE_EXISTS: of the document that has the value too */
+} merle_offender;
+/* Those that a failed index has kept, at most out_max; their keys are copied to out_keys. Errors:
+ * MERLE_NOT_FOUND, MERLE_GONE, MERLE_NO_MEMORY. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_index_offenders(merle_collection *collection,
+                                                         const char *name, merle_buffer *out_keys,
+                                                         merle_offender *out_offenders,
+                                                         size_t out_max, size_t *out_count);
+
 /* A number that this collection never gave before and never gives again; gaps are allowed. Threads:
  * any. */
 MERLE_API MERLE_MUST_USE merle_err merle_collection_next_id(merle_collection *collection,
@@ -491,6 +534,11 @@ typedef struct merle_stats_index {
     merle_index_kind kind;
     uint32_t reserved;
     uint64_t entries, tables, bytes, ready_seq, refused;
+    merle_index_state state;
+    uint32_t reserved_too;
+    uint64_t slots_done,
+        slots_total;    /* of the build: what is to be walked over, and how far it is */
+    uint64_t offenders; /* while building: suspects; failed: documents found to stand against it */
 } merle_stats_index;
 
 /* Cheap enough to call every second. Threads: any. */
