@@ -134,6 +134,9 @@ static merle_err check_bytes(const walk *w, const mrl_version *v) {
     if (err == MERLE_NO_MEMORY) return mrl_check_no_memory(w->check);
     if (err != MERLE_OK)
         return mrl_check_broken(w->check, NULL, v, "a document", "bytes that are none");
+    if (!mrl_version_is_sound(v))
+        return mrl_check_broken(w->check, NULL, v, "extracted values that fill their place",
+                                "others");
     if (schema->path_count == 0) return MERLE_OK;
     mrl_paths_locate(schema->paths, schema->path_count, mrl_version_doc(v), v->doc_size, offsets);
     for (uint32_t i = 0; i < v->path_count; i++)

@@ -85,6 +85,7 @@ static void commit_destroy(merle_commit *commit, mrl_member *member) {
     mrl_arena_fini(&commit->arena, member);
     merle_buffer_free(&commit->work[0]);
     merle_buffer_free(&commit->work[1]);
+    merle_buffer_free(&commit->extracted);
     merle_buffer_free(&commit->effect);
     merle_buffer_free(&commit->effects);
     merle_builder_destroy(commit->builder);
@@ -363,7 +364,8 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     if (err != MERLE_OK) return err;
     merle_report *report = commit->member->report;
     if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
-        (err = mrl_schema_check_doc(w.part->schema, key, doc, offsets, report)) != MERLE_OK) {
+        (err = mrl_schema_check_doc(w.part->schema, key, doc, offsets, &commit->extracted,
+                                    report)) != MERLE_OK) {
         mrl_report_collection(report, collection->name);
         mrl_report_key(report, key);
         mrl_report_operation(report, commit->operation_count);
@@ -371,7 +373,8 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     }
     const mrl_version *old = approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
-    action.version = mrl_version_create(commit->member, w.part->schema, key, doc, offsets);
+    action.version =
+        mrl_version_create(commit->member, w.part->schema, key, doc, offsets, &commit->extracted);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
     if (old == NULL) action.value_hashes = approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {

@@ -51,16 +51,21 @@ static merle_err compile_parts(mrl_schema *schema, mrl_schema_index *out, const 
     merle_err err = mrl_parts_parse(on, parts, MERLE_INDEX_PART_COUNT_MAX, &count, report);
     if (err != MERLE_OK) return err;
     out->each = MRL_PART_NONE;
+    out->part_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
+        out->parts[i].descending = parts[i].descending;
+        out->parts[i].source = parts[i].source;
+        out->parts[i].element = parts[i].element;
+        if (out->extract != NULL && parts[i].source == MRL_SOURCE_PATH) {
+            out->parts[i].source = MRL_SOURCE_EXTRACT;
+            out->parts[i].element = parts[i].path;
+            continue;
+        }
         if (err == MERLE_OK && parts[i].path != NULL)
             err = add_path(schema, parts[i].path, &out->parts[i]);
         else
             mrl_path_destroy(parts[i].path);
-        out->parts[i].descending = parts[i].descending;
-        out->parts[i].source = parts[i].source;
-        out->parts[i].element = parts[i].element;
     }
-    out->part_count = (uint32_t)count;
     if (err != MERLE_OK)
         mrl_report_fill(report, err, "schema: more than %d different fields in indexes",
                         MRL_PATH_COUNT_MAX);
@@ -74,6 +79,9 @@ static merle_err check_parts(mrl_schema_index *index, merle_report *report) {
         if (source == MRL_SOURCE_PATH) continue;
         if (mrl_index_has_tags(index))
             return invalid(report, "tags are on a plain path", index->name);
+        if (source == MRL_SOURCE_EXTRACT) continue;
+        if (index->extract != NULL)
+            return invalid(report, "what a function makes has plain labels", index->name);
         if (mrl_index_is_unique(index) && source == MRL_SOURCE_EACH)
             return invalid(report, "an index on each element cannot be unique", index->name);
         if (mrl_index_is_unique(index))
@@ -108,6 +116,8 @@ merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const me
     memcpy(out->name, index->name, strlen(index->name) + 1);
     out->kind = out->declared = index->kind;
     out->missing = index->missing;
+    out->extract = index->extract;
+    out->extract_context = index->extract_context;
     out->number = number;
     if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
     if (number == schema->index_count) schema->index_count++;
@@ -146,6 +156,10 @@ static const char *missing_text(merle_missing missing) {
     return missing == MERLE_MISSING_OUT ? "out" : missing == MERLE_MISSING_FIRST ? "first" : "last";
 }
 
+static const char *extract_text(merle_extract_fn *extract) {
+    return extract == NULL ? "none" : "a function";
+}
+
 static void build_indexes(merle_builder *b, const mrl_schema *schema) {
     merle_build_array(b, "indexes");
     for (uint32_t i = 0; i < schema->index_count; i++) {
@@ -156,6 +170,7 @@ static void build_indexes(merle_builder *b, const mrl_schema *schema) {
         merle_build_str(b, "on", schema->indexes[i].on);
         if (schema->indexes[i].missing != MERLE_MISSING_OUT)
             merle_build_str(b, "missing", missing_text(schema->indexes[i].missing));
+        if (schema->indexes[i].extract != NULL) merle_build_bool(b, "extract", 1);
         merle_build_close(b);
     }
     merle_build_close(b);
@@ -280,6 +295,9 @@ static merle_err compare_indexes(const mrl_schema *in_force, const mrl_schema *a
         else if (f->missing != a->missing)
             err = differ(report, "where an index has what is missing", missing_text(a->missing),
                          missing_text(f->missing));
+        else if (f->extract != a->extract || f->extract_context != a->extract_context)
+            err = differ(report, "the function of an index", extract_text(a->extract),
+                         f->extract == NULL ? extract_text(NULL) : "another one");
         if (err == MERLE_OK) continue;
         mrl_report_index(report, a->name);
         return err;
@@ -359,14 +377,16 @@ typedef struct asked {
     const mrl_schema *schema;
     merle_bytes key, doc;
     const uint32_t *offsets;
+    merle_buffer *extracted;
     merle_report *report;
 } asked;
 
 static merle_err refuse_value(const asked *a, const mrl_schema_index *index, uint32_t part,
                               merle_err err, merle_type type) {
     const mrl_schema_part *of = &index->parts[part];
-    const char *path =
-        of->source == MRL_SOURCE_KEY ? "key()" : mrl_path_text(a->schema->paths[of->path]);
+    const char *path = of->source == MRL_SOURCE_KEY       ? "key()"
+                       : of->source == MRL_SOURCE_EXTRACT ? mrl_path_text(of->element)
+                                                          : mrl_path_text(of->at);
     if (err == MERLE_TYPE)
         mrl_report_fill(a->report, err, "%s index %s cannot hold %s at %s", kind_text(index->kind),
                         index->name, mrl_type_text(type), path);
@@ -444,7 +464,7 @@ static merle_err check_value(const asked *a, const mrl_schema_index *index,
 }
 
 static merle_err refuse_count(const asked *a, const mrl_schema_index *index, uint32_t part) {
-    const char *path = mrl_path_text(a->schema->paths[index->parts[part].path]);
+    const char *path = mrl_path_text(index->parts[part].at);
     mrl_report_fill(a->report, MERLE_TOO_BIG, "%s index %s: more than %u elements at %s",
                     kind_text(index->kind), index->name, MERLE_TAG_COUNT_MAX, path);
     mrl_report_index(a->report, index->name);
@@ -486,21 +506,72 @@ static merle_err check_tags(const asked *a, const mrl_schema_index *index) {
 }
 
 static merle_err check_index(const asked *a, const mrl_schema_index *index) {
-    if (index->kind == 0) return MERLE_OK;
+    if (index->kind == 0 || index->extract != NULL) return MERLE_OK;
     if (mrl_index_has_tags(index)) return check_tags(a, index);
     return index->each == MRL_PART_NONE ? check_value(a, index, NULL) : check_each(a, index);
+}
+
+static merle_err refuse_extract(const asked *a, const mrl_schema_index *index, merle_err err,
+                                const char *what) {
+    mrl_report_fill(a->report, err, "%s index %s: %s", kind_text(index->kind), index->name, what);
+    mrl_report_index(a->report, index->name);
+    return err;
+}
+
+/* What the function gave, encoded. */
+static merle_err encode_extracted(const asked *a, const mrl_schema_index *index,
+                                  const merle_value *values, uint8_t *encoded,
+                                  mrl_extracted *head) {
+    size_t used = 0;
+    for (uint32_t i = 0; i < index->part_count; i++) {
+        size_t size = 0;
+        if (values[i].type == MERLE_TYPE_NIL) head->has_missing = 1;
+        merle_err err = mrl_index_encode(index, i, &values[i], encoded + used,
+                                         MERLE_VALUE_SIZE_MAX - used, &size);
+        if (err == MERLE_INVALID) err = MERLE_TYPE;
+        if (err != MERLE_OK) return refuse_value(a, index, i, err, values[i].type);
+        used += size;
+    }
+    if (!head->has_missing || index->missing != MERLE_MISSING_OUT) head->size = (uint16_t)used;
+    return MERLE_OK;
+}
+
+/* Asks the index's function, and appends what it made. */
+static merle_err extract_index(const asked *a, const mrl_schema_index *index) {
+    static const uint8_t room_for_size[4] = {0};
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    merle_value values[MERLE_INDEX_PART_COUNT_MAX];
+    mrl_extracted head = {.index = (uint8_t)index->number};
+    const merle_doc doc = {a->doc.data, a->doc.size, 0, NULL};
+    size_t count = 0;
+    for (uint32_t i = 0; i < index->part_count; i++) values[i] = merle_value_nil();
+    merle_err err =
+        index->extract(index->extract_context, a->key, doc, values, index->part_count, &count);
+    if (err != MERLE_OK) return refuse_extract(a, index, err, "its function gave this error");
+    if (count != 0 && count != index->part_count)
+        return refuse_extract(a, index, MERLE_INVALID,
+                              "its function gives another number of values than it has labels");
+    if (count != 0) err = encode_extracted(a, index, values, encoded, &head);
+    if (err != MERLE_OK) return err;
+    if (a->extracted->size == 0)
+        err = mrl_buffer_append(a->extracted, room_for_size, sizeof room_for_size);
+    if (err == MERLE_OK) err = mrl_buffer_append(a->extracted, &head, sizeof head);
+    if (err == MERLE_OK) err = mrl_buffer_append(a->extracted, encoded, head.size);
+    return err == MERLE_OK ? err : refuse_extract(a, index, err, "no memory for its values");
 }
 
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
                                  merle_bytes key, merle_bytes doc) {
     uint32_t offsets[MRL_PATH_COUNT_MAX];
-    const asked a = {schema, key, doc, offsets, NULL};
+    const asked a = {schema, key, doc, offsets, NULL, NULL};
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, offsets);
     return check_index(&a, index);
 }
 
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
-                               uint32_t *out_offsets, merle_report *report) {
+                               uint32_t *out_offsets, merle_buffer *out_extracted,
+                               merle_report *report) {
+    out_extracted->size = 0;
     if (schema->rule_count > 0) {
         merle_err err =
             mrl_rules_check(schema->rules, schema->rule_count, doc.data, doc.size, report);
@@ -508,10 +579,16 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_
     }
     if (schema->index_count == 0) return MERLE_OK;
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
-    const asked a = {schema, key, doc, out_offsets, report};
+    const asked a = {schema, key, doc, out_offsets, out_extracted, report};
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        merle_err err = check_index(&a, &schema->indexes[i]);
+        const mrl_schema_index *index = &schema->indexes[i];
+        merle_err err = index->kind != 0 && index->extract != NULL ? extract_index(&a, index)
+                                                                   : check_index(&a, index);
         if (err != MERLE_OK) return err;
+    }
+    if (out_extracted->size > 0) {
+        uint32_t size = (uint32_t)out_extracted->size;
+        memcpy(out_extracted->data, &size, sizeof size);
     }
     return MERLE_OK;
 }

@@ -31,7 +31,8 @@ typedef struct mrl_schema_part {
     uint32_t path; /* of PATH and EACH: number in the schema's paths */
     uint32_t descending;
     mrl_source source;
-    mrl_path *element;  /* EACH: where the value is in an element; NULL: the element itself */
+    mrl_path *element;  /* EACH: where the value is in an element; NULL: the element itself.
+                          EXTRACT: the label */
     const mrl_path *at; /* that path, for versions that were made before it came */
 } mrl_schema_part;
 
@@ -46,6 +47,8 @@ typedef struct mrl_schema_index {
     uint32_t each; /* the part that is on each element; MRL_PART_NONE: the index has one value */
     uint64_t ready_seq; /* sections from this one on use it; 0: since there is the root */
     uint64_t made_seq;  /* when it was added; 0: with the collection. Tells it from a namesake */
+    merle_extract_fn *extract; /* NULL: values are where the parts say */
+    void *extract_context;
     uint32_t part_count;
     mrl_schema_part parts[MERLE_INDEX_PART_COUNT_MAX];
 } mrl_schema_index;
@@ -104,9 +107,20 @@ const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const ch
 merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
                                 const mrl_schema_index **out_index);
 /* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already.
- * out_offsets (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it. */
+ * out_offsets (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it.
+ * out_extracted, whose memory is kept and grows, has what the functions of its indexes made, in the
+ * form in which a version has it; empty: there are none. */
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
-                               uint32_t *out_offsets, merle_report *report);
+                               uint32_t *out_offsets, merle_buffer *out_extracted,
+                               merle_report *report);
+
+/* What a function made for an index, as it stands behind a version's document: four bytes for the
+ * size of all, these among them, then one behind the other: this, and `size` bytes. */
+typedef struct mrl_extracted {
+    uint8_t index; /* its number */
+    uint8_t has_missing;
+    uint16_t size; /* 0: the document is not in the index */
+} mrl_extracted;
 /* Whether a document that was there before the index could be in it: MERLE_OK, MERLE_TYPE,
  * MERLE_TOO_BIG. */
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,

@@ -75,6 +75,14 @@ merle_err mrl_schema_with(const mrl_schema *schema, const char *collection, uint
         mrl_report_collection(report, collection);
         return err;
     }
+    if (index->extract != NULL) {
+        /* The documents that are there have not its values, and nobody shall run it but writers. */
+        (void)mrl_report_fill(report, MERLE_UNSUPPORTED,
+                              "schema: an index by a function comes with its collection");
+        mrl_report_index(report, index->name);
+        mrl_report_collection(report, collection);
+        return MERLE_UNSUPPORTED;
+    }
     mrl_schema *made = copy(schema);
     err = made == NULL ? MERLE_NO_MEMORY : mrl_schema_compile_index(made, number, index, report);
     if (err != MERLE_OK) goto fail;
