@@ -186,8 +186,8 @@ static merle_err judge(const stepping *s, const mrl_version **out_other) {
 
 typedef merle_err visit_fn(stepping *s);
 
-/* Calls fn with the slot's live version, if it has one, in s->version, its key shard locked. Errors:
- * fn's; MERLE_GONE: root or schema is another one. */
+/* Calls fn with the slot's live version, if it has one, in s->version, its key shard locked.
+ * Errors: fn's; MERLE_GONE: root or schema is another one. */
 static merle_err with_slot(stepping *s, uint32_t slot, visit_fn *fn) {
     merle_err err = MERLE_OK;
     const mrl_version *v = mrl_slots_load(&s->root->slots, slot);

@@ -11,6 +11,7 @@
 
 #include "document/encode.h"
 #include "store/commit.h"
+#include "store/own.h"
 
 static merle_err note_read(merle_commit *commit, mrl_portion *part, const mrl_schema_index *index,
                            merle_bytes what, uint64_t hash, const mrl_version *seen) {
@@ -45,10 +46,7 @@ static merle_err open_part(merle_commit *commit, merle_collection *collection,
 
 /* Composes the touch on the version that the commit's instant sees, for reading it back. */
 static merle_err compose_own(merle_commit *commit, mrl_touch *touch, mrl_root *root) {
-    if (touch->is_composed && (touch->is_read_back || !touch->needs_base)) return MERLE_OK;
-    mrl_version *v = mrl_root_find(root, touch->hash, touch->key);
-    while (v != NULL && mrl_version_seq(v) > commit->section.seq) v = v->before;
-    merle_err err = mrl_touch_compose(commit, touch, v);
+    merle_err err = mrl_touch_show(commit, touch, root);
     /* A put stands by itself; anything else that was read back rests on what the instant showed. */
     if (err != MERLE_OK || touch->first->kind == MRL_ACTION_PUT) return err;
     touch->is_read_back = 1;

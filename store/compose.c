@@ -130,7 +130,7 @@ static merle_err apply(merle_commit *commit, mrl_touch *touch, const mrl_action 
 
 static void drop_version(merle_commit *commit, mrl_touch *touch) {
     mrl_version *version = touch->owns_version ? touch->version : NULL;
-    if (version != NULL && touch->is_read_back) {
+    if (version != NULL && touch->is_shown) {
         /* The application may still be looking at it: it lives until the commit ends. */
         version->before = commit->discarded;
         commit->discarded = version;

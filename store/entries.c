@@ -152,6 +152,21 @@ size_t mrl_entries_first(const mrl_version *v, const mrl_schema_index *index,
     return f.size;
 }
 
+int mrl_entries_gives(const mrl_version *v, const mrl_schema_index *index,
+                      const mrl_ordered_range *range, int is_backwards, merle_bytes value) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size = mrl_entries_first(v, index, range, is_backwards, encoded);
+    return size == value.size && memcmp(encoded, value.data, size) == 0;
+}
+
+int mrl_entries_gives_hit(const mrl_version *v, const mrl_schema_index *index,
+                          const mrl_ordered_range *range, int is_backwards,
+                          const mrl_ordered_hit *hit) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size = mrl_entries_first(v, index, range, is_backwards, encoded);
+    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+}
+
 static int is_hit(void *context, merle_bytes value) {
     return mrl_ordered_hit_is(context, value);
 }

@@ -31,6 +31,12 @@ int mrl_range_has(const mrl_ordered_range *range, merle_bytes value);
  * is_backwards. Written to out (MERLE_VALUE_SIZE_MAX bytes); its size; 0: none is inside. */
 size_t mrl_entries_first(const mrl_version *v, const mrl_schema_index *index,
                          const mrl_ordered_range *range, int is_backwards, uint8_t *out);
+/* Whether it does so at this value, or hit, which lies inside. */
+int mrl_entries_gives(const mrl_version *v, const mrl_schema_index *index,
+                      const mrl_ordered_range *range, int is_backwards, merle_bytes value);
+int mrl_entries_gives_hit(const mrl_version *v, const mrl_schema_index *index,
+                          const mrl_ordered_range *range, int is_backwards,
+                          const mrl_ordered_hit *hit);
 /* Whether the version has the value that was hit. */
 int mrl_entries_have(const mrl_version *v, const mrl_schema_index *index,
                      const mrl_ordered_hit *hit);

@@ -60,7 +60,8 @@ merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **o
     commit->reads = NULL;
     commit->discarded = NULL;
     commit->table = NULL;
-    commit->table_size = commit->touch_count = commit->operation_count = 0;
+    commit->table_size = commit->touch_count = 0;
+    commit->operation_count = commit->action_count = 0;
     commit->patience = MERLE_REFUSE;
     commit->origin_size = 0;
     commit->only_removes = 1;
@@ -200,6 +201,7 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection,
     part->touch_count = 0;
     part->has_reads = 0;
     part->read_root = NULL;
+    memset(&part->own, 0, sizeof part->own);
     *at = part;
     *out_part = part;
     return MERLE_OK;
@@ -254,6 +256,7 @@ static merle_err add_touch(merle_commit *commit, mrl_portion *part, uint64_t has
     touch->part = part;
     touch->hash = hash;
     touch->slot = MRL_SLOT_NONE;
+    touch->number = commit->touch_count;
     if (commit->touches_last != NULL)
         commit->touches_last->next = touch;
     else
@@ -261,6 +264,8 @@ static merle_err add_touch(merle_commit *commit, mrl_portion *part, uint64_t has
     commit->touches_last = touch;
     commit->touch_count++;
     part->touch_count++;
+    /* From now on its section has more to show than its instant. */
+    commit->section.commit = commit;
     if (commit->table != NULL)
         *table_place(commit->table, commit->table_size, part, hash, touch->key) = touch;
     *out_touch = touch;
@@ -353,6 +358,7 @@ static merle_err add_action(const wanted *w, const mrl_action *model) {
     if (model->kind == MRL_ACTION_PATCH || model->kind == MRL_ACTION_MERGE) touch->needs_base = 1;
     if (model->kind != MRL_ACTION_REMOVE) commit->only_removes = 0;
     touch->is_composed = 0;
+    touch->changed_at = ++commit->action_count;
     return MERLE_OK;
 }
 

@@ -27,42 +27,39 @@ static int walk_batch(walk *w, const merle_doc *docs, size_t count) {
 }
 
 /* MERLE_NOT_FOUND: it went to the end. */
-static merle_err walk_range(walk *w, merle_section *section, merle_collection *collection,
-                            const merle_range *range) {
-    merle_cursor *cursor;
+static merle_err walk_range(walk *w, merle_section *section, merle_cursor *cursor) {
     merle_doc docs[MRL_READ_BATCH];
     size_t count;
     int is_over = 0;
-    merle_err err = merle_range_open(collection, range, &cursor);
-    if (err != MERLE_OK) return err;
-    while (!is_over &&
-           (err = merle_cursor_next(section, cursor, docs, MRL_READ_BATCH, &count)) == MERLE_OK)
-        is_over = walk_batch(w, docs, count);
+    merle_err err = cursor == NULL ? MERLE_NO_MEMORY : MERLE_OK;
+    while (err == MERLE_OK && !is_over) {
+        err = merle_cursor_next(section, cursor, docs, MRL_READ_BATCH, &count);
+        if (err == MERLE_OK) is_over = walk_batch(w, docs, count);
+    }
     merle_cursor_close(cursor);
     return err;
 }
 
-merle_err mrl_each_count(merle_section *section, merle_collection *collection,
-                         const merle_range *range, uint64_t *out_count) {
+merle_err mrl_each_count(merle_section *section, merle_cursor *cursor, uint64_t *out_count) {
     walk w = {.n = UINT64_MAX};
-    merle_err err = walk_range(&w, section, collection, range);
+    merle_err err = walk_range(&w, section, cursor);
     if (err != MERLE_NOT_FOUND) return err;
     *out_count = w.met;
     return MERLE_OK;
 }
 
-merle_err mrl_each_rank(merle_section *section, merle_collection *collection,
-                        const merle_range *range, const merle_doc *doc, uint64_t *out_rank) {
+merle_err mrl_each_rank(merle_section *section, merle_cursor *cursor, const merle_doc *doc,
+                        uint64_t *out_rank) {
     walk w = {.until = doc, .n = UINT64_MAX};
-    merle_err err = walk_range(&w, section, collection, range);
+    merle_err err = walk_range(&w, section, cursor);
     if (err == MERLE_OK) *out_rank = w.met;
     return err;
 }
 
-merle_err mrl_each_nth(merle_section *section, merle_collection *collection,
-                       const merle_range *range, uint64_t n, merle_doc *out_doc) {
+merle_err mrl_each_nth(merle_section *section, merle_cursor *cursor, uint64_t n,
+                       merle_doc *out_doc) {
     walk w = {.n = n};
-    merle_err err = walk_range(&w, section, collection, range);
+    merle_err err = walk_range(&w, section, cursor);
     if (err == MERLE_OK) *out_doc = w.found;
     return err;
 }

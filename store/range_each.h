@@ -2,7 +2,7 @@
  *
  * What    Such an index lists a document once for each of its values, and a range gives it at the
  *         first one inside. The sums that the tree keeps count values, so these calls go over the
- *         range as a cursor does.
+ *         range with a cursor, which they close. NULL, for want of memory, is MERLE_NO_MEMORY.
  * Sees    what a cursor sees in the section.
  * Threads read section.
  *
@@ -13,14 +13,13 @@
 
 #include <merle/merle.h>
 
-/* Errors: of merle_range_open and merle_cursor_next. */
-merle_err mrl_each_count(merle_section *section, merle_collection *collection,
-                         const merle_range *range, uint64_t *out_count);
+/* Errors: of merle_cursor_next. */
+merle_err mrl_each_count(merle_section *section, merle_cursor *cursor, uint64_t *out_count);
 /* How many come before the document. Errors: MERLE_NOT_FOUND besides. */
-merle_err mrl_each_rank(merle_section *section, merle_collection *collection,
-                        const merle_range *range, const merle_doc *doc, uint64_t *out_rank);
+merle_err mrl_each_rank(merle_section *section, merle_cursor *cursor, const merle_doc *doc,
+                        uint64_t *out_rank);
 /* Errors: MERLE_NOT_FOUND besides. */
-merle_err mrl_each_nth(merle_section *section, merle_collection *collection,
-                       const merle_range *range, uint64_t n, merle_doc *out_doc);
+merle_err mrl_each_nth(merle_section *section, merle_cursor *cursor, uint64_t n,
+                       merle_doc *out_doc);
 
 #endif

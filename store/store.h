@@ -78,7 +78,8 @@ typedef struct mrl_section {
     uint32_t epoch;     /* when it began; what was changed long before it is judged by it */
     uint32_t reserved;
     mrl_epoch_token token;
-    uint64_t check; /* tells an open section from bytes that happen to lie there */
+    merle_commit *commit; /* that it belongs to, once that has operations; NULL */
+    uint64_t check;       /* tells an open section from bytes that happen to lie there */
 } mrl_section;
 _Static_assert(sizeof(mrl_section) <= sizeof(merle_section), "merle_section is too small");
 

@@ -6,9 +6,25 @@
 
 #include "document/encode.h"
 #include "store/entries.h"
+#include "store/own.h"
 
-merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
-                        mrl_view *out_view) {
+static merle_err add_own(mrl_view *view, const merle_collection *collection) {
+    merle_commit *commit = view->section->commit;
+    mrl_portion *part = mrl_commit_find_part(commit, collection);
+    if (part == NULL || part->touch_count == 0) return MERLE_OK;
+    merle_err err = mrl_own_refresh(commit, part, view->root);
+    if (err != MERLE_OK) {
+        *view = (mrl_view){0};
+        return err;
+    }
+    view->part = part;
+    view->own = part->own.list;
+    view->own_count = part->own.count;
+    return MERLE_OK;
+}
+
+merle_err mrl_view_open_briefly(merle_section *section, const merle_collection *collection,
+                                mrl_view *out_view) {
     merle_err err;
     mrl_root *root;
     *out_view = (mrl_view){0};
@@ -18,12 +34,53 @@ merle_err mrl_view_open(merle_section *section, const merle_collection *collecti
     out_view->section = own;
     out_view->root = root;
     out_view->schema = mrl_root_schema(root, own->seq);
-    return MERLE_OK;
+    return __builtin_expect(own->commit == NULL, 1) ? MERLE_OK : add_own(out_view, collection);
+}
+
+merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
+                        mrl_view *out_view) {
+    merle_err err = mrl_view_open_briefly(section, collection, out_view);
+    if (err == MERLE_OK && out_view->part != NULL) out_view->part->own.is_kept = 1;
+    return err;
+}
+
+mrl_view mrl_view_of_instant(const mrl_view *view) {
+    mrl_view instant = *view;
+    instant.part = NULL;
+    instant.own = NULL;
+    instant.own_count = 0;
+    return instant;
+}
+
+/* How many come before this slot. */
+static size_t own_before(const mrl_view *view, uint32_t slot) {
+    size_t low = 0, high = view->own_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (view->own[middle].slot < slot)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const mrl_own *mrl_view_find_own(const mrl_view *view, uint32_t slot) {
+    size_t at = own_before(view, slot);
+    return at < view->own_count && view->own[at].slot == slot ? &view->own[at] : NULL;
+}
+
+size_t mrl_view_first_new(const mrl_view *view) {
+    return own_before(view, MRL_SLOT_NONE);
 }
 
 void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
                     const mrl_version **out_versions) {
     mrl_read_slots(view->section, view->root, slots, count, out_versions);
+    if (__builtin_expect(view->own_count == 0, 1)) return;
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL && mrl_view_find_own(view, slots[i]) != NULL)
+            out_versions[i] = NULL;
 }
 
 merle_doc mrl_view_doc(const mrl_version *v) {
@@ -65,35 +122,36 @@ static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
     return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
 }
 
-/* Where the range gives the document: an index on each element lists it several times. */
-static int is_first_of(const mrl_version *v, const mrl_schema_index *index,
-                       const mrl_ordered_range *range, int is_backwards,
-                       const mrl_ordered_hit *hit) {
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    size_t size = mrl_entries_first(v, index, range, is_backwards, encoded);
-    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+/* The versions of the slots, whatever their values. */
+static inline void hit_slots(const mrl_view *view, const mrl_ordered_hit *hits, size_t count,
+                             const mrl_version **out_versions) {
+    uint32_t slots[MRL_READ_BATCH];
+    slots[0] = hits[0].slot;
+    for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
+    mrl_view_slots(view, slots, count, out_versions);
+}
+
+void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
+                   size_t count, const mrl_version **out_versions) {
+    if (count == 0) return;
+    hit_slots(view, hits, count, out_versions);
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL && !is_value_of(out_versions[i], index, &hits[i]))
+            out_versions[i] = NULL;
 }
 
 void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
                          const mrl_ordered_range *range, int is_backwards,
                          const mrl_ordered_hit *hits, size_t count,
                          const mrl_version **out_versions) {
-    mrl_view_hits(view, index, hits, count, out_versions);
-    if (index->each == MRL_PART_NONE) return;
+    if (index->each == MRL_PART_NONE) {
+        mrl_view_hits(view, index, hits, count, out_versions);
+        return;
+    }
+    if (count == 0) return;
+    hit_slots(view, hits, count, out_versions);
     for (size_t i = 0; i < count; i++)
         if (out_versions[i] != NULL &&
-            !is_first_of(out_versions[i], index, range, is_backwards, &hits[i]))
-            out_versions[i] = NULL;
-}
-
-void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
-                   size_t count, const mrl_version **out_versions) {
-    uint32_t slots[MRL_READ_BATCH];
-    if (count == 0) return;
-    slots[0] = hits[0].slot;
-    for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
-    mrl_view_slots(view, slots, count, out_versions);
-    for (size_t i = 0; i < count; i++)
-        if (out_versions[i] != NULL && !is_value_of(out_versions[i], index, &hits[i]))
+            !mrl_entries_gives_hit(out_versions[i], index, range, is_backwards, &hits[i]))
             out_versions[i] = NULL;
 }

@@ -6,9 +6,9 @@
  * first call and leaves by itself when it ends. See examples/ and docs/architecture.md.
  *
  * Known traps. Pointers handed out in a section die with it. A section kept open keeps old versions
- * in memory. A commit is a section too: end or cancel it in the thread that began it. Queries in a
- * commit read the commit's instant: only what was read by key or unique value is checked when it
- * ends. SPDX-License-Identifier: Apache-2.0
+ * in memory. A commit is a section too: end or cancel it in the thread that began it. What is read
+ * through the section of a commit is not checked when it ends: only merle_commit_get and
+ * merle_commit_get_unique are. SPDX-License-Identifier: Apache-2.0
  */
 #ifndef MERLE_MERLE_H
 #define MERLE_MERLE_H
@@ -395,7 +395,17 @@ MERLE_API merle_err merle_commit_get(merle_commit *commit, merle_collection *col
 MERLE_API merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collection,
                                             const char *index, const merle_value *values,
                                             size_t value_count, merle_doc *out_doc);
-/* The section inside the commit, for reads that are not checked and do not see its own writes. */
+/* The section inside the commit. Every call that takes a section takes this one too, and then sees
+ * the commit's instant with the operations that were made before the call on top; only estimates do
+ * not. A document that the commit has written has seq 0. A cursor or a scan goes on behind an
+ * operation as it does in a later section. What was given stays valid until the commit is over.
+ * Nothing that is read this way is checked when the commit ends: two commits may each read what the
+ * other one changes, and both end well.
+ * Errors besides: the one of an operation that cannot be carried out on what the instant shows,
+ * with a report (MERLE_NOT_FOUND for a patch of a document that is missing, MERLE_EXISTS for an
+ * insert over one); reads by key look at that key's operations, all others at the collection's.
+ * MERLE_CONFLICT: the commit has written into a collection that its instant does not have yet.
+ * MERLE_NO_MEMORY. */
 MERLE_API merle_section *merle_commit_section(merle_commit *commit);
 
 /* Ends the commit. out_seq may be NULL; a commit without effect gets the seq that it saw. Errors:

@@ -10,6 +10,7 @@
 #include "listing.h"
 #include "scarce.h"
 
+#include "base/buffer.h"
 #include "store/root.h"
 
 /* ---- unique and ordered ---- */
@@ -432,6 +433,82 @@ static void elements_move_under_old_sections(void **state) {
     writing_close(&s);
 }
 
+static void own_writes_come_at_their_first_element(void **state) {
+    (void)state;
+    stand s;
+    open_with(&s, scores);
+    (void)put_json(&s, "a", "{\"scores\":[1,5]}");
+    (void)put_json(&s, "b", "{\"scores\":[2]}");
+    (void)put_json(&s, "c", "{\"scores\":[2,6]}");
+    merle_commit *commit = begin(&s);
+    merle_section *own = merle_commit_section(commit);
+    assert_string_equal(keys_in(own, &s, all_of("scores")), "abc");
+    put_in(&s, commit, "n", "{\"scores\":[1,2,9]}");
+    put_in(&s, commit, "m", "{\"scores\":[2,1,9]}");
+    must(&s, merle_patch(commit, s.players, KEY("a"), MERLE_SET_INT("scores[0]", 3)));
+    must(&s, merle_remove(commit, s.players, KEY("b")));
+    merle_value two = merle_value_int(2), five = merle_value_int(5);
+    merle_range range = numbers("scores", &two, &five);
+    assert_string_equal(keys_in(own, &s, all_of("scores")), "nmca");
+    assert_string_equal(keys_in(own, &s, range), "cnma");
+    range.backwards = 1;
+    assert_string_equal(keys_in(own, &s, range), "amnc");
+    must(&s, merle_patch(commit, s.players, KEY("c"), MERLE_UNSET("scores")));
+    assert_string_equal(keys_in(own, &s, all_of("last")), "nmac");
+    (void)end(&s, commit);
+    assert_each(&s, all_of("last"), "nmac", "cmna");
+    writing_close(&s);
+}
+
+static uint64_t count_with(void *context, uint64_t grants) {
+    static supply memory;
+    const merle_range *range = context;
+    const mrl_environment environment = {.refusal = &memory.refusal};
+    const merle_schema schema = {.version = 1, .indexes = scores};
+    merle_section section;
+    uint64_t count = 7;
+    supply_init(&memory);
+    stand s;
+    writing_open(&s, &schema, (merle_options){0}, &environment);
+    (void)put_json(&s, "a", "{\"scores\":[1,5]}");
+    must(&s, merle_section_begin(s.db, &section));
+    mrl_refusal_of_thread = &memory.refusal;
+    supply_all_but(&memory, grants);
+    merle_err err = merle_range_count(&section, s.players, range, &count);
+    uint64_t refused = supply_all(&memory);
+    mrl_refusal_of_thread = NULL;
+    assert_int_equal(err, refused > 0 ? MERLE_NO_MEMORY : MERLE_OK);
+    assert_int_equal(count, refused > 0 ? 0 : 1);
+    must(&s, merle_section_end(&section));
+    writing_close(&s);
+    return refused;
+}
+
+static void count_without_memory_is_nought_and_says_so(void **state) {
+    merle_range range = all_of("scores");
+    (void)state;
+    refuse_in_turn(count_with, &range, 1);
+}
+
+static void old_section_counts_elements_after_a_drop(void **state) {
+    (void)state;
+    stand s;
+    merle_section old;
+    open_with(&s, scores);
+    (void)put_json(&s, "a", "{\"scores\":[1,5]}");
+    must(&s, merle_section_begin(s.db, &old));
+    merle_range range = all_of("scores");
+    uint64_t number = 0;
+    must(&s, merle_collection_drop(s.players, NULL));
+    must(&s, merle_range_count(&old, s.players, &range, &number));
+    assert_int_equal(number, 1);
+    must(&s, merle_range_rank(&old, s.players, &range, KEY("a"), &number));
+    assert_int_equal(number, 0);
+    assert_int_equal(merle_range_rank(&old, s.players, &range, KEY("b"), &number), MERLE_NOT_FOUND);
+    must(&s, merle_section_end(&old));
+    writing_close(&s);
+}
+
 static void elements_that_cannot_be_held_are_refused(void **state) {
     static char json[3 * MERLE_TAG_COUNT_MAX + 32];
     (void)state;
@@ -470,6 +547,9 @@ int main(void) {
         cmocka_unit_test(document_comes_at_its_first_element_in_the_range),
         cmocka_unit_test(elements_are_looked_into),
         cmocka_unit_test(elements_move_under_old_sections),
+        cmocka_unit_test(own_writes_come_at_their_first_element),
+        cmocka_unit_test(count_without_memory_is_nought_and_says_so),
+        cmocka_unit_test(old_section_counts_elements_after_a_drop),
         cmocka_unit_test(elements_that_cannot_be_held_are_refused),
     };
     return cmocka_run_group_tests_name("store/kinds", tests, NULL, NULL);
