@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/common/measure.h"
 #include "bench/phases.h"
@@ -13,11 +14,6 @@
 
 enum { SEED_TAIL_UPDATE = 101, SEED_READER, SEED_WRITER };
 
-static void store_open(bench_stage *stage) {
-    stage->system->open(stage->count, stage->background);
-    stage->thread = stage->system->thread_begin();
-}
-
 /* ---- tail: one insert while the table grows, one update ---- */
 
 void bench_load_timed(bench_stage *stage) {
@@ -25,7 +21,7 @@ void bench_load_timed(bench_stage *stage) {
     bench_latency latency;
     bench_record record;
     bench_latency_init(&latency, stage->count);
-    store_open(stage);
+    bench_stage_open(stage);
     for (uint32_t k = 0; k < stage->count; k++) {
         bench_record_make(&record, stage->order[k], 0, stage->count);
         uint64_t start_ns = bench_now_ns();
@@ -53,8 +49,12 @@ void bench_tail(bench_stage *stage) {
         system->update(stage->thread, &record);
         bench_latency_add(&latency, bench_now_ns() - start_ns);
     }
+    for (size_t k = 0; k < op_count; k++) {
+        bench_ledger_update(&stage->ledger, picks[k], stage->version_next + k);
+    }
     stage->version_next += op_count;
     bench_count_check(stage, "tail_update", stage->count);
+    bench_queries_check(stage, "tail_update");
     bench_latency_report(&latency, system->name, "tail_update", 1);
     bench_latency_fini(&latency);
     free(picks);
@@ -119,8 +119,12 @@ void bench_get_beside_writer(bench_stage *stage) {
     written = __atomic_load_n(&other.done, __ATOMIC_RELAXED) - written;
     __atomic_store_n(&other.is_stopped, 1, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
+    for (uint64_t k = 0; k < other.done; k++) {
+        bench_ledger_update(&stage->ledger, other.picks[k % get_count], stage->version_next + k);
+    }
     stage->version_next += other.done;
     bench_count_check(stage, "getwriter", stage->count);
+    bench_queries_check(stage, "getwriter");
     bench_latency_report(&latency, stage->system->name, "getwriter", 2);
     bench_result(stage->system->name, "getwriter_writes", 2, (double)written / seconds, "ops/s");
     bench_latency_fini(&latency);
@@ -187,7 +191,7 @@ void bench_growth(bench_stage *stage) {
     spinner beside = {0};
     pauses inserts = {0};
     pthread_t thread;
-    store_open(stage);
+    bench_stage_open(stage);
     if (pthread_create(&thread, NULL, spinner_main, &beside) != 0)
         bench_die("cannot start a thread");
     while (!__atomic_load_n(&beside.is_running, __ATOMIC_ACQUIRE)) {
@@ -219,7 +223,12 @@ void bench_memory(bench_stage *stage) {
     size_t part_count = stage->system->memory(parts, PART_MAX);
     for (size_t i = 0; i < part_count; i++) {
         snprintf(phase, sizeof phase, "memory_%u_%s", stage->count, parts[i].name);
+        double bytes = (double)parts[i].bytes / stage->count;
+        bench_result(stage->system->name, phase, stage->thread_count, bytes, "bytes");
+        if (strcmp(parts[i].name, "documents") != 0) continue;
+        /* What a document has around its key and its bytes. */
+        snprintf(phase, sizeof phase, "memory_%u_versions", stage->count);
         bench_result(stage->system->name, phase, stage->thread_count,
-                     (double)parts[i].bytes / stage->count, "bytes");
+                     bytes - encoded - BENCH_KEY_SIZE, "bytes");
     }
 }

@@ -154,14 +154,14 @@ static void hash_open(void) {
     slots_note();
 }
 
-static void plain_open(uint32_t count, bench_background background) {
-    (void)count, (void)background;
+static void plain_open(const bench_setup *setup) {
+    (void)setup;
     is_tagged = 0;
     hash_open();
 }
 
-static void tagged_open(uint32_t count, bench_background background) {
-    (void)count, (void)background;
+static void tagged_open(const bench_setup *setup) {
+    (void)setup;
     is_tagged = 1;
     hash_open();
 }

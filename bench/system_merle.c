@@ -1,6 +1,7 @@
 /* bench/system_merle.c - merle, through its public headers only.
  *
- * What    one collection with unique indexes on name and email; a section a lookup, a commit a
+ * What    one collection with unique indexes on name and email and, unless there are to be few
+ *         entries, an ordered one on score and tags; a section a lookup or query, a commit a
  *         change, 1,000 patches a commit in tick.
  * Owns    the database.
  * Sees    the default options, but for the background thread where the caller asked for none.
@@ -14,9 +15,11 @@
 #include "bench/common/system.h"
 
 #define BATCH_MAX 64u
+#define RUN_BATCH 128u
 
 static merle_db *db;
 static merle_collection *players;
+static unsigned index_count;
 
 static void check(merle_err err, const char *what) {
     if (err != MERLE_OK) bench_die("merle: %s: %s", what, merle_err_name(err));
@@ -32,14 +35,20 @@ static merle_bytes doc_bytes(const bench_record *record) {
 
 /* ---- life ---- */
 
-static void merle_bench_open(uint32_t count, bench_background background) {
+static void merle_bench_open(const bench_setup *setup) {
     merle_options options = {.size = sizeof options};
     merle_index indexes[] = {{.name = "name", .kind = MERLE_UNIQUE, .on = "name"},
                              {.name = "email", .kind = MERLE_UNIQUE, .on = "email"},
+                             {.name = "score", .kind = MERLE_ORDERED, .on = "score"},
+                             {.name = "tags", .kind = MERLE_TAGS, .on = "tags"},
                              {0}};
     merle_schema schema = {.size = sizeof schema, .version = 1, .indexes = indexes};
-    (void)count;
-    if (background == BENCH_BACKGROUND_NONE) options.threads = MERLE_THREADS_NONE;
+    index_count = 4;
+    if (setup->entries == BENCH_ENTRIES_FEW) {
+        index_count = 2;
+        indexes[index_count] = (merle_index){0};
+    }
+    if (setup->background == BENCH_BACKGROUND_NONE) options.threads = MERLE_THREADS_NONE;
     check(merle_open(NULL, &options, &db), "open");
     check(merle_collection_open(db, "players", &schema, &players), "collection");
 }
@@ -116,6 +125,77 @@ static bench_answer merle_bench_get_by_email(void *thread, const char *email, ui
     return answer;
 }
 
+/* ---- queries ---- */
+
+/* Goes over a range in a section of its own, at most `most` documents. */
+static void range_touch(const merle_range *range, size_t most, bench_sight *out_sight) {
+    merle_section section;
+    merle_cursor *cursor;
+    merle_doc docs[RUN_BATCH];
+    merle_err err = MERLE_OK;
+    check(merle_range_open(players, range, &cursor), "range_open");
+    check(merle_section_begin(db, &section), "section");
+    while (most > 0) {
+        size_t count = 0;
+        err =
+            merle_cursor_next(&section, cursor, docs, most < RUN_BATCH ? most : RUN_BATCH, &count);
+        if (err != MERLE_OK) break;
+        for (size_t i = 0; i < count; i++) bench_sight_doc(out_sight, docs[i].data);
+        most -= count;
+    }
+    if (err != MERLE_NOT_FOUND) check(err, "cursor_next");
+    check(merle_section_end(&section), "section end");
+    merle_cursor_close(cursor);
+}
+
+static void merle_bench_range(void *thread, uint64_t score_from, uint64_t score_to,
+                              bench_sight *out_sight) {
+    merle_value from = merle_value_int((int64_t)score_from);
+    merle_value to = merle_value_int((int64_t)score_to);
+    merle_range range = {
+        .index = "score", .from = {MERLE_CLOSED, &from, 1}, .to = {MERLE_OPEN, &to, 1}};
+    (void)thread;
+    range_touch(&range, SIZE_MAX, out_sight);
+}
+
+static void merle_bench_top(void *thread, uint64_t score, size_t most, bench_sight *out_sight) {
+    merle_value to = merle_value_int((int64_t)score);
+    merle_range range = {.index = "score", .to = {MERLE_CLOSED, &to, 1}, .backwards = 1};
+    (void)thread;
+    range_touch(&range, most, out_sight);
+}
+
+/* All that have a guild; where a language is given, those that have it too. */
+static void guild_touch(const char *guild, const uint32_t *lang, bench_sight *out_sight) {
+    merle_section section;
+    merle_scan scan = {0};
+    merle_doc docs[RUN_BATCH];
+    merle_value tag = merle_value_bytes(merle_bytes_of(guild, BENCH_GUILD_SIZE));
+    merle_err err;
+    size_t count = 0;
+    check(merle_section_begin(db, &section), "section");
+    while ((err = merle_tag_next(&section, players, "tags", tag, &scan, docs, RUN_BATCH, &count)) ==
+           MERLE_OK) {
+        for (size_t i = 0; i < count; i++) {
+            if (lang != NULL && !bench_lang_is(docs[i].data, *lang)) continue;
+            bench_sight_doc(out_sight, docs[i].data);
+        }
+    }
+    if (err != MERLE_NOT_FOUND) check(err, "tag_next");
+    check(merle_section_end(&section), "section end");
+}
+
+static void merle_bench_tag(void *thread, const char *guild, bench_sight *out_sight) {
+    (void)thread;
+    guild_touch(guild, NULL, out_sight);
+}
+
+static void merle_bench_tagand(void *thread, const char *guild, uint32_t lang,
+                               bench_sight *out_sight) {
+    (void)thread;
+    guild_touch(guild, &lang, out_sight);
+}
+
 /* ---- writing ---- */
 
 static bench_answer merle_bench_insert(void *thread, const bench_record *record) {
@@ -185,11 +265,29 @@ static merle_stats_db stats_read(void) {
     return stats;
 }
 
+static uint64_t index_bytes(const char *index) {
+    merle_stats_index stats = {.size = sizeof stats};
+    check(merle_index_stats(players, index, &stats), "index_stats");
+    return stats.bytes;
+}
+
+/* The whole, then its parts. Under keys is what the tables have beside the indexes: the table of
+ * keys and the slots. */
 static size_t merle_bench_memory(bench_part *out_parts, size_t part_max) {
     merle_stats_db stats = stats_read();
-    bench_part parts[] = {{"total", stats.bytes_total},     {"documents", stats.bytes_documents},
-                          {"tables", stats.bytes_tables},   {"log", stats.bytes_log},
-                          {"retired", stats.bytes_retired}, {"other", stats.bytes_other}};
+    uint64_t uniques = index_bytes("name") + index_bytes("email");
+    uint64_t ordered = index_count > 2 ? index_bytes("score") : 0;
+    uint64_t tags = index_count > 2 ? index_bytes("tags") : 0;
+    bench_part parts[] = {{"total", stats.bytes_total},
+                          {"documents", stats.bytes_documents},
+                          {"tables", stats.bytes_tables},
+                          {"keys", stats.bytes_tables - uniques - ordered - tags},
+                          {"unique", uniques},
+                          {"ordered", ordered},
+                          {"tags", tags},
+                          {"ring", stats.bytes_log},
+                          {"retired", stats.bytes_retired},
+                          {"other", stats.bytes_other}};
     size_t part_count = sizeof parts / sizeof *parts;
     if (part_count > part_max) part_count = part_max;
     for (size_t i = 0; i < part_count; i++) out_parts[i] = parts[i];
@@ -202,7 +300,7 @@ static uint64_t merle_bench_entries_copied_max(void) {
 
 const bench_system bench_merle = {
     .name = "merle",
-    .about = MERLE_VERSION_STRING " unique indexes on name and email, in memory",
+    .about = MERLE_VERSION_STRING " unique: name, email; ordered: score; tags; in memory",
     .reader_max = 64,
     .writer_max = 64,
     .has_unique = 1,
@@ -215,6 +313,10 @@ const bench_system bench_merle = {
     .get = merle_bench_get,
     .get_many = merle_bench_get_many,
     .get_by_email = merle_bench_get_by_email,
+    .range = merle_bench_range,
+    .top = merle_bench_top,
+    .tag = merle_bench_tag,
+    .tagand = merle_bench_tagand,
     .update = merle_bench_update,
     .patch = merle_bench_patch,
     .patch_many = merle_bench_patch_many,

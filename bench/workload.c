@@ -16,6 +16,7 @@
 
 #include "bench/common/measure.h"
 #include "bench/phases.h"
+#include "bench/plant.h"
 
 #define RESULT_MAX 2048u
 #define ROUND_MAX 64u
@@ -36,9 +37,13 @@ typedef struct options {
     unsigned threads[CREW_MAX];
     unsigned threads_count;
     unsigned round_count;
+    unsigned entries;
+    unsigned is_full;
+    double scan_seconds;
     bench_background background;
     const char *phases;  /* a list with commas */
     const char *systems; /* a list with commas */
+    const char *fault;   /* planted in every system; NULL: none */
 } options;
 
 /* One line of result, with its value in each round. */
@@ -55,7 +60,7 @@ static figure figures[RESULT_MAX];
 static size_t figure_count;
 
 static const bench_system *const systems[] = {
-    &bench_ck_hs,  &bench_ck_hs_tag,
+    &bench_ck_hs,  &bench_ck_hs_tag, &bench_btree, &bench_idlist,
 #ifdef BENCH_HAVE_MERLE
     &bench_merle,
 #endif
@@ -82,7 +87,7 @@ static unsigned list_has(const char *list, const char *word) {
 }
 
 static unsigned is_wanted(const options *wanted, const char *system) {
-    static const char floors[] = "ram,epoch,ck_hs,ck_hs_tag";
+    static const char floors[] = "ram,epoch,ck_hs,ck_hs_tag,btree,idlist";
     static const char peers[] = "lmdb,sqlite";
     return list_has(wanted->systems, "all") || list_has(wanted->systems, system) ||
            (list_has(wanted->systems, "floor") && list_has(floors, system)) ||
@@ -153,9 +158,13 @@ static void plain_run(bench_stage *stage, const options *wanted) {
 
 static void pass_run(const options *wanted, const bench_system *system, unsigned thread_count,
                      pass which) {
+    if (wanted->fault != NULL) system = bench_plant(system, wanted->fault);
     bench_stage stage = {.system = system,
                          .background = wanted->background,
                          .count = wanted->count,
+                         .entries = wanted->entries,
+                         .is_full = wanted->is_full,
+                         .scan_seconds = wanted->scan_seconds,
                          .thread_count = thread_count};
     bench_stage_init(&stage);
     switch (which) {
@@ -267,7 +276,8 @@ static void system_run(const options *wanted, const bench_system *system, unsign
         /* The other passes have a number of threads of their own: once is enough. */
         if (which != PASS_PLAIN && at != 0) continue;
         unsigned reader_min = which == PASS_GETWRITER ? 2 : which == PASS_PLAIN ? thread_count : 1;
-        if (system->reader_max < reader_min || (which == PASS_TAIL && system->update == NULL)) {
+        unsigned is_written = which == PASS_TAIL || which == PASS_GETWRITER;
+        if (system->reader_max < reader_min || (is_written && system->update == NULL)) {
             bench_note("%s: cannot do this with %u threads", system->name, reader_min);
             continue;
         }
@@ -295,13 +305,20 @@ static const char usage[] =
     "usage: workload [options]\n"
     "  --n N            documents; default 1000000\n"
     "  --threads LIST   numbers of threads; default 1,2\n"
-    "  --system LIST    merle, ck_hs, ck_hs_tag, ram, epoch, lmdb, sqlite; floor, peers, all; "
-    "default all\n"
-    "  --phase LIST     insert, get, get_miss, get_many, unique, update, patch, tick, mixed95, "
-    "dup,\n"
-    "                   delete, tail, getwriter, growth, memory; default all\n"
+    "  --entries E      index entries a document: 5, or 2 (name and email); default 5\n"
+    "  --system LIST    merle, ck_hs, ck_hs_tag, btree, idlist, ram, epoch, lmdb, sqlite; floor,\n"
+    "                   peers, all; default all\n"
+    "  --phase LIST     insert, get, get_miss, get_many, unique, range100, top100, tag100, "
+    "tagand,\n"
+    "                   update, patch, tick, mixed95, scanwrite, dup, delete, tail, getwriter,\n"
+    "                   growth, memory; default all\n"
+    "  --scan-seconds S how long each of the three runs of scanwrite takes; default 5\n"
     "  --rounds R       the median of R rounds is printed; default 1\n"
     "  --background B   merle's own threads: default or none\n"
+    "  --full           as many operations as for a million documents, also with fewer of them\n"
+    "  --plant FAULT    lets insert, get, range, top, tag, tagand, update or patch go wrong once, "
+    "at\n"
+    "                   its third call: the measurement must give up\n"
     "  --about          prints what the systems are, and ends\n";
 
 static long number_parse(const char *text, long least, long most, const char *what) {
@@ -311,6 +328,21 @@ static long number_parse(const char *text, long least, long most, const char *wh
         bench_die("%s: from %ld to %ld, not %s", what, least, most, text);
     }
     return number;
+}
+
+static unsigned entries_parse(const char *text) {
+    long entries = number_parse(text, BENCH_ENTRIES_FEW, BENCH_ENTRIES_ALL, "--entries");
+    if (entries != BENCH_ENTRIES_FEW && entries != BENCH_ENTRIES_ALL)
+        bench_die("--entries: %u or %u", BENCH_ENTRIES_FEW, BENCH_ENTRIES_ALL);
+    return (unsigned)entries;
+}
+
+static double seconds_parse(const char *text) {
+    char *end;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != 0 || !(seconds > 0 && seconds <= 3600))
+        bench_die("--scan-seconds: more than 0, at most 3600, not %s", text);
+    return seconds;
 }
 
 static void threads_parse(options *wanted, const char *list) {
@@ -336,7 +368,11 @@ static void options_parse(options *wanted, int argc, char **argv) {
                                           {"system", required_argument, NULL, 's'},
                                           {"phase", required_argument, NULL, 'p'},
                                           {"rounds", required_argument, NULL, 'r'},
+                                          {"entries", required_argument, NULL, 'e'},
+                                          {"scan-seconds", required_argument, NULL, 'd'},
                                           {"background", required_argument, NULL, 'b'},
+                                          {"full", no_argument, NULL, 'o'},
+                                          {"plant", required_argument, NULL, 'f'},
                                           {"about", no_argument, NULL, 'a'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
@@ -349,6 +385,10 @@ static void options_parse(options *wanted, int argc, char **argv) {
         if (option == 'r') {
             wanted->round_count = (unsigned)number_parse(optarg, 1, ROUND_MAX, "--rounds");
         }
+        if (option == 'o') wanted->is_full = 1;
+        if (option == 'f') wanted->fault = optarg;
+        if (option == 'e') wanted->entries = entries_parse(optarg);
+        if (option == 'd') wanted->scan_seconds = seconds_parse(optarg);
         if (option == 'b') {
             if (strcmp(optarg, "none") == 0)
                 wanted->background = BENCH_BACKGROUND_NONE;
@@ -372,6 +412,8 @@ int main(int argc, char **argv) {
                       .threads = {1, 2},
                       .threads_count = 2,
                       .round_count = 1,
+                      .entries = BENCH_ENTRIES_ALL,
+                      .scan_seconds = 5,
                       .phases = "all",
                       .systems = "all"};
     options_parse(&wanted, argc, argv);

@@ -9,6 +9,7 @@
 
 #include "base/lock.h"
 #include "database/step.h"
+#include "store/build.h"
 
 enum { PIECES_A_ROUND = 64, BUSY_COMMITS = 64 };
 #define IDLE_NS 20000000u /* how old what waits may get where nobody else reclaims it */
@@ -30,10 +31,12 @@ static uint64_t round_of_work(merle_db *db, mrl_member *member, uint64_t *last_s
     uint64_t seq = mrl_log_published_at(db->store.published);
     int writers_are_busy = seq - *last_seq > BUSY_COMMITS;
     *last_seq = seq;
-    for (int i = 0; i < (writers_are_busy ? 1 : PIECES_A_ROUND); i++)
+    /* A build goes on beside them: somebody waits for it. */
+    int is_short = writers_are_busy && !mrl_build_is_pending(&db->store);
+    for (int i = 0; i < (is_short ? 1 : PIECES_A_ROUND); i++)
         if (mrl_step_piece(db, member, now_ns) == 0) break;
     mrl_count(member, MRL_N_STEPS, 1);
-    if (writers_are_busy) return BUSY_NS;
+    if (is_short) return BUSY_NS;
     return mrl_step_has_more(db, member) ? GRACE_NS : IDLE_NS;
 }
 

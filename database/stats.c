@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "store/build.h"
+
 #define STATE_IS_QUIET ((uint64_t)1 << 63)
 
 /* Copies what the caller's struct has room for: it may be an older, shorter one. */
@@ -277,25 +279,39 @@ static void stat_unique(mrl_unique *unique, merle_stats_index *stats) {
     stats->refused = atomic_load_explicit(&unique->refused, memory_order_relaxed);
 }
 
+static void stat_build(const mrl_build *build, merle_stats_index *stats) {
+    if (build == NULL) return;
+    stats->slots_done = atomic_load_explicit(&build->slots_done, memory_order_relaxed);
+    stats->slots_total = atomic_load_explicit(&build->slots_total, memory_order_relaxed);
+    stats->offenders = atomic_load_explicit(&build->offence_count, memory_order_relaxed);
+}
+
 /* Into stats that are nought. */
 static void stat_index(mrl_root *root, const mrl_schema_index *index, merle_stats_index *stats) {
     mrl_root_index *made = &root->indexes[index->number];
-    stats->kind = index->kind;
-    stats->ready_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
-    if (index->kind == MERLE_UNIQUE) {
-        stat_unique(made->unique, stats);
-    } else if (index->kind == MERLE_ORDERED) {
+    stats->kind = index->declared;
+    stats->state = index->state;
+    stat_build(mrl_root_build(root, index->number), stats);
+    /* Of a failed one nothing is kept: its tables may be on their way out. */
+    if (index->kind == 0) return;
+    if (index->state == MERLE_INDEX_READY)
+        stats->ready_seq = index->ready_seq != 0
+                               ? index->ready_seq
+                               : atomic_load_explicit(&root->seq, memory_order_acquire);
+    if (made->unique != NULL) stat_unique(made->unique, stats);
+    if (made->ordered != NULL) {
         mrl_ordered_stats sum;
         mrl_ordered_stat(made->ordered, &sum);
-        stats->entries = sum.entries;
-        stats->tables = sum.leaves;
-        stats->bytes = sum.bytes;
-    } else {
+        stats->entries += sum.entries;
+        stats->tables += sum.leaves;
+        stats->bytes += sum.bytes;
+    }
+    if (made->tags != NULL) {
         mrl_tags_stats sum;
         mrl_tags_stat(made->tags, &sum);
-        stats->entries = sum.entries;
-        stats->tables = sum.tags;
-        stats->bytes = sum.bytes;
+        stats->entries += sum.entries;
+        stats->tables += sum.tags;
+        stats->bytes += sum.bytes;
     }
 }
 
@@ -308,9 +324,10 @@ static void fill_collection(mrl_root *root, merle_stats_collection *stats) {
     stats->key_entries = keys.entries;
     stats->key_tables = keys.pieces;
     stats->bytes = sizeof *root + keys.bytes + chunks * sizeof(mrl_chunk);
-    for (uint32_t i = 0; i < root->schema->index_count; i++) {
+    const mrl_schema *schema = mrl_root_schema_now(root);
+    for (uint32_t i = 0; i < schema->index_count; i++) {
         merle_stats_index index = {0};
-        stat_index(root, &root->schema->indexes[i], &index);
+        stat_index(root, &schema->indexes[i], &index);
         stats->bytes += index.bytes;
     }
     mrl_root_done done = mrl_root_sum_done(root);
@@ -342,7 +359,7 @@ merle_err merle_collection_stats(merle_collection *collection, merle_stats_colle
 
 static merle_err fill_index(mrl_root *root, const char *name, merle_stats_index *stats) {
     if (root == NULL || root->is_dropped) return MERLE_GONE;
-    const mrl_schema_index *index = mrl_schema_find_index(root->schema, name);
+    const mrl_schema_index *index = mrl_schema_find_index(mrl_root_schema_now(root), name);
     if (index == NULL) return MERLE_NOT_FOUND;
     stat_index(root, index, stats);
     return MERLE_OK;

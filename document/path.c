@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "document/path.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -171,6 +172,7 @@ const uint8_t *mrl_path_follow(const uint8_t *at, const mrl_step *steps, uint32_
 
 /* In one piece of memory: this, the steps, the text with its NUL, the unescaped names. */
 struct mrl_path {
+    _Atomic uint32_t holders;
     const char *text;
     uint32_t step_count;
     mrl_step steps[];
@@ -189,6 +191,7 @@ merle_err mrl_path_compile(const char *text, size_t size, mrl_path **out_path) {
     memcpy(copy, text, size);
     copy[size] = 0;
     memcpy(unescaped, steps.unescaped, steps.unescaped_size);
+    atomic_init(&path->holders, 1);
     path->text = copy;
     path->step_count = steps.count;
     for (uint32_t i = 0; i < steps.count; i++) {
@@ -205,7 +208,14 @@ merle_err mrl_path_compile(const char *text, size_t size, mrl_path **out_path) {
 }
 
 void mrl_path_destroy(mrl_path *path) {
-    free(path);
+    /* Acquire and release: the last one sees all that others did with it. */
+    if (path != NULL && atomic_fetch_sub_explicit(&path->holders, 1, memory_order_acq_rel) == 1)
+        free(path);
+}
+
+mrl_path *mrl_path_hold(mrl_path *path) {
+    atomic_fetch_add_explicit(&path->holders, 1, memory_order_relaxed);
+    return path;
 }
 
 const char *mrl_path_text(const mrl_path *path) {

@@ -1,7 +1,8 @@
 /* document/path.h - paths into documents, and what an index is on.
  *
  * What    parses paths ("a.b", "list[-1]", `"a.b".c`), finds their values in checked documents.
- * Owns    a compiled path is one piece of memory; mrl_path_destroy frees it.
+ * Owns    a compiled path is one piece of memory, counted by its holders; mrl_path_destroy gives
+ *         one hold up.
  * Sees    the first of two equal keys in an inner map (the top level has none).
  * Threads any; a compiled path never changes.
  * Limits  MRL_PATH_SIZE_MAX bytes of text, MERLE_DEPTH_MAX steps; beyond: MERLE_INVALID.
@@ -46,7 +47,10 @@ typedef struct mrl_path mrl_path;
 
 /* Borrows text until it returns. Errors: MERLE_INVALID, MERLE_NO_MEMORY (*out_path is NULL). */
 MERLE_MUST_USE merle_err mrl_path_compile(const char *text, size_t size, mrl_path **out_path);
+/* Gives up one hold; the last one frees it. */
 void mrl_path_destroy(mrl_path *path);
+/* One more owner of the same path. */
+mrl_path *mrl_path_hold(mrl_path *path);
 /* The text that the path was compiled from, terminated; valid as long as the path. */
 const char *mrl_path_text(const mrl_path *path);
 /* Its steps; valid as long as the path. */

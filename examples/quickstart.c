@@ -11,7 +11,7 @@ int main(void) {
     merle_commit *tick;
     merle_section now;
     merle_doc ada;
-    merle_index indexes[] = {{"name", MERLE_UNIQUE, "name"}, {0}};
+    merle_index indexes[] = {{.name = "name", .kind = MERLE_UNIQUE, .on = "name"}, {0}};
     merle_schema schema = {.version = 1, .indexes = indexes};
     merle_buffer doc = {0};
     merle_bytes json = MERLE_STR("{\"name\": \"ada\", \"gold\": 10}");

@@ -68,7 +68,7 @@ merle_err world_create(world *out_world) {
     memset(out_world, 0, sizeof *out_world);
     merle_err err = merle_open(NULL, NULL, &out_world->db);
     if (err != MERLE_OK) return err;
-    merle_index indexes[] = {{"name", MERLE_UNIQUE, "name"}, {0}};
+    merle_index indexes[] = {{.name = "name", .kind = MERLE_UNIQUE, .on = "name"}, {0}};
     merle_rule rules[] = {{"name", MERLE_TYPE_STR, 1, 20}, {"gold", MERLE_TYPE_INT, 1, 0}, {0}};
     merle_schema schema = {.version = 1, .indexes = indexes, .rules = rules};
     err = merle_collection_open(out_world->db, "players", &schema, &out_world->players);

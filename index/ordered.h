@@ -119,6 +119,12 @@ typedef struct mrl_ordered_cursor {
     uint32_t position_slot;
     int is_descending;
     int has_position; /* the last hit that was given */
+    /* For those who would compare each hit with what they see: with can_be_sure and the epoch of a
+     * mrl_ordered_viewer set before each call, bit i of unsure is 0 if the section sees hits[i]
+     * certainly. Else it is 1, as it is for hits beyond the 64th. */
+    int can_be_sure;
+    uint32_t epoch;
+    uint64_t unsure;
 } mrl_ordered_cursor;
 
 static inline void mrl_ordered_cursor_init(mrl_ordered_cursor *cursor, mrl_ordered *tree,

@@ -6,8 +6,6 @@
  */
 #include "index/ordered_private.h"
 
-enum { GRACE_EPOCHS = 2 };
-
 /* One walk over a range, from its begin on. */
 typedef struct tally {
     owalk walk;
@@ -26,7 +24,7 @@ typedef struct tally {
 
 /* Whether all commits that have touched it were over before the section began. */
 static int is_settled(const tally *t, uint32_t touched) {
-    return (int32_t)(t->viewer->epoch - touched) >= GRACE_EPOCHS;
+    return touch_is_settled(touched, t->viewer->epoch);
 }
 
 /* Notes where the walk's leaf (level 0) or its parent (1) ends. Ranges never change: so this stays

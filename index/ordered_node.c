@@ -7,7 +7,7 @@
 
 #include "index/ordered_private.h"
 
-enum { PAUSES_MAX = 64, BLOCK_HEADER_SIZE = 16 };
+enum { PAUSES_MAX = 64 };
 
 void mrl_onode_pause(uint32_t *spins) {
     mrl_point("ordered.spin");
@@ -142,26 +142,18 @@ int mrl_onode_takes(const onode *n, const okey *key) {
 
 /* ---- values that do not fit in ---- */
 
-static size_t size_rounded(size_t size) {
-    /* As the allocator does: four sizes between a power of two and the next. */
-    size_t step = 16;
-    size += BLOCK_HEADER_SIZE;
-    while (step * 8 < size) step *= 2;
-    return (size + step - 1) / step * step;
-}
-
 otail *mrl_otail_create(mrl_ordered *tree, mrl_member *member, const uint8_t *bytes,
                         uint32_t size) {
     otail *tail = mrl_block_alloc(member, MRL_FOR_TABLES, sizeof(otail) + size);
     if (tail == NULL) return NULL;
     tail->size = size;
     memcpy(tail->bytes, bytes, size);
-    cell_add(&tree_cell(tree, member)->bytes, (int64_t)size_rounded(sizeof(otail) + size));
+    cell_add(&tree_cell(tree, member)->bytes, (int64_t)mrl_block_bytes(sizeof(otail) + size));
     return tail;
 }
 
 static void tail_count_out(mrl_ordered *tree, mrl_member *member, const otail *tail) {
-    int64_t size = (int64_t)size_rounded(sizeof(otail) + tail->size);
+    int64_t size = (int64_t)mrl_block_bytes(sizeof(otail) + tail->size);
     cell_add(&tree_cell(tree, member)->bytes, -size);
 }
 
@@ -317,14 +309,14 @@ static size_t node_size(const onode *n) {
 
 /* ---- making nodes ---- */
 
-/* An empty node with room for `count` entries or a few more: whatever the allocator gives. */
+/* An empty node with room for `count` entries or a few more. */
 static onode *node_alloc(mrl_ordered *tree, mrl_member *member, const oform *form, uint32_t count,
                          uint32_t level) {
     uint32_t max = level == 0 ? LEAF_MAX : INNER_MAX;
     size_t entry = entry_size(form, level);
     size_t fixed =
         sizeof(onode) + sizeof(uint64_t) * (prefix_words(form->prefix_size) + (level != 0));
-    size_t room = size_rounded(fixed + entry * (count != 0 ? count : 1)) - BLOCK_HEADER_SIZE;
+    size_t room = mrl_block_step(fixed + entry * (count != 0 ? count : 1));
     size_t capacity = (room - fixed) / entry;
     if (capacity > max) capacity = max;
     onode *n = mrl_block_alloc(member, MRL_FOR_TABLES, fixed + entry * capacity);
@@ -338,14 +330,14 @@ static onode *node_alloc(mrl_ordered *tree, mrl_member *member, const oform *for
     atomic_init(&n->version, VERSION_STEP);
     memcpy((uint8_t *)(uintptr_t)node_prefix(n), form->prefix, form->prefix_size);
     ocell *cell = tree_cell(tree, member);
-    cell_add(&cell->bytes, (int64_t)size_rounded(node_size(n)));
+    cell_add(&cell->bytes, (int64_t)mrl_block_bytes(node_size(n)));
     cell_add(level == 0 ? &cell->leaves : &cell->inner, 1);
     return n;
 }
 
 static void node_count_out(mrl_ordered *tree, mrl_member *member, const onode *n) {
     ocell *cell = tree_cell(tree, member);
-    cell_add(&cell->bytes, -(int64_t)size_rounded(node_size(n)));
+    cell_add(&cell->bytes, -(int64_t)mrl_block_bytes(node_size(n)));
     cell_add(n->level == 0 ? &cell->leaves : &cell->inner, -1);
 }
 

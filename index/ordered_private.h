@@ -70,7 +70,8 @@ enum {
     INNER_MAX = 64,
     ITEM_MAX = LEAF_MAX + INNER_MAX + 2, /* two nodes, a separator, and a new one */
     DEPTH_MAX = 24,
-    CELL_COUNT = 4
+    CELL_COUNT = 4,
+    SETTLED_EPOCHS = 2 /* from touched to an epoch at a begin: see "Counts" */
 };
 
 enum { VERSION_LOCKED = 1, VERSION_OBSOLETE = 2, VERSION_STEP = 4 };
@@ -268,6 +269,11 @@ static inline void node_clear_sum(onode *parent) {
 
 static inline uint64_t leaf_marks(const onode *leaf) {
     return word_load(&leaf->young) | word_load(&leaf->old);
+}
+/* Whether all commits that had touched a leaf by then were over when a section with this epoch
+ * began: see "Counts". */
+static inline int touch_is_settled(uint32_t touched, uint32_t epoch) {
+    return (int32_t)(epoch - touched) >= SETTLED_EPOCHS;
 }
 static inline uint64_t bits_below(uint32_t count) {
     return count >= 64 ? UINT64_MAX : ((uint64_t)1 << count) - 1;

@@ -63,10 +63,23 @@ static void scanning_seek(scanning *s, const mrl_ordered_cursor *c) {
     mrl_owalk_seek(&s->walk, c->tree, s->direction > 0 ? &s->begin : &s->end, s->direction < 0);
 }
 
+/* Of the leaf's entries from low to before high, in the scan's direction, which are not certain:
+ * with the leaf settled those that are marked, which an older section may still see. To be believed
+ * if the leaf is the same afterwards. */
+static uint64_t unsure_of(const mrl_ordered_cursor *c, const onode *leaf, uint32_t low,
+                          uint32_t high) {
+    uint64_t marks = leaf_marks(leaf) >> (low & 63) & bits_below(high - low), turned = 0;
+    if (!c->can_be_sure || !touch_is_settled(half_load(&leaf->touched), c->epoch))
+        return UINT64_MAX;
+    if (!c->is_descending || marks == 0) return marks;
+    for (uint32_t i = 0; i < high - low; i++) turned |= (marks >> i & 1) << (high - low - 1 - i);
+    return turned;
+}
+
 /* Copies the leaf's run, at most max hits. Returns how many, or -1: the leaf has changed.
  * *out_is_last: there is nothing of the range behind the leaf. */
-static int leaf_run(const scanning *s, int is_first, mrl_ordered_hit *hits, size_t max,
-                    int *out_is_last) {
+static int leaf_run(const scanning *s, const mrl_ordered_cursor *c, int is_first,
+                    mrl_ordered_hit *hits, size_t max, int *out_is_last, uint64_t *out_unsure) {
     const onode *leaf = s->walk.leaf;
     uint64_t version = s->walk.leaf_version;
     int is_equal, low = 0, high = (int)node_count(leaf), count = high;
@@ -83,6 +96,7 @@ static int leaf_run(const scanning *s, int is_first, mrl_ordered_hit *hits, size
             low = high - (int)max;
         *out_is_last = 0;
     }
+    *out_unsure = unsure_of(c, leaf, (uint32_t)low, (uint32_t)high);
     if (!mrl_oleaf_copy(leaf, version, (uint32_t)low, (uint32_t)high, s->direction, hits))
         return -1;
     return high - low;
@@ -101,11 +115,14 @@ size_t mrl_ordered_next(mrl_ordered_cursor *cursor, mrl_ordered_hit *hits, size_
     size_t count = 0;
     int is_first = 1, is_last = 0;
     uint32_t spins = 0;
+    uint64_t unsure = 0;
+    cursor->unsure = 0;
     if (max == 0) return 0;
     scanning_seek(&s, cursor);
     if (max > SHORT_MAX) mrl_owalk_prefetch(&s.walk, s.direction);
     for (;;) {
-        int run = leaf_run(&s, is_first, hits + count, max - count, &is_last);
+        int run = leaf_run(&s, cursor, is_first, hits + count, max - count, &is_last, &unsure);
+        if (run > 0 && count < 64) cursor->unsure |= unsure << count;
         if (run > 0) count += (size_t)run;
         if (run >= 0 && (is_last || count == max)) break;
         int step = run < 0 ? WALK_CHANGED : mrl_owalk_step(&s.walk, s.direction);

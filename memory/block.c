@@ -11,8 +11,7 @@
 
 enum { BLOCK_IN_USE = 0xb10c, BLOCK_RETIRED = 0xdead };
 
-/* In front of each block, 16 bytes. One byte is enough for the size: mrl_size_round makes only four
- * sizes between a power of two and the next. */
+/* In front of each block, 16 bytes. One byte is enough for the size: see mrl_size_class. */
 typedef struct mrl_block {
     struct mrl_block *next; /* once retired, under the queue's lock */
     uint32_t ticket;        /* once retired */
@@ -51,6 +50,16 @@ void *mrl_block_alloc(mrl_member *member, mrl_purpose purpose, size_t size) {
 
 void *mrl_block_alloc_urgent(mrl_member *member, mrl_purpose purpose, size_t size) {
     return block_alloc(mrl_alloc_urgent, member, purpose, size);
+}
+
+size_t mrl_block_bytes(size_t size) {
+    return mrl_size_round(size + sizeof(mrl_block));
+}
+
+size_t mrl_block_step(size_t size) {
+    size += sizeof(mrl_block);
+    size_t step = size <= 128 ? 16 : (size_t)1 << (mrl_size_bits(size) - 2);
+    return ((size + step - 1) & ~(step - 1)) - sizeof(mrl_block);
 }
 
 static void give_back(mrl_member *member, mrl_block *block) {

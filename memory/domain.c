@@ -205,7 +205,7 @@ static mrl_member *join(mrl_domain *domain, mrl_self *self) {
     own->serial = domain->front.serial;
     own->born_in = domain->front.born_in;
     atomic_init(&own->owners, 2);
-    mrl_cache_init(&own->cache, &domain->heap);
+    mrl_cache_init(&own->cache);
 
     mrl_lock_take(&domain->member_lock);
     own->record = take_record(domain);

@@ -171,6 +171,11 @@ void *mrl_block_alloc_urgent(mrl_member *member, mrl_purpose purpose, size_t siz
 void mrl_block_free(mrl_member *member, void *block);
 /* Frees it when all sections that may see it are over: it is unlinked already. Never fails. */
 void mrl_block_retire(mrl_member *member, void *block);
+/* What a block of this size takes, with its header and rounding. */
+size_t mrl_block_bytes(size_t size);
+/* The size, at least this one, for something that is copied when it grows: steps of an eighth to a
+ * quarter, so that it is copied rarely, which waste nothing by rounding. */
+size_t mrl_block_step(size_t size);
 /* Frees at most `max` retired blocks of any member whose time has come; returns how many. */
 size_t mrl_domain_drain(mrl_member *member, size_t max);
 

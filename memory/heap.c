@@ -1,7 +1,7 @@
 /* memory/heap.c - a jemalloc arena for each domain, a cache for each member, and their counts.
  *
- * Every call names arena and cache. The automatic cache of a thread is never used: it would keep
- * memory of our arena after the arena is gone, and hand us memory of others.
+ * Every call names the arena, and no cache. The automatic cache of a thread is never used: it would
+ * keep memory of our arena after the arena is gone, and hand us memory of others.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -74,13 +74,19 @@ void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache) {
     (void)own_cache;
 }
 
-static void tcache_init(mrl_cache *cache, const mrl_heap *heap) {
+/* Slabs are not used; they are there for their own tests. */
+void *mrl_region_take(mrl_heap *heap, size_t size, size_t alignment) {
     (void)heap;
-    cache->has_tcache = 0;
+    return aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
 }
 
-static void tcache_fini(mrl_cache *cache) {
-    (void)cache;
+void mrl_region_give(mrl_heap *heap, void *region, size_t size, size_t alignment) {
+    (void)heap, (void)size, (void)alignment;
+    free(region);
+}
+
+static void cache_empty(mrl_cache *cache, mrl_heap *heap) {
+    (void)cache, (void)heap;
 }
 
 #else
@@ -140,67 +146,84 @@ static void arena_fini(mrl_heap *heap) {
     MRL_ASSERT(result == 0);
 }
 
-static void *arena_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
-    (void)heap;
-    if (size <= MRL_KEPT_SIZE_MAX) {
-        uint8_t size_class = mrl_size_class(size), count = cache->kept_counts[size_class];
-        if (count > 0) return cache->kept[size_class][cache->kept_counts[size_class] = count - 1];
+/* No cache of jemalloc's: what is small comes from slabs, of which each member keeps some. */
+static int flags_of(const mrl_heap *heap) {
+    return (int)(MALLOCX_ARENA(heap->arena) | MALLOCX_TCACHE_NONE);
+}
+
+void *mrl_region_take(mrl_heap *heap, size_t size, size_t alignment) {
+    return mallocx(size, flags_of(heap) | MALLOCX_ALIGN(alignment));
+}
+
+void mrl_region_give(mrl_heap *heap, void *region, size_t size, size_t alignment) {
+    sdallocx(region, size, flags_of(heap) | MALLOCX_ALIGN(alignment));
+}
+
+/* How many objects of a class a member keeps at most. */
+static size_t kept_max(size_t size) {
+    size_t fitting = MRL_KEPT_BYTES_MAX / size;
+    return fitting < MRL_KEPT_MAX ? fitting : MRL_KEPT_MAX;
+}
+
+static void *small_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
+    uint8_t size_class = mrl_size_class(size);
+    size_t count = cache->kept_counts[size_class];
+    void **kept = cache->kept[size_class];
+    if (__builtin_expect(count == 0, 0)) {
+        count = mrl_slab_take(heap, size_class, kept, kept_max(size) / 2);
+        if (count == 0) return NULL;
     }
-    return mallocx(size, cache->flags);
+    cache->kept_counts[size_class] = (uint8_t)(count - 1);
+    return kept[count - 1];
+}
+
+static void small_give(mrl_heap *heap, mrl_cache *cache, void *memory, size_t size) {
+    uint8_t size_class = mrl_size_class(size);
+    size_t count = cache->kept_counts[size_class], max = kept_max(size);
+    void **kept = cache->kept[size_class];
+    if (__builtin_expect(count == max, 0)) {
+        /* Those that came first are the coldest. */
+        mrl_slab_give(heap, size_class, kept, max / 2);
+        memmove(kept, kept + max / 2, (max - max / 2) * sizeof *kept);
+        count = max - max / 2;
+    }
+    kept[count] = memory;
+    cache->kept_counts[size_class] = (uint8_t)(count + 1);
+}
+
+static void *arena_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
+    void *object;
+    if (size <= MRL_SLAB_SMALL_MAX) return small_take(heap, cache, size);
+    if (size > MRL_SLAB_SIZE_MAX) return mallocx(size, flags_of(heap));
+    return mrl_slab_take(heap, mrl_size_class(size), &object, 1) == 0 ? NULL : object;
 }
 
 static void arena_give(mrl_heap *heap, mrl_cache *cache, void *memory, size_t size) {
-    (void)heap;
-    if (size <= MRL_KEPT_SIZE_MAX) {
-        uint8_t size_class = mrl_size_class(size), count = cache->kept_counts[size_class];
-        if (count < MRL_KEPT_MAX && count * size < MRL_KEPT_BYTES_MAX) {
-            cache->kept[size_class][count] = memory;
-            cache->kept_counts[size_class] = count + 1;
-            return;
-        }
-    }
-    sdallocx(memory, size, cache->flags);
+    if (size <= MRL_SLAB_SMALL_MAX)
+        small_give(heap, cache, memory, size);
+    else if (size > MRL_SLAB_SIZE_MAX)
+        sdallocx(memory, size, flags_of(heap));
+    else
+        mrl_slab_give(heap, mrl_size_class(size), &memory, 1);
 }
 
-static void give_kept(mrl_cache *cache) {
-    for (uint8_t i = 0; i < MRL_KEPT_CLASS_COUNT; i++)
-        while (cache->kept_counts[i] > 0)
-            sdallocx(cache->kept[i][--cache->kept_counts[i]], mrl_size_of_class(i), cache->flags);
+static void cache_empty(mrl_cache *cache, mrl_heap *heap) {
+    for (uint8_t i = 1; i <= MRL_SLAB_SMALL_COUNT; i++) {
+        if (cache->kept_counts[i] > 0)
+            mrl_slab_give(heap, i, cache->kept[i], cache->kept_counts[i]);
+        cache->kept_counts[i] = 0;
+    }
 }
 
 void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache) {
-    if (own_cache != NULL) give_kept(own_cache);
-    if (own_cache != NULL && own_cache->has_tcache)
-        (void)mallctl("tcache.flush", NULL, NULL, &own_cache->tcache, sizeof own_cache->tcache);
+    if (own_cache != NULL) cache_empty(own_cache, heap);
+    mrl_slab_trim(heap);
     (void)arena_control(heap->arena, "purge");
-}
-
-static void tcache_init(mrl_cache *cache, const mrl_heap *heap) {
-    size_t size = sizeof cache->tcache;
-    memset(cache->kept_counts, 0, sizeof cache->kept_counts);
-    /* jemalloc has some four thousand explicit caches; whoever comes later does without. */
-    cache->has_tcache = mallctl("tcache.create", &cache->tcache, &size, NULL, 0) == 0;
-    cache->flags = (int)MALLOCX_ARENA(heap->arena);
-    cache->flags |= cache->has_tcache ? (int)MALLOCX_TCACHE(cache->tcache) : MALLOCX_TCACHE_NONE;
-}
-
-static void tcache_fini(mrl_cache *cache) {
-    give_kept(cache);
-    if (cache->has_tcache)
-        (void)mallctl("tcache.destroy", NULL, NULL, &cache->tcache, sizeof cache->tcache);
-    cache->has_tcache = 0;
 }
 
 #endif
 
 /* ---- counts and limits ---- */
-
-size_t mrl_size_round(size_t size) {
-    if (size <= 128) return (size + 15) & ~(size_t)15;
-    if (size > SIZE_MAX / 4) return size;
-    size_t step = (size_t)1 << (61 - __builtin_clzll((unsigned long long)size - 1));
-    return (size + step - 1) & ~(step - 1);
-}
 
 static int64_t limit_of(uint64_t bytes) {
     return bytes > (uint64_t)INT64_MAX ? INT64_MAX : (int64_t)bytes;
@@ -218,6 +241,8 @@ merle_err mrl_heap_init(mrl_heap *heap, const mrl_domain_options *options) {
     }
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) atomic_init(&heap->bytes[i], 0);
     atomic_init(&heap->bytes_total, 0);
+    memset(heap->slabs, 0, sizeof heap->slabs);
+    for (int i = 0; i < MRL_SLAB_CLASS_COUNT; i++) mrl_lock_init(&heap->slabs[i].lock);
     return arena_init(heap, options->huge_pages);
 }
 
@@ -230,9 +255,9 @@ int mrl_heap_refuses(const mrl_heap *heap, size_t size) {
     return refusal != NULL && refusal->refuses(refusal->context, size);
 }
 
-void mrl_cache_init(mrl_cache *cache, const mrl_heap *heap) {
+void mrl_cache_init(mrl_cache *cache) {
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) atomic_init(&cache->bytes[i], 0);
-    tcache_init(cache, heap);
+    memset(cache->kept_counts, 0, sizeof cache->kept_counts);
 }
 
 static void hand_in(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose) {
@@ -244,7 +269,7 @@ static void hand_in(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose) {
 
 void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap) {
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) hand_in(cache, heap, (mrl_purpose)i);
-    tcache_fini(cache);
+    cache_empty(cache, heap);
 }
 
 static void count_bytes(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose, int64_t bytes) {
@@ -294,8 +319,8 @@ static int has_room(mrl_domain *domain, size_t rounded, int64_t limit) {
     return bytes_exact(domain) <= below;
 }
 
-/* The arena is asked for whole classes (the smallest of 16 bytes: jemalloc has one of 8 that is
- * aligned to no more); plain heaps for the very size, so that a sanitizer sees its bounds. */
+/* Slabs and arena give whole classes; plain heaps the very size, so that a sanitizer sees its
+ * bounds. */
 static inline size_t size_to_take(size_t size, size_t rounded) {
     return MRL_HEAP_IS_PLAIN ? size : rounded;
 }

@@ -40,15 +40,16 @@ void mrl_map_stat(const mrl_map *map, mrl_map_stats *out_stats) {
     if (d == NULL) return;
     out_stats->entries = mrl_map_count(map);
     out_stats->directory_size = places_of(d);
-    out_stats->bytes = sizeof(mrl_directory) + (sizeof(mrl_place) << d->depth);
+    out_stats->bytes = mrl_block_bytes(sizeof(mrl_directory) + (sizeof(mrl_place) << d->depth));
     for (size_t i = 0; i < places_of(d);) {
         const mrl_piece *p = piece_at(d, i);
         uint64_t removed = piece_removed(p), slot_count = piece_slot_count(p);
         i = place_after(d, i, p);
         out_stats->pieces++;
         out_stats->tombstones += removed < slot_count ? removed : slot_count;
-        out_stats->bytes += sizeof(mrl_piece) + sizeof(table_header) + CK_MAP_HEADER_SIZE +
-                            CK_MAP_SLACK_SIZE + slot_count * sizeof(void *);
+        out_stats->bytes += mrl_block_bytes(sizeof(mrl_piece)) +
+                            mrl_block_bytes(sizeof(table_header) + CK_MAP_HEADER_SIZE +
+                                            CK_MAP_SLACK_SIZE + slot_count * sizeof(void *));
     }
 }
 

@@ -4,8 +4,8 @@
  * Owns    Domain and members live in plain memory of the process, not in the domain's arena: a
  *         member may outlive its domain until its thread takes notice.
  * Threads Each field says who may touch it. Lock order: end_lock of a member, then member_lock of
- *         the domain, then the lock of a queue (never two queues), then the lock of a heap's object
- *         list.
+ *         the domain, then the lock of a queue (never two queues), then that of a slab's size or of
+ *         a heap's object list.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -15,6 +15,7 @@
 #include <ck_epoch.h>
 
 #include "memory/domain.h"
+#include "memory/slab_private.h"
 
 /* Under a sanitizer each object comes from malloc, so that the sanitizer sees its bounds and its
  * end. */
@@ -50,6 +51,7 @@ typedef struct mrl_heap {
     int64_t bytes_max;          /* INT64_MAX: no limit */
     int64_t bytes_urgent_max;
     unsigned arena; /* jemalloc's number */
+    mrl_slab_class slabs[MRL_SLAB_CLASS_COUNT];
     /* What the members have handed in; their own slack is not in it. A member may free what
      * another one has counted, so each of these may be below zero for a while. */
     _Atomic int64_t bytes[MRL_PURPOSE_COUNT];
@@ -60,22 +62,17 @@ typedef struct mrl_heap {
     struct mrl_heap_object *objects;
 } mrl_heap;
 
-/* Small objects that a member has freed and will want again: a call into the allocator costs ten
- * times as much as taking one from here. */
+/* Small objects that a member has at hand: what it has freed and will want again, and a few from
+ * the slabs. */
 enum {
-    MRL_KEPT_SIZE_MAX = 1024,
-    MRL_KEPT_CLASS_COUNT = 21,
-    MRL_KEPT_MAX = 64,         /* objects of a class */
-    MRL_KEPT_BYTES_MAX = 16384 /* of a class */
+    MRL_KEPT_MAX = MRL_SLAB_BATCH_MAX, /* objects of a class */
+    MRL_KEPT_BYTES_MAX = 16384         /* of a class */
 };
 
 /* A member's part in the heap. */
 typedef struct mrl_cache {
-    int flags; /* for mallocx: arena and cache */
-    unsigned tcache;
-    int has_tcache;
-    uint8_t kept_counts[MRL_KEPT_CLASS_COUNT]; /* by mrl_size_class */
-    void *kept[MRL_KEPT_CLASS_COUNT][MRL_KEPT_MAX];
+    uint8_t kept_counts[MRL_SLAB_SMALL_COUNT + 1]; /* by mrl_size_class */
+    void *kept[MRL_SLAB_SMALL_COUNT + 1][MRL_KEPT_MAX];
     _Atomic int64_t bytes[MRL_PURPOSE_COUNT]; /* not handed in yet; owner writes, others read */
 } mrl_cache;
 
@@ -84,25 +81,12 @@ merle_err mrl_heap_init(mrl_heap *heap, const mrl_domain_options *options);
 void mrl_heap_fini(mrl_heap *heap);
 void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache);
 int mrl_heap_refuses(const mrl_heap *heap, size_t size);
-void mrl_cache_init(mrl_cache *cache, const mrl_heap *heap);
+void mrl_cache_init(mrl_cache *cache);
 /* Hands the counts in and gives the cached memory back. */
 void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap);
-/* The size that the allocator really gives for a size asked: a power of two, or 5/4, 6/4, 7/4 of
- * one, from 128 bytes up; multiples of 16 below. */
-size_t mrl_size_round(size_t size);
-/* A number for each rounded size: those up to 128 are their number of 16 bytes, 1 to 8; beyond,
- * four classes a doubling. */
-static inline uint8_t mrl_size_class(size_t rounded) {
-    if (rounded <= 128) return (uint8_t)(rounded / 16);
-    unsigned bits = 63 - (unsigned)__builtin_clzll((unsigned long long)rounded);
-    unsigned quarter = (unsigned)(rounded >> (bits - 2)) & 3;
-    return (uint8_t)(8 + (bits - 7) * 4 + quarter);
-}
-static inline size_t mrl_size_of_class(uint8_t size_class) {
-    if (size_class <= 8) return (size_t)size_class * 16;
-    unsigned beyond = (unsigned)size_class - 8;
-    return (size_t)(4 + beyond % 4) << (beyond / 4 + 5);
-}
+/* Memory for a slab; what it has, not what it gives out, is counted nowhere. */
+void *mrl_region_take(mrl_heap *heap, size_t size, size_t alignment);
+void mrl_region_give(mrl_heap *heap, void *region, size_t size, size_t alignment);
 
 /* ---- block.c: retired blocks ---- */
 

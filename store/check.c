@@ -76,6 +76,7 @@ static merle_err begin_count(mrl_check *check, uint32_t unused) {
     memset(check->entries, 0, sizeof check->entries);
     check->is_mixed = 0;
     check->root_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
+    check->schema = mrl_root_schema_now(root);
     check->published = mrl_log_published_at(check->store->published);
     check->count = mrl_root_count_now(root);
     return MERLE_OK;
@@ -89,7 +90,8 @@ static merle_err end_count(mrl_check *check, uint32_t unused) {
     if (atomic_load_explicit(&check->root->seq, memory_order_acquire) != check->root_seq)
         return MERLE_OK;
     /* A commit that removes here and inserts there changes what the walk sees, not the count. */
-    if (check->is_mixed || mrl_log_published_at(check->store->published) != check->published)
+    if (check->is_mixed || mrl_root_schema_now(check->root) != check->schema ||
+        mrl_log_published_at(check->store->published) != check->published)
         return MERLE_OK;
     if (check->documents == check->count) return mrl_check_entry_sums(check);
     return mrl_check_broken(check, NULL, NULL, "as many documents as the collection counts",
@@ -115,6 +117,7 @@ static merle_err check_root(mrl_check *check, uint32_t unused) {
 static merle_err check_keys(mrl_check *check, uint32_t number) {
     uint64_t seq = atomic_load_explicit(&check->root->seq, memory_order_acquire);
     if (seq != check->root_seq || seq == MRL_SEQ_NONE) check->is_mixed = 1;
+    if (mrl_root_schema_now(check->root) != check->schema) check->is_mixed = 1;
     return mrl_check_shard(check, number);
 }
 
@@ -130,10 +133,10 @@ static merle_err check_all_slots(mrl_check *check) {
 }
 
 static merle_err check_hints(mrl_check *check, uint32_t number) {
-    const mrl_schema *schema = check->root->schema;
+    const mrl_schema *schema = mrl_root_schema_now(check->root);
     merle_err err = MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count && err == MERLE_OK; i++)
-        if (schema->indexes[i].kind == MERLE_UNIQUE)
+        if (mrl_index_is_unique(&schema->indexes[i]))
             err = mrl_check_hints(check, &schema->indexes[i], number);
     return err;
 }

@@ -30,16 +30,22 @@ static int ask(void *context, merle_bytes value) {
     const mrl_root_index *made = &a->check->root->indexes[a->index->number];
     uint32_t slot = a->version->slot;
     a->count++;
-    a->is_missing = a->index->kind == MERLE_TAGS ? !tag_has(a->check, made->tags, value, slot)
+    a->is_missing = mrl_index_has_tags(a->index) ? !tag_has(a->check, made->tags, value, slot)
                                                  : !mrl_ordered_has(made->ordered, value, slot);
     return a->is_missing;
 }
 
+/* One that is being built may lack entries still. */
+static int is_complete(const mrl_schema_index *index) {
+    return index->state == MERLE_INDEX_READY &&
+           (mrl_index_has_tree(index) || mrl_index_has_tags(index));
+}
+
 merle_err mrl_check_entries(mrl_check *check, const mrl_version *v) {
-    const mrl_schema *schema = check->root->schema;
+    const mrl_schema *schema = mrl_root_schema_now(check->root);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         asking a = {check, &schema->indexes[i], v, 0, 0};
-        if (a.index->kind == MERLE_UNIQUE) continue;
+        if (!is_complete(a.index)) continue;
         (void)mrl_entries_each(v, a.index, ask, &a);
         if (a.is_missing)
             return mrl_check_broken(check, a.index->name, v, "an entry for each of its values",
@@ -50,13 +56,13 @@ merle_err mrl_check_entries(mrl_check *check, const mrl_version *v) {
 }
 
 merle_err mrl_check_entry_sums(const mrl_check *check) {
-    const mrl_schema *schema = check->root->schema;
+    const mrl_schema *schema = mrl_root_schema_now(check->root);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
         const mrl_root_index *made = &check->root->indexes[i];
         uint64_t live = 0;
-        if (index->kind == MERLE_UNIQUE) continue;
-        if (index->kind == MERLE_ORDERED) {
+        if (!is_complete(index)) continue;
+        if (mrl_index_has_tree(index)) {
             mrl_ordered_stats stats;
             mrl_ordered_stat(made->ordered, &stats);
             live = stats.entries - stats.marked;
@@ -72,7 +78,7 @@ merle_err mrl_check_entry_sums(const mrl_check *check) {
                                     "an entry for each value, and no more",
                                     "%llu entries for %llu values", (unsigned long long)live,
                                     (unsigned long long)check->entries[i]);
-        const char *broken = index->kind == MERLE_TAGS ? mrl_tags_check(made->tags) : NULL;
+        const char *broken = mrl_index_has_tags(index) ? mrl_tags_check(made->tags) : NULL;
         if (broken != NULL)
             return mrl_check_broken(check, index->name, NULL, "sound sets", "%s", broken);
     }

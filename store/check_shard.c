@@ -22,7 +22,7 @@
 #include "base/report.h"
 #include "document/check.h"
 
-enum { PATH_COUNT_MAX = MERLE_INDEX_COUNT_MAX * MERLE_INDEX_PART_COUNT_MAX, SLOTS_A_PIECE = 4096 };
+enum { SLOTS_A_PIECE = 4096 };
 
 typedef struct walk {
     mrl_check *check;
@@ -124,11 +124,11 @@ static merle_err check_place(const walk *w, const mrl_version *v) {
 
 /* Document and offsets. What comes later leans on it: encoding a value trusts both. */
 static merle_err check_bytes(const walk *w, const mrl_version *v) {
-    const mrl_schema *schema = w->root->schema;
-    uint32_t offsets[PATH_COUNT_MAX];
+    const mrl_schema *schema = mrl_root_schema_now(w->root);
+    uint32_t offsets[MRL_PATH_COUNT_MAX];
     if (mrl_version_is_tombstone(v)) return MERLE_OK;
-    if (v->path_count != schema->path_count)
-        return mrl_check_broken(w->check, NULL, v, "an offset for each indexed path",
+    if (v->path_count > schema->path_count)
+        return mrl_check_broken(w->check, NULL, v, "no more offsets than indexed paths",
                                 "%u offsets, %u paths", v->path_count, schema->path_count);
     merle_err err = mrl_check_document(mrl_version_doc(v), v->doc_size, NULL);
     if (err == MERLE_NO_MEMORY) return mrl_check_no_memory(w->check);
@@ -136,7 +136,7 @@ static merle_err check_bytes(const walk *w, const mrl_version *v) {
         return mrl_check_broken(w->check, NULL, v, "a document", "bytes that are none");
     if (schema->path_count == 0) return MERLE_OK;
     mrl_paths_locate(schema->paths, schema->path_count, mrl_version_doc(v), v->doc_size, offsets);
-    for (uint32_t i = 0; i < schema->path_count; i++)
+    for (uint32_t i = 0; i < v->path_count; i++)
         if (offsets[i] != mrl_version_offset(v, i))
             return mrl_check_broken(w->check, NULL, v, "indexed fields where the offsets say",
                                     "path %u at %u, the offset says %u", i, offsets[i],
@@ -180,15 +180,22 @@ static merle_err check_current_value(const walk *w, const mrl_schema_index *inde
                             "the same value in the document %s", other);
 }
 
-static merle_err check_values(const walk *w, const mrl_version *v, int is_current) {
-    const mrl_schema *schema = w->root->schema;
+/* Whether a section that may use the index can see the version; newer has superseded it, NULL:
+ * nothing has. While the index is being built documents may lack their hints. */
+static int is_seen_by(const mrl_schema_index *index, const mrl_version *newer) {
+    return mrl_index_is_unique(index) && index->state == MERLE_INDEX_READY &&
+           (newer == NULL || mrl_version_seq(newer) > index->ready_seq);
+}
+
+static merle_err check_values(const walk *w, const mrl_version *v, const mrl_version *newer) {
+    const mrl_schema *schema = mrl_root_schema_now(w->root);
     if (mrl_version_is_tombstone(v)) return MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
         uint64_t hash;
         merle_err err = MERLE_OK;
-        if (index->kind != MERLE_UNIQUE) continue;
-        if (is_current) {
+        if (!is_seen_by(index, newer)) continue;
+        if (newer == NULL) {
             err = check_current_value(w, index, v);
         } else if (mrl_check_hash(w->root, index, v, &hash)) {
             mrl_unique_shard *shard = mrl_unique_shard_of(w->root->indexes[i].unique, hash);
@@ -202,7 +209,7 @@ static merle_err check_values(const walk *w, const mrl_version *v, int is_curren
         }
         if (err != MERLE_OK) return err;
     }
-    return is_current ? mrl_check_entries(w->check, v) : MERLE_OK;
+    return newer == NULL ? mrl_check_entries(w->check, v) : MERLE_OK;
 }
 
 /* ---- one key ---- */
@@ -218,7 +225,7 @@ static merle_err check_old(const walk *w, const mrl_version *newer, const mrl_ve
         return mrl_check_broken(w->check, NULL, newer, "seqs that fall from newer to older",
                                 "%llu before %llu", (unsigned long long)mrl_version_seq(v),
                                 (unsigned long long)mrl_version_seq(newer));
-    return check_values(w, v, 0);
+    return check_values(w, v, newer);
 }
 
 /* From the current version down to the oldest that is still there. */
@@ -278,7 +285,7 @@ static int check_key(void *context, uint64_t entry) {
     if (w->err == MERLE_OK) w->err = check_agreement(w, v);
     if (w->err == MERLE_OK) w->err = check_bytes(w, v);
     if (w->err == MERLE_OK) w->err = check_standing(w, v);
-    if (w->err == MERLE_OK) w->err = check_values(w, v, 1);
+    if (w->err == MERLE_OK) w->err = check_values(w, v, NULL);
     if (w->err == MERLE_OK) w->err = check_chain(w, v);
     if (!mrl_version_is_tombstone(v)) w->documents++;
     return w->err != MERLE_OK;

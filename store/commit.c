@@ -3,8 +3,9 @@
  *  1  prepare    outside all locks: versions and effects on what is current now, the record, its
  *                credit
  *  2  lock       key shards of all that is written or read, collections in the order of their ids,
- *                shards in the order of their numbers; the roots must still be current, patches
- *                whose base has changed are composed again, preconditions are checked
+ *                shards in the order of their numbers; the roots and their schemas must still be
+ *                current, patches whose base has changed are composed again, preconditions are
+ *                checked
  *  3  values     unique shards of all values taken, given up or read, likewise ordered; the read
  *                set holds, no value is taken twice; hints are added
  *  4  reserve    slots, room in the queues, entries of keys, ordered and tag indexes, images: all
@@ -54,9 +55,11 @@ static mrl_version *current_version(const mrl_touch *touch) {
     return mrl_root_find(touch->part->root, touch->hash, touch->key);
 }
 
-static merle_err adopt_root(merle_commit *commit, mrl_portion *part, mrl_root *root) {
-    int schema_changed = root->schema != part->root->schema;
+static merle_err adopt_root(merle_commit *commit, mrl_portion *part, mrl_root *root,
+                            const mrl_schema *schema) {
+    int schema_changed = schema != part->schema;
     part->root = root;
+    part->schema = schema;
     if (!schema_changed) return MERLE_OK;
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         if (touch->part != part) continue;
@@ -82,10 +85,13 @@ static merle_err prepare_roots(merle_commit *commit) {
         if (root == NULL || root->is_dropped)
             return mrl_store_fail(commit->member, MERLE_GONE, part->collection,
                                   merle_bytes_of(NULL, 0), "the collection was dropped");
-        merle_err err = root == part->root ? MERLE_OK : adopt_root(commit, part, root);
+        const mrl_schema *schema = mrl_root_writable_schema(root, commit->store->published);
+        merle_err err = root == part->root && schema == part->schema
+                            ? MERLE_OK
+                            : adopt_root(commit, part, root, schema);
         if (err != MERLE_OK) return err;
         part->key_shards = 0;
-        memset(part->value_shards, 0, root->schema->index_count * sizeof part->value_shards[0]);
+        memset(part->value_shards, 0, schema->index_count * sizeof part->value_shards[0]);
     }
     return MERLE_OK;
 }
@@ -167,7 +173,9 @@ static void unlock_keys(merle_commit *commit) {
 
 static int roots_are_current(const merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
-        if (mrl_collection_current(part->collection) != part->root) return 0;
+        if (mrl_collection_current(part->collection) != part->root ||
+            mrl_root_schema_now(part->root) != part->schema)
+            return 0;
     return 1;
 }
 
@@ -205,14 +213,14 @@ static merle_err settle_touches(merle_commit *commit) {
 
 static void lock_values(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
-        for (uint32_t i = 0; i < part->root->schema->index_count; i++)
+        for (uint32_t i = 0; i < part->schema->index_count; i++)
             for (uint64_t bits = part->value_shards[i]; bits != 0; bits &= bits - 1)
                 mrl_lock_take(&part->root->indexes[i].unique->shards[__builtin_ctzll(bits)].lock);
 }
 
 static void unlock_values(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
-        for (uint32_t i = 0; i < part->root->schema->index_count; i++)
+        for (uint32_t i = 0; i < part->schema->index_count; i++)
             for (uint64_t bits = part->value_shards[i]; bits != 0; bits &= bits - 1)
                 mrl_lock_drop(&part->root->indexes[i].unique->shards[__builtin_ctzll(bits)].lock);
 }
@@ -503,8 +511,8 @@ static merle_err try_once(merle_commit *commit, uint64_t *out_seq) {
     mrl_point("commit.prepared");
     lock_keys(commit);
     mrl_point("commit.keys_locked");
-    /* Definitions hold all key shards of the root that they replace: with one of them locked it
-     * stays. */
+    /* Definitions hold all key shards of the root that they replace, or whose schema: with one of
+     * them locked both stay. */
     err = roots_are_current(commit) ? write_locked(commit, out_seq) : MERLE_AGAIN;
     unlock_keys(commit);
     mrl_point("commit.unlocked");

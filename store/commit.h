@@ -81,25 +81,40 @@ typedef struct mrl_touch {
     uint8_t needs_base;            /* the outcome depends on base: patches, merges */
     uint8_t owns_version;          /* made by composing: freed when composed anew */
     uint8_t is_read_back;          /* the commit has read its own patch: base must stay */
+    uint8_t is_shown;              /* its version may be in the application's hands */
     uint8_t has_slot;              /* a slot was taken for it */
     uint8_t is_exposed;            /* its key entry is in the table */
     size_t effect_at, effect_size; /* in the commit's effects: PATCH */
     uint32_t slot;
-    uint8_t *slot_at; /* in the record */
+    uint32_t number;     /* in the commit, from 0 */
+    uint32_t changed_at; /* the commit's action_count after its last action */
+    uint8_t *slot_at;    /* in the record */
     mrl_value_change *values;
     mrl_hint *hints;
 } mrl_touch;
+
+/* What the commit's section shows of the touches of a part; see store/own.c. */
+typedef struct mrl_own_writes {
+    struct mrl_own *list; /* by slot */
+    size_t count, capacity;
+    uint32_t seen_actions;       /* the commit's action_count when the list was made */
+    uint32_t is_kept;            /* a view keeps the list: it must not change any more */
+    mrl_touch *last;             /* the last of the commit's touches that was looked at */
+    struct mrl_own_list *values; /* of each index that was asked for */
+} mrl_own_writes;
 
 /* All of a commit that concerns one collection. */
 typedef struct mrl_portion {
     struct mrl_portion *next; /* in the order of collection ids */
     merle_collection *collection;
     mrl_root *root;
-    uint64_t key_shards; /* to be locked, one bit each */
+    const mrl_schema *schema; /* the root's, that the commit is prepared for */
+    uint64_t key_shards;      /* to be locked, one bit each */
     uint64_t value_shards[MERLE_INDEX_COUNT_MAX];
     uint32_t touch_count;
     uint32_t has_reads;
     mrl_root *read_root; /* what the reads saw */
+    mrl_own_writes own;
 } mrl_portion;
 
 typedef struct mrl_read {
@@ -129,6 +144,7 @@ struct merle_commit {
     uint32_t table_size;
     uint32_t touch_count;
     uint32_t operation_count;
+    uint32_t action_count;
     uint32_t patience;
     uint32_t origin_size;
     uint32_t only_removes;

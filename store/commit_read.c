@@ -11,6 +11,7 @@
 
 #include "document/encode.h"
 #include "store/commit.h"
+#include "store/own.h"
 
 static merle_err note_read(merle_commit *commit, mrl_portion *part, const mrl_schema_index *index,
                            merle_bytes what, uint64_t hash, const mrl_version *seen) {
@@ -45,10 +46,7 @@ static merle_err open_part(merle_commit *commit, merle_collection *collection,
 
 /* Composes the touch on the version that the commit's instant sees, for reading it back. */
 static merle_err compose_own(merle_commit *commit, mrl_touch *touch, mrl_root *root) {
-    if (touch->is_composed && (touch->is_read_back || !touch->needs_base)) return MERLE_OK;
-    mrl_version *v = mrl_root_find(root, touch->hash, touch->key);
-    while (v != NULL && mrl_version_seq(v) > commit->section.seq) v = v->before;
-    merle_err err = mrl_touch_compose(commit, touch, v);
+    merle_err err = mrl_touch_show(commit, touch, root);
     /* A put stands by itself; anything else that was read back rests on what the instant showed. */
     if (err != MERLE_OK || touch->first->kind == MRL_ACTION_PUT) return err;
     touch->is_read_back = 1;
@@ -118,7 +116,8 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
     memset(out_doc, 0, sizeof *out_doc);
     if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
     if ((err = open_part(commit, collection, &part, &root)) != MERLE_OK) return err;
-    err = mrl_encode_asked(root->schema, index, values, value_count, &definition, encoded, &size);
+    err = mrl_encode_asked(mrl_root_schema(root, commit->section.seq), index, values, value_count,
+                           &definition, encoded, &size);
     if (err != MERLE_OK) return err;
     err = find_own(commit, part, root, definition, encoded, size, out_doc);
     if (err != MERLE_NOT_FOUND) return err;
@@ -138,12 +137,18 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
     return err != MERLE_OK ? err : give(v, out_doc);
 }
 
+/* Whether the index that was read by is there still: dropped since, nobody keeps it, and its number
+ * is nobody else's while this section lasts. */
+static int is_kept(const mrl_read *read) {
+    return mrl_index_is_unique(&read->part->schema->indexes[read->index->number]);
+}
+
 void mrl_reads_mark(merle_commit *commit) {
     for (mrl_read *read = commit->reads; read != NULL; read = read->next) {
         uint64_t bit = (uint64_t)1 << mrl_shard_of(read->hash);
         if (read->index == NULL)
             read->part->key_shards |= bit;
-        else
+        else if (is_kept(read))
             read->part->value_shards[read->index->number] |= bit;
     }
 }
@@ -152,6 +157,7 @@ static int read_holds(const mrl_read *read) {
     const mrl_root *root = read->part->root;
     const mrl_version *now;
     if (read->index != NULL) {
+        if (!is_kept(read)) return 0;
         now = mrl_root_find_unique(root, read->index, read->what.data, read->what.size, read->hash,
                                    MRL_SEQ_NONE);
     } else {

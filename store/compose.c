@@ -130,7 +130,7 @@ static merle_err apply(merle_commit *commit, mrl_touch *touch, const mrl_action 
 
 static void drop_version(merle_commit *commit, mrl_touch *touch) {
     mrl_version *version = touch->owns_version ? touch->version : NULL;
-    if (version != NULL && touch->is_read_back) {
+    if (version != NULL && touch->is_shown) {
         /* The application may still be looking at it: it lives until the commit ends. */
         version->before = commit->discarded;
         commit->discarded = version;
@@ -143,7 +143,7 @@ static void drop_version(merle_commit *commit, mrl_touch *touch) {
 
 /* Makes the version of the composed document. */
 static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_version *live, state *s) {
-    const mrl_schema *schema = touch->part->root->schema;
+    const mrl_schema *schema = touch->part->schema;
     uint32_t offsets[MRL_PATH_COUNT_MAX];
     merle_err err;
     touch->outcome = MRL_OUTCOME_NONE;
@@ -203,7 +203,7 @@ const mrl_version *mrl_touch_after(const mrl_touch *touch) {
 }
 
 merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch) {
-    const mrl_schema *schema = touch->part->root->schema;
+    const mrl_schema *schema = touch->part->schema;
     uint32_t offsets[MRL_PATH_COUNT_MAX];
     drop_version(commit, touch);
     touch->is_composed = 0;

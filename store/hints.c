@@ -11,6 +11,7 @@
 
 #include "store/commit.h"
 #include "store/entries.h"
+#include "tags/set.h"
 
 /* ---- computing ---- */
 
@@ -36,13 +37,13 @@ static int note(void *context, merle_bytes value) {
 }
 
 merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch) {
-    const mrl_schema *schema = touch->part->root->schema;
+    const mrl_schema *schema = touch->part->schema;
     const mrl_version *old = mrl_version_live(touch->base), *new = mrl_touch_after(touch);
     touch->hints = NULL;
     if (touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         computing c = {commit, touch, &schema->indexes[i], 1};
-        if (c.index->kind == MERLE_UNIQUE) continue;
+        if (!mrl_index_has_tree(c.index) && !mrl_index_has_tags(c.index)) continue;
         int failed = mrl_entries_each_but(new, old, c.index, note, &c);
         c.is_new = 0;
         if (!failed) failed = mrl_entries_each_but(old, new, c.index, note, &c);
@@ -65,7 +66,7 @@ merle_err mrl_hints_add(merle_commit *commit, mrl_touch *touch) {
         const mrl_root_index *made = made_of(touch, hint);
         int added = 0;
         merle_err err =
-            hint->index->kind == MERLE_TAGS
+            mrl_index_has_tags(hint->index)
                 ? mrl_tags_add(made->tags, commit->member, hint->value, touch->slot, &added)
                 : mrl_ordered_add(made->ordered, commit->member, hint->value, touch->slot, &added);
         if (err != MERLE_OK)
@@ -80,7 +81,7 @@ void mrl_hints_undo(merle_commit *commit, mrl_touch *touch) {
     for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next) {
         if (!hint->added) continue;
         const mrl_root_index *made = made_of(touch, hint);
-        if (hint->index->kind == MERLE_TAGS)
+        if (mrl_index_has_tags(hint->index))
             mrl_tags_mark(made->tags, commit->member, hint->value, touch->slot);
         else
             mrl_ordered_mark(made->ordered, commit->member, hint->value, touch->slot);
@@ -88,11 +89,29 @@ void mrl_hints_undo(merle_commit *commit, mrl_touch *touch) {
     }
 }
 
+static int tag_has(const mrl_root_index *made, merle_bytes value, uint32_t slot) {
+    uint32_t found;
+    mrl_run run = {0, slot, slot, &found, NULL, 1, 0};
+    mrl_tag_read(mrl_tags_find(made->tags, value), &run);
+    return run.count == 1;
+}
+
+/* Whether there is an entry to give up: an index that is being built may not have it yet. Then
+ * nobody adds it meanwhile, since the builder takes our shard's lock, too. If it is there, it is
+ * not marked: what the document has now was added when the document got it. */
+static int has_entry(const mrl_touch *touch, const mrl_hint *hint) {
+    const mrl_root_index *made = made_of(touch, hint);
+    if (hint->index->state == MERLE_INDEX_READY) return 1;
+    return mrl_index_has_tags(hint->index)
+               ? tag_has(made, hint->value, touch->slot)
+               : mrl_ordered_has(made->ordered, hint->value, touch->slot);
+}
+
 void mrl_hints_give_up(merle_commit *commit, mrl_touch *touch) {
     for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next) {
-        if (hint->is_new) continue;
+        if (hint->is_new || !has_entry(touch, hint)) continue;
         const mrl_root_index *made = made_of(touch, hint);
-        if (hint->index->kind == MERLE_TAGS)
+        if (mrl_index_has_tags(hint->index))
             hint->tag = mrl_tags_warn(made->tags, commit->member, hint->value, touch->slot);
         else
             mrl_ordered_mark(made->ordered, commit->member, hint->value, touch->slot);
@@ -101,6 +120,6 @@ void mrl_hints_give_up(merle_commit *commit, mrl_touch *touch) {
 
 void mrl_hints_given_up(merle_commit *commit, mrl_touch *touch) {
     for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next)
-        if (!hint->is_new && hint->index->kind == MERLE_TAGS)
+        if (hint->tag != NULL)
             mrl_tag_mark(made_of(touch, hint)->tags, commit->member, hint->tag, touch->slot);
 }

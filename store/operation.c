@@ -60,7 +60,8 @@ merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **o
     commit->reads = NULL;
     commit->discarded = NULL;
     commit->table = NULL;
-    commit->table_size = commit->touch_count = commit->operation_count = 0;
+    commit->table_size = commit->touch_count = 0;
+    commit->operation_count = commit->action_count = 0;
     commit->patience = MERLE_REFUSE;
     commit->origin_size = 0;
     commit->only_removes = 1;
@@ -195,9 +196,11 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection,
     part->next = *at;
     part->collection = collection;
     part->root = root;
+    part->schema = mrl_root_writable_schema(root, commit->store->published);
     part->touch_count = 0;
     part->has_reads = 0;
     part->read_root = NULL;
+    memset(&part->own, 0, sizeof part->own);
     *at = part;
     *out_part = part;
     return MERLE_OK;
@@ -252,6 +255,7 @@ static merle_err add_touch(merle_commit *commit, mrl_portion *part, uint64_t has
     touch->part = part;
     touch->hash = hash;
     touch->slot = MRL_SLOT_NONE;
+    touch->number = commit->touch_count;
     if (commit->touches_last != NULL)
         commit->touches_last->next = touch;
     else
@@ -259,6 +263,8 @@ static merle_err add_touch(merle_commit *commit, mrl_portion *part, uint64_t has
     commit->touches_last = touch;
     commit->touch_count++;
     part->touch_count++;
+    /* From now on its section has more to show than its instant. */
+    commit->section.commit = commit;
     if (commit->table != NULL)
         *table_place(commit->table, commit->table_size, part, hash, touch->key) = touch;
     *out_touch = touch;
@@ -315,13 +321,14 @@ static const mrl_version *approach_version(const wanted *w) {
 static uint64_t *approach_values(const wanted *w, const mrl_version *made) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     const mrl_root *root = w->part->root;
-    uint32_t count = root->schema->index_count;
+    const mrl_schema *schema = w->part->schema;
+    uint32_t count = schema->index_count;
     if (count == 0) return NULL;
     uint64_t *hashes = mrl_arena_take(&w->commit->arena, w->commit->member, count * sizeof *hashes);
     for (uint32_t i = 0; hashes != NULL && i < count; i++) {
         hashes[i] = 0;
-        if (root->schema->indexes[i].kind != MERLE_UNIQUE) continue;
-        size_t size = mrl_version_encode(made, &root->schema->indexes[i], encoded);
+        if (!mrl_index_is_unique(&schema->indexes[i])) continue;
+        size_t size = mrl_version_encode(made, &schema->indexes[i], encoded);
         hashes[i] = size == 0 ? 0 : mrl_unique_hash(root->indexes[i].unique, encoded, size);
         if (hashes[i] == 0) continue;
         mrl_map_prefetch(&mrl_unique_shard_of(root->indexes[i].unique, hashes[i])->map, hashes[i]);
@@ -350,6 +357,7 @@ static merle_err add_action(const wanted *w, const mrl_action *model) {
     if (model->kind == MRL_ACTION_PATCH || model->kind == MRL_ACTION_MERGE) touch->needs_base = 1;
     if (model->kind != MRL_ACTION_REMOVE) commit->only_removes = 0;
     touch->is_composed = 0;
+    touch->changed_at = ++commit->action_count;
     return MERLE_OK;
 }
 
@@ -361,7 +369,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     if (err != MERLE_OK) return err;
     merle_report *report = commit->member->report;
     if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
-        (err = mrl_schema_check_doc(w.part->root->schema, doc, offsets, report)) != MERLE_OK) {
+        (err = mrl_schema_check_doc(w.part->schema, doc, offsets, report)) != MERLE_OK) {
         mrl_report_collection(report, collection->name);
         mrl_report_key(report, key);
         mrl_report_operation(report, commit->operation_count);
@@ -369,7 +377,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     }
     const mrl_version *old = approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
-    action.version = mrl_version_create(commit->member, w.part->root->schema, key, doc, offsets);
+    action.version = mrl_version_create(commit->member, w.part->schema, key, doc, offsets);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
     if (old == NULL) action.value_hashes = approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {

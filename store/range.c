@@ -11,7 +11,7 @@
 
 #include "base/buffer.h"
 #include "document/encode.h"
-#include "store/read.h"
+#include "store/own.h"
 
 /* A range as the index wants it. */
 typedef struct bounds {
@@ -21,12 +21,16 @@ typedef struct bounds {
     uint8_t to[MERLE_VALUE_SIZE_MAX];
 } bounds;
 
+/* Position of a cursor that is not at a document which its commit has added. */
+#define NUMBER_NONE UINT32_MAX
+
 struct merle_cursor {
     merle_collection *collection;
-    char index[MERLE_NAME_SIZE_MAX + 1];
-    bounds bounds;
+    uint64_t made_seq; /* the index's */
     mrl_ordered_cursor ordered;
-    uint8_t position[MERLE_VALUE_SIZE_MAX];
+    uint32_t number; /* of the document without a slot at the position, or NUMBER_NONE */
+    char index[MERLE_NAME_SIZE_MAX + 1];
+    uint8_t bytes[]; /* the bounds, then the position */
 };
 
 /* ---- from what is asked for ---- */
@@ -86,151 +90,245 @@ static merle_err make_bounds(const mrl_schema_index *index, const merle_range *r
     return encode_bound(index, &range->to, out->to, &out->range.to, &out->range.to_bound);
 }
 
-static merle_err find_index(const mrl_root *root, const char *name,
+static merle_err find_index(const mrl_schema *schema, const char *name,
                             const mrl_schema_index **out_index) {
-    const mrl_schema_index *index = mrl_schema_find_index(root->schema, name);
-    *out_index = index;
-    return index == NULL || index->kind != MERLE_ORDERED ? MERLE_INVALID : MERLE_OK;
-}
-
-/* ---- hits and versions ---- */
-
-/* Most indexes are on one number, of which the hit has the tag and eight bytes. 1 yes, 0 no, -1: to
- * be asked another way. */
-static inline int is_number_of(const mrl_version *v, const mrl_schema_index *index,
-                               const mrl_ordered_hit *hit) {
-    uint8_t tag;
-    uint64_t bits;
-    if (hit->size != 9 || hit->prefix_size != 1 || index->part_count != 1 ||
-        index->parts[0].descending || v->path_count == 0)
-        return -1;
-    uint32_t offset = mrl_version_offset(v, index->parts[0].path);
-    if (offset == 0) return 0;
-    if (!mrl_encode_number(mrl_version_doc(v) + offset, &tag, &bits)) return -1;
-    return tag == hit->bytes[0] && bits == hit->head;
-}
-
-static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
-                       const mrl_ordered_hit *hit) {
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    int is_number = is_number_of(v, index, hit);
-    if (__builtin_expect(is_number >= 0, 1)) return is_number;
-    size_t size = mrl_version_encode(v, index, encoded);
-    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
-}
-
-typedef struct viewing {
-    const mrl_section *section;
-    const mrl_root *root;
-    const mrl_schema_index *index;
-} viewing;
-
-/* The versions that the section sees of at most MRL_READ_BATCH hits, NULL where it sees none with
- * the hit's value. */
-static void view_hits(const viewing *view, const mrl_ordered_hit *hits, size_t count,
-                      const mrl_version **out_versions) {
-    uint32_t slots[MRL_READ_BATCH];
-    if (count == 0) return;
-    slots[0] = hits[0].slot;
-    for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
-    mrl_read_slots(view->section, view->root, slots, count, out_versions);
-    for (size_t i = 0; i < count; i++)
-        if (out_versions[i] != NULL && !is_value_of(out_versions[i], view->index, &hits[i]))
-            out_versions[i] = NULL;
-}
-
-static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
-    const mrl_version *versions[MRL_READ_BATCH];
-    uint64_t bits = 0;
-    view_hits(context, hits, count, versions);
-    for (size_t i = 0; i < count; i++) bits |= (uint64_t)(versions[i] != NULL) << i;
-    return bits;
+    merle_err err = mrl_schema_read_index(schema, name, out_index);
+    return err == MERLE_OK && !mrl_index_has_tree(*out_index) ? MERLE_INVALID : err;
 }
 
 /* ---- cursors ---- */
 
+static merle_cursor *create_cursor(merle_collection *collection, const mrl_schema_index *index,
+                                   const bounds *wanted) {
+    size_t from_size = wanted->range.from.size, to_size = wanted->range.to.size;
+    merle_cursor *cursor =
+        mrl_allocate(sizeof *cursor + from_size + to_size + MERLE_VALUE_SIZE_MAX);
+    if (cursor == NULL) return NULL;
+    mrl_ordered_range range = wanted->range;
+    if (from_size > 0) memcpy(cursor->bytes, range.from.data, from_size);
+    if (to_size > 0) memcpy(cursor->bytes + from_size, range.to.data, to_size);
+    range.from.data = cursor->bytes;
+    range.to.data = cursor->bytes + from_size;
+    cursor->collection = collection;
+    cursor->number = NUMBER_NONE;
+    cursor->made_seq = index->made_seq;
+    memcpy(cursor->index, index->name, sizeof cursor->index);
+    mrl_ordered_cursor_init(&cursor->ordered, NULL, &range, wanted->backwards,
+                            cursor->bytes + from_size + to_size);
+    return cursor;
+}
+
 merle_err merle_range_open(merle_collection *collection, const merle_range *range,
                            merle_cursor **out_cursor) {
+    bounds wanted;
+    const mrl_schema_index *index;
+    mrl_epoch_token token;
     *out_cursor = NULL;
     if (collection == NULL || range == NULL || range->index == NULL) return MERLE_INVALID;
     mrl_store *store = collection->store;
     if (mrl_domain_is_forked(store->domain)) return MERLE_FORKED;
     mrl_member *member = mrl_member_join(store->domain);
-    merle_cursor *cursor = member == NULL ? NULL : mrl_allocate(sizeof *cursor);
-    if (cursor == NULL) return MERLE_NO_MEMORY;
-    const mrl_schema_index *index;
-    mrl_epoch_token token;
+    if (member == NULL) return MERLE_NO_MEMORY;
     mrl_member_enter(member, &token);
-    mrl_root *root = mrl_collection_current(collection);
-    merle_err err =
-        root == NULL || root->is_dropped ? MERLE_GONE : find_index(root, range->index, &index);
-    if (err == MERLE_OK) err = make_bounds(index, range, &cursor->bounds);
-    if (err == MERLE_OK) memcpy(cursor->index, index->name, sizeof cursor->index);
-    mrl_member_leave(member, &token);
-    if (err != MERLE_OK) {
-        free(cursor);
-        return err;
+    const mrl_root *root = mrl_collection_current(collection);
+    merle_err err = MERLE_GONE;
+    if (root != NULL && !root->is_dropped)
+        err = find_index(mrl_root_schema_now(root), range->index, &index);
+    if (err == MERLE_OK) err = make_bounds(index, range, &wanted);
+    if (err == MERLE_OK) {
+        *out_cursor = create_cursor(collection, index, &wanted);
+        if (*out_cursor == NULL) err = MERLE_NO_MEMORY;
     }
-    cursor->collection = collection;
-    mrl_ordered_cursor_init(&cursor->ordered, NULL, &cursor->bounds.range, cursor->bounds.backwards,
-                            cursor->position);
-    *out_cursor = cursor;
-    return MERLE_OK;
+    mrl_member_leave(member, &token);
+    return err;
 }
 
 void merle_cursor_close(merle_cursor *cursor) {
     free(cursor);
 }
 
-merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_doc *out_docs,
-                            size_t doc_max, size_t *out_count) {
+/* ---- going over a range ---- */
+
+/* A cursor on its way, in one section. */
+typedef struct walk {
+    merle_cursor *cursor;
+    const mrl_view *view;
+    const mrl_schema_index *index;
+    mrl_own_run own; /* what the commit has written and is still ahead */
+} walk;
+
+/* Fills in up to `room` documents; *out_is_end: the range has no more. */
+static size_t step(const walk *w, merle_doc *out_docs, size_t room, int *out_is_end) {
     mrl_ordered_hit hits[MRL_READ_BATCH];
     const mrl_version *versions[MRL_READ_BATCH];
-    merle_err err;
-    viewing view;
+    size_t wanted = room < MRL_READ_BATCH ? room : MRL_READ_BATCH, given = 0;
+    size_t met = mrl_ordered_next(&w->cursor->ordered, hits, wanted);
+    mrl_view_sift(w->view, w->index, hits, met, w->cursor->ordered.unsure, versions);
+    for (size_t i = 0; i < met; i++)
+        if (versions[i] != NULL) out_docs[given++] = mrl_view_doc(versions[i]);
+    if (met > 0) w->cursor->number = NUMBER_NONE;
+    *out_is_end = met < wanted;
+    return given;
+}
+
+/* Of the run, what lies ahead of the cursor. */
+static mrl_own_run ahead_of(const merle_cursor *cursor, mrl_own_run run) {
+    const mrl_ordered_cursor *at = &cursor->ordered;
+    if (!at->has_position) return run;
+    merle_bytes value = merle_bytes_of(at->position, at->position_size);
+    int is_new = cursor->number != NUMBER_NONE;
+    uint32_t slot = is_new ? MRL_SLOT_NONE : at->position_slot;
+    if (at->is_descending) {
+        run.count = mrl_own_before(run, value, slot, is_new ? cursor->number : 0);
+        return run;
+    }
+    size_t passed = mrl_own_before(run, value, slot, is_new ? cursor->number + 1 : NUMBER_NONE);
+    return (mrl_own_run){run.list + passed, run.count - passed};
+}
+
+/* What is next of the commit's own; NULL: nothing. */
+static const mrl_own_value *next_own(const walk *w) {
+    if (w->own.count == 0) return NULL;
+    return w->cursor->ordered.is_descending ? &w->own.list[w->own.count - 1] : w->own.list;
+}
+
+static void pass_own(walk *w) {
+    w->own.count--;
+    if (!w->cursor->ordered.is_descending) w->own.list++;
+}
+
+/* Whether a value comes before a hit in the cursor's direction. */
+static int comes_before(const walk *w, const mrl_own_value *own, const mrl_ordered_hit *hit) {
+    uint8_t value[MERLE_VALUE_SIZE_MAX];
+    mrl_ordered_hit_copy(hit, value);
+    size_t shared = own->value.size < hit->size ? own->value.size : hit->size;
+    int order = memcmp(own->value.data, value, shared);
+    if (order == 0) order = own->slot < hit->slot ? -1 : own->slot > hit->slot;
+    return w->cursor->ordered.is_descending ? order > 0 : order < 0;
+}
+
+/* The tree has no hint with the slot of a document that is not in it: its place is behind all that
+ * have the value. */
+static uint32_t tree_slot(uint32_t slot) {
+    return slot == MRL_SLOT_NONE ? MRL_SLOT_NONE - 1 : slot;
+}
+
+static void seek_own(merle_cursor *cursor, const mrl_own_value *own) {
+    mrl_ordered_cursor_seek(&cursor->ordered, own->value, tree_slot(own->slot));
+    cursor->number = own->slot == MRL_SLOT_NONE ? own->number : NUMBER_NONE;
+}
+
+static void seek_hit(merle_cursor *cursor, const mrl_ordered_hit *hit) {
+    uint8_t value[MERLE_VALUE_SIZE_MAX];
+    mrl_ordered_hit_copy(hit, value);
+    mrl_ordered_cursor_seek(&cursor->ordered, merle_bytes_of(value, hit->size), hit->slot);
+    cursor->number = NUMBER_NONE;
+}
+
+/* The same as step, with what the commit has written where it belongs. */
+static size_t step_merged(walk *w, merle_doc *out_docs, size_t room, int *out_is_end) {
+    mrl_ordered_hit hits[MRL_READ_BATCH];
+    const mrl_version *versions[MRL_READ_BATCH];
+    const mrl_own_value *own, *last = NULL;
+    size_t wanted = room < MRL_READ_BATCH ? room : MRL_READ_BATCH, given = 0, passed = 0;
+    size_t met = mrl_ordered_next(&w->cursor->ordered, hits, wanted);
+    mrl_view_sift(w->view, w->index, hits, met, w->cursor->ordered.unsure, versions);
+    *out_is_end = met < wanted;
+    while (given < room) {
+        own = next_own(w);
+        if (own != NULL && (passed < met ? comes_before(w, own, &hits[passed]) : *out_is_end)) {
+            out_docs[given++] = mrl_view_doc(own->version);
+            last = own;
+            pass_own(w);
+        } else if (passed < met) {
+            if (versions[passed] != NULL) out_docs[given++] = mrl_view_doc(versions[passed]);
+            passed++;
+            last = NULL;
+        } else {
+            break;
+        }
+    }
+    if (last != NULL)
+        seek_own(w->cursor, last);
+    else if (passed > 0)
+        seek_hit(w->cursor, &hits[passed - 1]);
+    return given;
+}
+
+merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_doc *out_docs,
+                            size_t doc_max, size_t *out_count) {
+    mrl_view view;
+    walk w = {cursor, &view, NULL, {NULL, 0}};
+    int is_end = 0;
     *out_count = 0;
-    mrl_section *own = mrl_section_own(section, &err);
-    if (own == NULL) return err;
     if (cursor == NULL) return MERLE_INVALID;
-    mrl_root *root;
-    if ((err = mrl_section_root(own, cursor->collection, &root)) != MERLE_OK) return err;
-    view = (viewing){own, root, NULL};
-    if ((err = find_index(root, cursor->index, &view.index)) != MERLE_OK) return MERLE_GONE;
-    cursor->ordered.tree = root->indexes[view.index->number].ordered;
-    while (*out_count < doc_max) {
-        size_t wanted = doc_max - *out_count;
-        if (wanted > MRL_READ_BATCH) wanted = MRL_READ_BATCH;
-        size_t met = mrl_ordered_next(&cursor->ordered, hits, wanted);
-        view_hits(&view, hits, met, versions);
-        for (size_t i = 0; i < met; i++)
-            if (versions[i] != NULL) out_docs[(*out_count)++] = mrl_version_view(versions[i]);
-        if (met < wanted) break;
+    merle_err err = mrl_view_open_briefly(section, cursor->collection, &view);
+    if (err != MERLE_OK) return err;
+    err = find_index(view.schema, cursor->index, &w.index);
+    if (err != MERLE_OK) return err == MERLE_NOT_READY ? err : MERLE_GONE;
+    if (w.index->made_seq != cursor->made_seq) return MERLE_GONE;
+    cursor->ordered.tree = view.root->indexes[w.index->number].ordered;
+    cursor->ordered.can_be_sure = 1;
+    cursor->ordered.epoch = view.section->epoch;
+    if (view.own_count > 0) {
+        err = mrl_own_values(&view, w.index, MRL_OWN_AFTER, &w.own);
+        if (err != MERLE_OK) return err;
+        w.own = ahead_of(cursor, mrl_own_within(w.own, &cursor->ordered.range));
+    }
+    while (*out_count < doc_max && !is_end) {
+        merle_doc *docs = out_docs + *out_count;
+        size_t room = doc_max - *out_count;
+        *out_count += view.own_count > 0 ? step_merged(&w, docs, room, &is_end)
+                                         : step(&w, docs, room, &is_end);
     }
     return *out_count == 0 && doc_max > 0 ? MERLE_NOT_FOUND : MERLE_OK;
 }
 
 /* ---- counting ---- */
 
+/* A range in a section. What the tree counts is the instant; what the commit takes away from that,
+ * and what it puts there, is counted beside it. */
 typedef struct asked_range {
-    viewing view;
+    mrl_view view;
+    mrl_view instant;
+    const mrl_schema_index *index;
     mrl_ordered *tree;
     mrl_ordered_viewer viewer;
     bounds bounds;
+    mrl_own_run before, after;
 } asked_range;
+
+static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
+    const asked_range *asked = context;
+    const mrl_version *versions[MRL_READ_BATCH];
+    uint64_t bits = 0;
+    mrl_view_hits(&asked->instant, asked->index, hits, count, versions);
+    for (size_t i = 0; i < count; i++) bits |= (uint64_t)(versions[i] != NULL) << i;
+    return bits;
+}
+
+static merle_err ask_own(asked_range *asked) {
+    merle_err err = mrl_own_values(&asked->view, asked->index, MRL_OWN_BEFORE, &asked->before);
+    if (err == MERLE_OK)
+        err = mrl_own_values(&asked->view, asked->index, MRL_OWN_AFTER, &asked->after);
+    asked->before = mrl_own_within(asked->before, &asked->bounds.range);
+    asked->after = mrl_own_within(asked->after, &asked->bounds.range);
+    return err;
+}
 
 static merle_err ask(asked_range *asked, merle_section *section, merle_collection *collection,
                      const merle_range *range) {
-    merle_err err;
-    mrl_root *root;
-    mrl_section *own = mrl_section_own(section, &err);
-    if (own == NULL) return err;
     if (range == NULL || range->index == NULL) return MERLE_INVALID;
-    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
-    asked->view = (viewing){own, root, NULL};
-    if ((err = find_index(root, range->index, &asked->view.index)) != MERLE_OK) return err;
-    asked->tree = root->indexes[asked->view.index->number].ordered;
-    asked->viewer = (mrl_ordered_viewer){own->epoch, which_are_visible, &asked->view};
-    return make_bounds(asked->view.index, range, &asked->bounds);
+    merle_err err = mrl_view_open_briefly(section, collection, &asked->view);
+    if (err != MERLE_OK) return err;
+    err = find_index(asked->view.schema, range->index, &asked->index);
+    if (err != MERLE_OK) return err;
+    asked->instant = mrl_view_of_instant(&asked->view);
+    asked->tree = asked->view.root->indexes[asked->index->number].ordered;
+    asked->viewer = (mrl_ordered_viewer){asked->view.section->epoch, which_are_visible, asked};
+    asked->before = asked->after = (mrl_own_run){NULL, 0};
+    err = make_bounds(asked->index, range, &asked->bounds);
+    return err == MERLE_OK && asked->view.own_count > 0 ? ask_own(asked) : err;
 }
 
 merle_err merle_range_count(merle_section *section, merle_collection *collection,
@@ -239,7 +337,8 @@ merle_err merle_range_count(merle_section *section, merle_collection *collection
     *out_count = 0;
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
-    *out_count = mrl_ordered_count(asked.tree, &asked.bounds.range, &asked.viewer);
+    *out_count = mrl_ordered_count(asked.tree, &asked.bounds.range, &asked.viewer) -
+                 asked.before.count + asked.after.count;
     return MERLE_OK;
 }
 
@@ -257,18 +356,44 @@ merle_err merle_range_estimate(merle_collection *collection, const merle_range *
     return err != MERLE_OK ? err : ended;
 }
 
+/* ---- ranks ---- */
+
+/* The place of a document in an index. */
+typedef struct place {
+    merle_bytes value;
+    uint32_t slot, number;
+} place;
+
+static place place_of(const mrl_own_value *own) {
+    return (place){own->value, own->slot, own->number};
+}
+
+/* How many of the run come before the place, in the direction that was asked for. */
+static uint64_t ahead(const asked_range *asked, mrl_own_run run, const place *at) {
+    if (!asked->bounds.backwards) return mrl_own_before(run, at->value, at->slot, at->number);
+    return run.count - mrl_own_before(run, at->value, at->slot, at->number + 1);
+}
+
+/* How many documents of the instant come before the place. */
+static uint64_t rank_at_instant(const asked_range *asked, const place *at) {
+    return mrl_ordered_rank(asked->tree, &asked->bounds.range, asked->bounds.backwards, at->value,
+                            tree_slot(at->slot), &asked->viewer);
+}
+
+static uint64_t rank_of(const asked_range *asked, const place *at) {
+    return rank_at_instant(asked, at) - ahead(asked, asked->before, at) +
+           ahead(asked, asked->after, at);
+}
+
+/* The n-th of a run in the direction that was asked for. */
+static const mrl_own_value *nth_of(const asked_range *asked, mrl_own_run run, size_t n) {
+    return &run.list[asked->bounds.backwards ? run.count - 1 - n : n];
+}
+
 /* Whether the encoded value lies between the bounds. */
 static int is_inside(const mrl_ordered_range *range, const uint8_t *value, size_t size) {
-    const merle_bytes *ends[2] = {&range->from, &range->to};
-    const mrl_bound kinds[2] = {range->from_bound, range->to_bound};
-    for (int i = 0; i < 2; i++) {
-        if (kinds[i] == MRL_BOUND_NONE) continue;
-        size_t shared = ends[i]->size < size ? ends[i]->size : size;
-        int order = memcmp(value, ends[i]->data, shared);
-        if (order == 0 && kinds[i] == MRL_BOUND_OPEN) return 0;
-        if (i == 0 ? order < 0 : order > 0) return 0;
-    }
-    return 1;
+    const mrl_own_value one = {.value = merle_bytes_of(value, size)};
+    return mrl_own_within((mrl_own_run){&one, 1}, range).count == 1;
 }
 
 merle_err merle_range_rank(merle_section *section, merle_collection *collection,
@@ -281,11 +406,43 @@ merle_err merle_range_rank(merle_section *section, merle_collection *collection,
     if (err != MERLE_OK) return err;
     if ((err = merle_get(section, collection, key, &doc)) != MERLE_OK) return err;
     const mrl_version *v = doc.internal;
-    size_t size = mrl_version_encode(v, asked.view.index, value);
+    size_t size = mrl_version_encode(v, asked.index, value);
     if (size == 0 || !is_inside(&asked.bounds.range, value, size)) return MERLE_NOT_FOUND;
-    *out_rank = mrl_ordered_rank(asked.tree, &asked.bounds.range, asked.bounds.backwards,
-                                 merle_bytes_of(value, size), v->slot, &asked.viewer);
+    place at = {merle_bytes_of(value, size), v->slot, 0};
+    mrl_own_run equal = mrl_own_equal(asked.after, at.value);
+    for (size_t i = 0; i < equal.count; i++)
+        if (equal.list[i].version == v) at = place_of(&equal.list[i]);
+    *out_rank = rank_of(&asked, &at);
     return MERLE_OK;
+}
+
+/* How many of what the commit has written have a rank up to n. */
+static size_t count_up_to(const asked_range *asked, uint64_t n) {
+    size_t low = 0, high = asked->after.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        place at = place_of(nth_of(asked, asked->after, middle));
+        if (rank_of(asked, &at) <= n)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The rank at the instant of the n-th document that the commit has left alone. As many of those
+ * that it has changed come before it as have at most n of the others before them. */
+static uint64_t rank_of_untouched(const asked_range *asked, uint64_t n) {
+    size_t low = 0, high = asked->before.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        place at = place_of(nth_of(asked, asked->before, middle));
+        if (rank_at_instant(asked, &at) - middle <= n)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return n + low;
 }
 
 merle_err merle_range_nth(merle_section *section, merle_collection *collection,
@@ -296,11 +453,22 @@ merle_err merle_range_nth(merle_section *section, merle_collection *collection,
     memset(out_doc, 0, sizeof *out_doc);
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
+    if (asked.view.own_count > 0) {
+        size_t own_count = count_up_to(&asked, n);
+        const mrl_own_value *own =
+            own_count == 0 ? NULL : nth_of(&asked, asked.after, own_count - 1);
+        place at = own == NULL ? (place){0} : place_of(own);
+        if (own != NULL && rank_of(&asked, &at) == n) {
+            *out_doc = mrl_view_doc(own->version);
+            return MERLE_OK;
+        }
+        n = rank_of_untouched(&asked, n - own_count);
+    }
     if (!mrl_ordered_nth(asked.tree, &asked.bounds.range, asked.bounds.backwards, n, &asked.viewer,
                          &hit))
         return MERLE_NOT_FOUND;
-    view_hits(&asked.view, &hit, 1, &v);
+    mrl_view_hits(&asked.instant, asked.index, &hit, 1, &v);
     if (v == NULL) return MERLE_NOT_FOUND;
-    *out_doc = mrl_version_view(v);
+    *out_doc = mrl_view_doc(v);
     return MERLE_OK;
 }

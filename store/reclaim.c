@@ -21,6 +21,7 @@
 
 #include "base/assert.h"
 #include "base/self.h"
+#include "store/build.h"
 #include "store/store.h"
 
 /* Entries handled while a shard's lock is held once: writers wait for it. */
@@ -48,10 +49,10 @@ static int newer_has_tag(const mrl_root *root, const mrl_schema_index *index, co
 
 static void drop_hints(const mrl_root *root, mrl_member *member, const mrl_version *v) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    const mrl_schema *schema = root->schema;
+    const mrl_schema *schema = mrl_root_schema_now(root);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
-        if (index->kind != MERLE_UNIQUE) continue;
+        if (!mrl_index_is_unique(index)) continue;
         const mrl_version *current = mrl_slots_load(&root->slots, v->slot);
         /* Nearly always: the current one has the same value. */
         if (mrl_version_same_fields(current, v, index)) continue;
@@ -190,6 +191,7 @@ static size_t reclaim_collection(mrl_store *store, mrl_member *member, merle_col
     mrl_member_enter(member, &token);
     mrl_root *root = mrl_collection_current(collection);
     if (root != NULL) swept = mrl_root_sweep(root, member, max);
+    if (root != NULL) done = mrl_left_clear(store, member, root, max);
     for (uint32_t i = 0; root != NULL && i < MRL_SHARD_COUNT && done < max; i++) {
         uint32_t shard = (store->step_shard + i) % MRL_SHARD_COUNT;
         if (mrl_queue_length(&root->shards[shard].queue) != 0)
@@ -225,11 +227,13 @@ void mrl_reclaim_for_room(mrl_store *store, mrl_member *member) {
         if (mrl_reclaim_some(store, member, ROOM_PIECE) == 0) break;
 }
 
-static int queues_are_empty(mrl_store *store) {
+static int collections_are_clean(mrl_store *store) {
     merle_collection *collection = atomic_load_explicit(&store->collections, memory_order_acquire);
     for (; collection != NULL;
          collection = atomic_load_explicit(&collection->next, memory_order_acquire)) {
         mrl_root *root = mrl_collection_current(collection);
+        if (root != NULL && atomic_load_explicit(&root->left_first, memory_order_relaxed) != NULL)
+            return 0;
         for (uint32_t i = 0; root != NULL && i < MRL_SHARD_COUNT; i++)
             if (mrl_queue_length(&root->shards[i].queue) != 0) return 0;
     }
@@ -243,7 +247,7 @@ int mrl_reclaim_is_done(mrl_store *store, mrl_member *member) {
     if (is_dying || mrl_domain_bytes_waiting(store->domain) != 0) return 0;
     mrl_epoch_token token;
     mrl_member_enter(member, &token);
-    int done = queues_are_empty(store);
+    int done = collections_are_clean(store);
     mrl_member_leave(member, &token);
     return done;
 }

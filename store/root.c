@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "store/build.h"
 #include "store/store.h"
 
 static uint32_t rehash_key(void *context, uint64_t entry) {
@@ -23,46 +24,74 @@ static void shard_init(mrl_shard *shard) {
 
 /* ---- indexes ---- */
 
-/* 0: no memory. */
-static int index_create(mrl_root *root, mrl_member *member, const mrl_schema_index *index) {
+static void index_destroy(mrl_root *root, mrl_member *member, uint32_t number) {
+    mrl_root_index *made = &root->indexes[number];
+    if (made->unique != NULL) mrl_unique_destroy(made->unique, member);
+    if (made->ordered != NULL) mrl_ordered_destroy(made->ordered, member);
+    if (made->tags != NULL) mrl_tags_destroy(made->tags, member);
+    *made = (mrl_root_index){0};
+}
+
+int mrl_root_index_create(mrl_root *root, mrl_member *member, const mrl_schema_index *index) {
     mrl_root_index *made = &root->indexes[index->number];
     uint64_t seed = mrl_mix_u64(root->collection->store->hash_seed + 1 + index->number);
-    if (index->kind == MERLE_UNIQUE)
-        return (made->unique = mrl_unique_create(member, seed)) != NULL;
-    if (index->kind == MERLE_TAGS) return (made->tags = mrl_tags_create(member, seed)) != NULL;
-    return (made->ordered = mrl_ordered_create(member)) != NULL;
+    if (mrl_index_is_unique(index) && (made->unique = mrl_unique_create(member, seed)) == NULL)
+        goto fail;
+    if (mrl_index_has_tree(index) && (made->ordered = mrl_ordered_create(member)) == NULL)
+        goto fail;
+    if (mrl_index_has_tags(index) && (made->tags = mrl_tags_create(member, seed)) == NULL)
+        goto fail;
+    return 1;
+fail:
+    index_destroy(root, member, index->number);
+    return 0;
 }
 
-static size_t index_clear_some(mrl_root *root, mrl_member *member, const mrl_schema_index *index,
-                               size_t max) {
-    mrl_root_index *made = &root->indexes[index->number];
-    if (made->unique == NULL) return 0;
-    if (index->kind == MERLE_UNIQUE) return mrl_unique_clear_some(made->unique, member, max);
-    if (index->kind == MERLE_TAGS) return mrl_tags_clear_some(made->tags, member, max);
-    return mrl_ordered_clear_some(made->ordered, member, max);
+static size_t index_clear_some(mrl_root *root, mrl_member *member, uint32_t number, size_t max) {
+    mrl_root_index *made = &root->indexes[number];
+    size_t done = 0;
+    if (made->unique != NULL) done += mrl_unique_clear_some(made->unique, member, max);
+    if (made->ordered != NULL && done < max)
+        done += mrl_ordered_clear_some(made->ordered, member, max - done);
+    if (made->tags != NULL && done < max)
+        done += mrl_tags_clear_some(made->tags, member, max - done);
+    return done;
 }
 
-static void index_destroy(mrl_root *root, mrl_member *member, const mrl_schema_index *index) {
-    mrl_root_index *made = &root->indexes[index->number];
-    if (made->unique == NULL) return;
-    if (index->kind == MERLE_UNIQUE)
-        mrl_unique_destroy(made->unique, member);
-    else if (index->kind == MERLE_TAGS)
-        mrl_tags_destroy(made->tags, member);
-    else
-        mrl_ordered_destroy(made->ordered, member);
+size_t mrl_root_index_clear(mrl_root *root, mrl_member *member, uint32_t number, size_t max) {
+    size_t done = index_clear_some(root, member, number, max);
+    if (done == 0) index_destroy(root, member, number);
+    return done;
 }
 
 size_t mrl_root_sweep(mrl_root *root, mrl_member *member, size_t max) {
+    const mrl_schema *schema = mrl_root_schema_now(root);
     size_t done = 0;
-    for (uint32_t i = 0; i < root->schema->index_count && done < max; i++) {
-        const mrl_schema_index *index = &root->schema->indexes[i];
-        if (index->kind == MERLE_ORDERED)
+    for (uint32_t i = 0; i < schema->index_count && done < max; i++) {
+        const mrl_schema_index *index = &schema->indexes[i];
+        if (mrl_index_has_tree(index))
             done += mrl_ordered_sweep(root->indexes[i].ordered, member, max - done);
-        else if (index->kind == MERLE_TAGS)
+        else if (mrl_index_has_tags(index))
             done += mrl_tags_sweep(root->indexes[i].tags, member, max - done);
     }
     return done;
+}
+
+/* ---- all shards ---- */
+
+/* Whoever changes other indexes holds key shards. */
+void mrl_root_lock_all(mrl_root *root, const mrl_schema *schema) {
+    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) mrl_lock_take(&root->shards[i].lock);
+    for (uint32_t n = 0; n < schema->index_count; n++)
+        for (uint32_t i = 0; mrl_index_is_unique(&schema->indexes[n]) && i < MRL_SHARD_COUNT; i++)
+            mrl_lock_take(&root->indexes[n].unique->shards[i].lock);
+}
+
+void mrl_root_unlock_all(mrl_root *root, const mrl_schema *schema) {
+    for (uint32_t n = 0; n < schema->index_count; n++)
+        for (uint32_t i = 0; mrl_index_is_unique(&schema->indexes[n]) && i < MRL_SHARD_COUNT; i++)
+            mrl_lock_drop(&root->indexes[n].unique->shards[i].lock);
+    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) mrl_lock_drop(&root->shards[i].lock);
 }
 
 /* ---- making ---- */
@@ -75,7 +104,7 @@ mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_
     memset(root, 0, sizeof *root);
     atomic_init(&root->seq, MRL_SEQ_NONE);
     root->collection = collection;
-    root->schema = mrl_schema_hold(schema);
+    atomic_init(&root->schema, mrl_schema_hold(schema));
     root->key_type = (mrl_map_type){MRL_MAP_POINTERS, rehash_key, root};
     for (int i = 0; i < MRL_SHARD_COUNT; i++) {
         mrl_map_init(&root->maps[i], &root->key_type);
@@ -83,7 +112,7 @@ mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_
     }
     mrl_slots_init(&root->slots);
     for (uint32_t i = 0; i < schema->index_count; i++)
-        if (!index_create(root, member, &schema->indexes[i])) {
+        if (!mrl_root_index_create(root, member, &schema->indexes[i])) {
             mrl_root_destroy(root, member);
             return NULL;
         }
@@ -130,9 +159,19 @@ size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget) {
     if (done < budget) done += drain_slots(root, member, budget - done);
     for (int i = 0; i < MRL_SHARD_COUNT && done < budget; i++)
         done += mrl_map_clear_some(&root->maps[i], member, budget - done);
-    for (uint32_t i = 0; i < root->schema->index_count && done < budget; i++)
-        done += index_clear_some(root, member, &root->schema->indexes[i], budget - done);
+    for (uint32_t i = 0; i < MERLE_INDEX_COUNT_MAX && done < budget; i++)
+        done += index_clear_some(root, member, i, budget - done);
     return done;
+}
+
+/* What changes of its schema have left. */
+static void destroy_left(mrl_root *root, mrl_member *member) {
+    for (mrl_left *left = root->left_first, *next; left != NULL; left = next) {
+        next = left->next;
+        mrl_left_destroy(member, left);
+    }
+    for (uint32_t i = 0; i < MERLE_INDEX_COUNT_MAX; i++)
+        mrl_build_destroy(member, atomic_load_explicit(&root->builds[i], memory_order_relaxed));
 }
 
 void mrl_root_destroy(mrl_root *root, mrl_member *member) {
@@ -145,10 +184,10 @@ void mrl_root_destroy(mrl_root *root, mrl_member *member) {
             mrl_free(member, MRL_FOR_TABLES, shard->free_slots,
                      shard->free_capacity * sizeof *shard->free_slots);
     }
-    for (uint32_t i = 0; i < root->schema->index_count; i++)
-        index_destroy(root, member, &root->schema->indexes[i]);
+    for (uint32_t i = 0; i < MERLE_INDEX_COUNT_MAX; i++) index_destroy(root, member, i);
+    destroy_left(root, member);
     mrl_slots_fini(&root->slots, member);
-    mrl_schema_release(root->schema);
+    mrl_schema_release(mrl_root_schema_now(root));
     mrl_free(member, MRL_FOR_TABLES, root, sizeof *root);
 }
 

@@ -55,8 +55,8 @@ typedef struct mrl_shard {
 _Static_assert(offsetof(mrl_shard, count) == MRL_LINE_SIZE, "the second line begins here");
 _Static_assert(sizeof(mrl_shard) == 2 * MRL_LINE_SIZE, "a shard fills lines");
 
-/* One index, of the kind that the schema says. */
-typedef union mrl_root_index {
+/* One index: what the schema says that it has, the others are NULL. */
+typedef struct mrl_root_index {
     mrl_unique *unique;
     mrl_ordered *ordered;
     mrl_tags *tags;
@@ -66,14 +66,18 @@ typedef struct mrl_root {
     _Atomic uint64_t seq; /* MRL_SEQ_NONE until published */
     struct mrl_root *before;
     merle_collection *collection;
-    mrl_schema *schema;
+    _Atomic(mrl_schema *) schema; /* the latest; see mrl_root_schema */
     uint32_t is_dropped;
     uint32_t ticket;        /* of its retirement */
     struct mrl_root *dying; /* next in the store's list of roots to tear down */
     uint32_t teardown_slot; /* how far that went */
     uint32_t reserved;
+    /* What its former schemas have left, oldest first; under the store's dying_lock. */
+    _Atomic(struct mrl_left *) left_first;
+    struct mrl_left *left_last;
     mrl_map_type key_type;
-    mrl_root_index indexes[MERLE_INDEX_COUNT_MAX]; /* as the schema numbers them */
+    mrl_root_index indexes[MERLE_INDEX_COUNT_MAX];             /* as the schema numbers them */
+    _Atomic(struct mrl_build *) builds[MERLE_INDEX_COUNT_MAX]; /* of those that are not ready */
     /* Apart from the locks: readers load these lines, writers those. */
     mrl_map maps[MRL_SHARD_COUNT];
     mrl_slots slots;
@@ -93,6 +97,16 @@ struct merle_collection {
     _Atomic uint64_t id_next;
     _Atomic uint64_t id_end; /* set aside in the log up to here */
 };
+
+/* What a change of the schema took out of use, while sections may still use it. */
+typedef struct mrl_left {
+    struct mrl_left *next;
+    mrl_schema *schema;      /* the one before */
+    struct mrl_build *build; /* or NULL */
+    uint32_t number;         /* of an index whose tables go; MRL_LEFT_NONE: none go */
+    uint32_t ticket;
+} mrl_left;
+#define MRL_LEFT_NONE UINT32_MAX
 
 /* A root with empty tables, not published. NULL: no memory. */
 mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_schema *schema);
@@ -128,6 +142,37 @@ static inline mrl_root *mrl_collection_root(const merle_collection *collection, 
         root = root->before;
     return root;
 }
+
+/* The schema that a section at S sees; the root is that of the section. */
+static inline const mrl_schema *mrl_root_schema(const mrl_root *root, uint64_t seq) {
+    /* Acquire: pairs with the release when a definition swings it. */
+    const mrl_schema *schema = atomic_load_explicit(&root->schema, memory_order_acquire);
+    while (__builtin_expect(atomic_load_explicit(&schema->seq, memory_order_acquire) > seq, 0))
+        schema = schema->before;
+    return schema;
+}
+/* The schema that writers work with: the latest, but the one before while its definition is not
+ * published yet. All shards are locked until it is. */
+static inline mrl_schema *mrl_root_writable_schema(const mrl_root *root,
+                                                   const _Atomic uint64_t *published) {
+    mrl_schema *schema = atomic_load_explicit(&root->schema, memory_order_acquire);
+    if (atomic_load_explicit(&schema->seq, memory_order_acquire) >
+        atomic_load_explicit(published, memory_order_acquire))
+        schema = schema->before;
+    return schema;
+}
+/* The latest; with one of the root's shards locked it stays. */
+static inline mrl_schema *mrl_root_schema_now(const mrl_root *root) {
+    return atomic_load_explicit(&root->schema, memory_order_acquire);
+}
+
+/* Makes the tables of an index that the root does not have yet. 0: no memory; none are left. */
+int mrl_root_index_create(mrl_root *root, mrl_member *member, const mrl_schema_index *index);
+/* Frees up to max pieces of the tables of an index that nobody uses any more; 0: they are gone. */
+size_t mrl_root_index_clear(mrl_root *root, mrl_member *member, uint32_t number, size_t max);
+/* All shards: keys, and values of what `schema` keeps, in the order that everybody keeps to. */
+void mrl_root_lock_all(mrl_root *root, const mrl_schema *schema);
+void mrl_root_unlock_all(mrl_root *root, const mrl_schema *schema);
 
 /* Puts a slot that nobody refers to any more on its shard's stack; the shard's lock held. */
 void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot);

@@ -26,18 +26,20 @@ static int is_name(const char *name) {
 /* ---- compiling ---- */
 
 /* The number of a path in the schema; takes the path over. */
-static merle_err add_path(mrl_schema *schema, mrl_path *path, uint32_t *out_number) {
+static merle_err add_path(mrl_schema *schema, mrl_path *path, mrl_schema_part *out_part) {
     for (uint32_t i = 0; i < schema->path_count; i++)
         if (strcmp(mrl_path_text(schema->paths[i]), mrl_path_text(path)) == 0) {
             mrl_path_destroy(path);
-            *out_number = i;
+            out_part->path = i;
+            out_part->at = schema->paths[i];
             return MERLE_OK;
         }
     if (schema->path_count == MRL_PATH_COUNT_MAX) {
         mrl_path_destroy(path);
         return MERLE_TOO_BIG;
     }
-    *out_number = schema->path_count;
+    out_part->path = schema->path_count;
+    out_part->at = path;
     schema->paths[schema->path_count++] = path;
     return MERLE_OK;
 }
@@ -50,7 +52,7 @@ static merle_err compile_parts(mrl_schema *schema, mrl_schema_index *out, const 
     if (err != MERLE_OK) return err;
     for (size_t i = 0; i < count; i++) {
         if (err == MERLE_OK)
-            err = add_path(schema, parts[i].path, &out->parts[i].path);
+            err = add_path(schema, parts[i].path, &out->parts[i]);
         else
             mrl_path_destroy(parts[i].path);
         out->parts[i].descending = parts[i].descending;
@@ -62,8 +64,9 @@ static merle_err compile_parts(mrl_schema *schema, mrl_schema_index *out, const 
     return err;
 }
 
-static merle_err compile_index(mrl_schema *schema, const merle_index *index, merle_report *report) {
-    if (schema->index_count == MERLE_INDEX_COUNT_MAX)
+merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
+                                   merle_report *report) {
+    if (number >= MERLE_INDEX_COUNT_MAX)
         return mrl_report_fill(report, MERLE_TOO_BIG, "schema: more than %u indexes",
                                MERLE_INDEX_COUNT_MAX);
     if (!is_name(index->name))
@@ -71,16 +74,16 @@ static merle_err compile_index(mrl_schema *schema, const merle_index *index, mer
     if (mrl_schema_find_index(schema, index->name) != NULL)
         return invalid(report, "two indexes have one name", index->name);
     if (index->on == NULL) return invalid(report, "an index is on some field", index->name);
-    if (index->kind != MERLE_UNIQUE && index->kind != MERLE_ORDERED && index->kind != MERLE_TAGS)
+    if (index->kind < MERLE_UNIQUE || index->kind > MERLE_UNIQUE_ORDERED)
         return invalid(report, "unknown kind of index", index->name);
-    mrl_schema_index *out = &schema->indexes[schema->index_count];
+    mrl_schema_index *out = &schema->indexes[number];
     memcpy(out->name, index->name, strlen(index->name) + 1);
-    out->kind = index->kind;
-    out->number = schema->index_count;
+    out->kind = out->declared = index->kind;
+    out->number = number;
     if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
-    schema->index_count++;
+    if (number == schema->index_count) schema->index_count++;
     merle_err err = compile_parts(schema, out, index->on, report);
-    if (err == MERLE_OK && out->kind == MERLE_TAGS &&
+    if (err == MERLE_OK && mrl_index_has_tags(out) &&
         (out->part_count != 1 || out->parts[0].descending))
         err = invalid(report, "tags are on one field, which has no order", index->name);
     if (err != MERLE_OK) mrl_report_index(report, index->name);
@@ -105,15 +108,20 @@ static merle_err compile_rule(mrl_schema *schema, const merle_rule *rule, merle_
 }
 
 static const char *kind_text(merle_index_kind kind) {
-    return kind == MERLE_UNIQUE ? "unique" : kind == MERLE_ORDERED ? "ordered" : "tags";
+    static const char *const texts[] = {[MERLE_UNIQUE] = "unique",
+                                        [MERLE_ORDERED] = "ordered",
+                                        [MERLE_TAGS] = "tags",
+                                        [MERLE_UNIQUE_ORDERED] = "unique ordered"};
+    return texts[kind];
 }
 
 static void build_indexes(merle_builder *b, const mrl_schema *schema) {
     merle_build_array(b, "indexes");
     for (uint32_t i = 0; i < schema->index_count; i++) {
+        if (schema->indexes[i].declared == 0) continue;
         merle_build_map(b, NULL);
         merle_build_str(b, "name", schema->indexes[i].name);
-        merle_build_str(b, "kind", kind_text(schema->indexes[i].kind));
+        merle_build_str(b, "kind", kind_text(schema->indexes[i].declared));
         merle_build_str(b, "on", schema->indexes[i].on);
         merle_build_close(b);
     }
@@ -134,7 +142,7 @@ static void build_rules(merle_builder *b, const mrl_schema *schema) {
     merle_build_close(b);
 }
 
-static merle_err build_definition(mrl_schema *schema, const char *collection, uint32_t id) {
+merle_err mrl_schema_define(mrl_schema *schema, const char *collection, uint32_t id) {
     merle_builder *b;
     merle_bytes bytes;
     merle_err err = merle_builder_create(&b);
@@ -168,11 +176,12 @@ merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
     }
     for (const merle_index *i = given == NULL ? NULL : given->indexes; i != NULL && i->name != NULL;
          i++)
-        if ((err = compile_index(schema, i, report)) != MERLE_OK) goto fail;
+        if ((err = mrl_schema_compile_index(schema, schema->index_count, i, report)) != MERLE_OK)
+            goto fail;
     for (const merle_rule *r = given == NULL ? NULL : given->rules; r != NULL && r->path != NULL;
          r++)
         if ((err = compile_rule(schema, r, report)) != MERLE_OK) goto fail;
-    if ((err = build_definition(schema, collection, collection_id)) != MERLE_OK) goto fail;
+    if ((err = mrl_schema_define(schema, collection, collection_id)) != MERLE_OK) goto fail;
     *out_schema = schema;
     return MERLE_OK;
 fail:
@@ -226,8 +235,8 @@ static merle_err compare_indexes(const mrl_schema *in_force, const mrl_schema *a
         merle_err err = MERLE_OK;
         if (f == NULL)
             err = differ(report, "an index", a->name, "none of that name");
-        else if (f->kind != a->kind)
-            err = differ(report, "an index's kind", kind_text(a->kind), kind_text(f->kind));
+        else if (f->declared != a->declared)
+            err = differ(report, "an index's kind", kind_text(a->declared), kind_text(f->declared));
         else if (strcmp(f->on, a->on) != 0)
             err = differ(report, "what an index is on", a->on, f->on);
         if (err == MERLE_OK) continue;
@@ -259,9 +268,9 @@ merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked
         return differ_number(report, "the schema's version", asked->version, in_force->version);
     if (in_force->memory_only != asked->memory_only)
         return differ_number(report, "memory_only", asked->memory_only, in_force->memory_only);
-    if (in_force->index_count != asked->index_count)
-        return differ_number(report, "the number of indexes", asked->index_count,
-                             in_force->index_count);
+    uint32_t index_count = mrl_schema_index_count(in_force);
+    if (index_count != asked->index_count)
+        return differ_number(report, "the number of indexes", asked->index_count, index_count);
     if (in_force->rule_count != asked->rule_count)
         return differ_number(report, "the number of rules", asked->rule_count,
                              in_force->rule_count);
@@ -271,8 +280,19 @@ merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked
 
 const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name) {
     for (uint32_t i = 0; name != NULL && i < schema->index_count; i++)
-        if (strcmp(schema->indexes[i].name, name) == 0) return &schema->indexes[i];
+        if (schema->indexes[i].declared != 0 && strcmp(schema->indexes[i].name, name) == 0)
+            return &schema->indexes[i];
     return NULL;
+}
+
+merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
+                                const mrl_schema_index **out_index) {
+    const mrl_schema_index *index = mrl_schema_find_index(schema, name);
+    *out_index = NULL;
+    if (index == NULL) return MERLE_INVALID;
+    if (index->state != MERLE_INDEX_READY) return MERLE_NOT_READY;
+    *out_index = index;
+    return MERLE_OK;
 }
 
 /* ---- documents ---- */
@@ -375,6 +395,20 @@ static merle_err check_tags(const mrl_schema *schema, const mrl_schema_index *in
     return MERLE_OK;
 }
 
+static merle_err check_one(const mrl_schema *schema, const mrl_schema_index *index,
+                           const uint32_t *offsets, merle_bytes doc, merle_report *report) {
+    if (index->kind == 0) return MERLE_OK;
+    return mrl_index_has_tags(index) ? check_tags(schema, index, offsets, doc, report)
+                                     : check_index(schema, index, offsets, doc, report);
+}
+
+merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
+                                 merle_bytes doc) {
+    uint32_t offsets[MRL_PATH_COUNT_MAX];
+    mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, offsets);
+    return check_one(schema, index, offsets, doc, NULL);
+}
+
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
                                merle_report *report) {
     if (schema->rule_count > 0) {
@@ -385,10 +419,7 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32
     if (schema->index_count == 0) return MERLE_OK;
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        const mrl_schema_index *index = &schema->indexes[i];
-        merle_err err = index->kind == MERLE_TAGS
-                            ? check_tags(schema, index, out_offsets, doc, report)
-                            : check_index(schema, index, out_offsets, doc, report);
+        merle_err err = check_one(schema, &schema->indexes[i], out_offsets, doc, report);
         if (err != MERLE_OK) return err;
     }
     return MERLE_OK;

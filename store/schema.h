@@ -2,8 +2,12 @@
  *
  * What    compiled paths and index definitions, field rules, and the definition as msgpack for the
  *         log.
- * Owns    everything it points to (malloc); immutable once made; shared by the roots that use it,
- *         counted.
+ * Owns    everything it points to (malloc); immutable once it is published; shared by the roots
+ *         that use it, counted.
+ * Sees    Indexes come and go while a root is in use: each change is a new schema, which points to
+ *         the one before it, and is versioned by seq as documents are. Within one root an index
+ *         keeps its number and a path its place, so that versions made under an older schema stay
+ *         as they are: they have fewer paths. See store/build.c.
  * Threads any, read only.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -24,19 +28,26 @@ enum { MRL_PATH_COUNT_MAX = 255 }; /* of one schema: a version counts its paths 
 typedef struct mrl_schema_part {
     uint32_t path; /* number in the schema's paths */
     uint32_t descending;
+    const mrl_path *at; /* that path, for versions that were made before it came */
 } mrl_schema_part;
 
 typedef struct mrl_schema_index {
     char name[MERLE_NAME_SIZE_MAX + 1];
-    char *on; /* as it was given */
-    merle_index_kind kind;
+    char *on;                  /* as it was given */
+    merle_index_kind kind;     /* what is kept of it: 0, nothing, if it has failed or is none */
+    merle_index_kind declared; /* 0: there is no index of this number */
+    merle_index_state state;
     uint32_t number;
+    uint64_t ready_seq; /* sections from this one on use it; 0: since there is the root */
+    uint64_t made_seq;  /* when it was added; 0: with the collection. Tells it from a namesake */
     uint32_t part_count;
     mrl_schema_part parts[MERLE_INDEX_PART_COUNT_MAX];
 } mrl_schema_index;
 
 typedef struct mrl_schema {
     _Atomic uint32_t holders;
+    _Atomic uint64_t seq;      /* in force since; UINT64_MAX until published; 0: with its root */
+    struct mrl_schema *before; /* of the same root, for sections below seq; not held */
     uint32_t version;
     uint32_t memory_only;
     uint32_t path_count;
@@ -47,6 +58,18 @@ typedef struct mrl_schema {
     mrl_rule rules[MERLE_RULE_COUNT_MAX];
     merle_buffer definition; /* msgpack, see docs/format.md */
 } mrl_schema;
+
+/* What an index has. Of a unique one a value leads to its document, and is refused a second time; a
+ * tree gives ranges. An index may have both. */
+static inline int mrl_index_is_unique(const mrl_schema_index *index) {
+    return index->kind == MERLE_UNIQUE || index->kind == MERLE_UNIQUE_ORDERED;
+}
+static inline int mrl_index_has_tree(const mrl_schema_index *index) {
+    return index->kind == MERLE_ORDERED || index->kind == MERLE_UNIQUE_ORDERED;
+}
+static inline int mrl_index_has_tags(const mrl_schema_index *index) {
+    return index->kind == MERLE_TAGS;
+}
 
 /* Compiles a schema (NULL: version 1, nothing in it). Errors: MERLE_INVALID, MERLE_UNSUPPORTED,
  * MERLE_TOO_BIG, MERLE_NO_MEMORY, with a report. The caller holds it. */
@@ -60,10 +83,49 @@ merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked
                              merle_report *report);
 /* NULL if there is none of that name. */
 const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name);
+/* The index of that name, for who reads. Errors: MERLE_INVALID (there is none), MERLE_NOT_READY;
+ * *out_index is NULL then. */
+merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
+                                const mrl_schema_index **out_index);
 /* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already.
  * out_offsets (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it. */
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
                                merle_report *report);
+/* Whether a document that was there before the index could be in it: MERLE_OK, MERLE_TYPE,
+ * MERLE_TOO_BIG. */
+merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
+                                 merle_bytes doc);
+
+/* ---- a schema that differs from another in one index: store/schema_change.c ---- */
+
+/* With one index more, which is being built. Its number is none of the bits in `busy`. Errors:
+ * those of mrl_schema_create, MERLE_EXISTS (the name is taken). The caller holds it. */
+MERLE_MUST_USE merle_err mrl_schema_with(const mrl_schema *schema, const char *collection,
+                                         uint32_t collection_id, const merle_index *index,
+                                         uint32_t busy, mrl_schema **out_schema,
+                                         uint32_t *out_number, merle_report *report);
+/* Without the index of this number. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_schema_without(const mrl_schema *schema, const char *collection,
+                                            uint32_t collection_id, uint32_t number,
+                                            mrl_schema **out_schema);
+/* With the index of this number in another state. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_schema_in_state(const mrl_schema *schema, uint32_t number,
+                                             merle_index_state state, uint64_t ready_seq,
+                                             mrl_schema **out_schema);
+/* For an empty root: every index is ready. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_schema_settled(mrl_schema *schema, mrl_schema **out_schema);
+/* How many indexes there are: numbers may be free. */
+uint32_t mrl_schema_index_count(const mrl_schema *schema);
+/* How many of them are being built. */
+uint32_t mrl_schema_building_count(const mrl_schema *schema);
+
+/* For these only. Puts an index at a number that is free; a schema in which it fails is released.
+ * Errors: as mrl_schema_create. */
+merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
+                                   merle_report *report);
+/* Writes the definition. Errors: MERLE_NO_MEMORY. */
+merle_err mrl_schema_define(mrl_schema *schema, const char *collection, uint32_t collection_id);
+
 /* The schema as JSON. */
 MERLE_MUST_USE merle_err mrl_schema_describe(const mrl_schema *schema, merle_buffer *out_json);
 

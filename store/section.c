@@ -15,7 +15,7 @@
 #include "base/self.h"
 #include "document/encode.h"
 #include "store/commit.h"
-#include "store/read.h"
+#include "store/own.h"
 
 #define SECTION_CHECK 0x6d65726c65736563u
 
@@ -46,6 +46,7 @@ void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_sec
     out_section->seq = mrl_log_published_at(store->published);
     out_section->store = store;
     out_section->member = member;
+    out_section->commit = NULL;
     out_section->check = SECTION_CHECK;
     mrl_member_note_begin(member, out_section->seq);
 }
@@ -79,13 +80,21 @@ uint64_t merle_section_seq(const merle_section *section) {
     return ((const mrl_section *)section)->seq;
 }
 
+/* The section's instant is before the collection's first. Where its commit writes into it there is
+ * nothing for these writes to stand on. */
+static merle_err judge_unborn(const mrl_section *section, const merle_collection *collection) {
+    const mrl_portion *part =
+        section->commit == NULL ? NULL : mrl_commit_find_part(section->commit, collection);
+    return part == NULL || part->touch_count == 0 ? MERLE_NOT_FOUND : MERLE_CONFLICT;
+}
+
 /* The root that the section sees, if there is one with documents. */
 merle_err mrl_section_root(const mrl_section *section, const merle_collection *collection,
                            mrl_root **out_root) {
     *out_root = NULL;
     if (collection == NULL || collection->store != section->store) return MERLE_INVALID;
     mrl_root *root = mrl_collection_root(collection, section->seq);
-    if (__builtin_expect(root == NULL, 0)) return MERLE_NOT_FOUND;
+    if (__builtin_expect(root == NULL, 0)) return judge_unborn(section, collection);
     if (__builtin_expect(root->is_dropped, 0)) return MERLE_GONE;
     *out_root = root;
     return MERLE_OK;
@@ -94,6 +103,41 @@ merle_err mrl_section_root(const mrl_section *section, const merle_collection *c
 static merle_err check_key(merle_bytes key) {
     return key.data == NULL || key.size == 0 || key.size > MERLE_KEY_SIZE_MAX ? MERLE_INVALID
                                                                               : MERLE_OK;
+}
+
+/* ---- one key ---- */
+
+/* What the section's commit has made of the document under key: 1, *out_version is NULL if it is
+ * removed; 0: the commit has left it alone. */
+static int find_own(const mrl_section *own, const merle_collection *collection,
+                    const mrl_root *root, merle_bytes key, const mrl_version **out_version,
+                    merle_err *out_err) {
+    const mrl_portion *part = mrl_commit_find_part(own->commit, collection);
+    mrl_touch *touch =
+        part == NULL ? NULL
+                     : mrl_commit_find_touch(own->commit, part, mrl_root_hash(root, key), key);
+    *out_version = NULL;
+    if (touch == NULL) return 0;
+    *out_err = mrl_touch_show(own->commit, touch, root);
+    if (*out_err == MERLE_OK) *out_version = mrl_touch_after(touch);
+    return 1;
+}
+
+/* A get in a commit that has written something. */
+static merle_err get_in_commit(const mrl_section *own, const merle_collection *collection,
+                               const mrl_root *root, merle_bytes key, merle_doc *out_doc) {
+    const mrl_version *v;
+    merle_err err = MERLE_OK;
+    mrl_count(own->member, MRL_N_GETS, 1);
+    if (!find_own(own, collection, root, key, &v, &err))
+        v = mrl_version_at(mrl_root_find(root, mrl_root_hash(root, key), key), own->seq);
+    if (err != MERLE_OK) return err;
+    if (v == NULL) {
+        mrl_count(own->member, MRL_N_GETS_MISSED, 1);
+        return MERLE_NOT_FOUND;
+    }
+    *out_doc = mrl_view_doc(v);
+    return MERLE_OK;
 }
 
 merle_err merle_get(merle_section *section, merle_collection *collection, merle_bytes key,
@@ -105,6 +149,8 @@ merle_err merle_get(merle_section *section, merle_collection *collection, merle_
     if (own == NULL) return err;
     if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     if ((err = check_key(key)) != MERLE_OK) return err;
+    if (__builtin_expect(own->commit != NULL, 0))
+        return get_in_commit(own, collection, root, key, out_doc);
     mrl_count(own->member, MRL_N_GETS, 1);
     const mrl_version *v =
         mrl_version_at(mrl_root_find(root, mrl_root_hash(root, key), key), own->seq);
@@ -148,6 +194,23 @@ static size_t get_batch(mrl_section *own, const mrl_root *root, const merle_byte
     return found;
 }
 
+/* Puts what the section's commit has written over what the instant shows. */
+static merle_err add_own(const mrl_section *own, const merle_collection *collection,
+                         const mrl_root *root, const merle_bytes *keys, size_t count,
+                         merle_doc *out_docs, size_t *found) {
+    for (size_t i = 0; i < count; i++) {
+        const mrl_version *v;
+        merle_err err = MERLE_OK;
+        if (!find_own(own, collection, root, keys[i], &v, &err)) continue;
+        if (err != MERLE_OK) return err;
+        *found -= out_docs[i].data != NULL;
+        *found += v != NULL;
+        memset(&out_docs[i], 0, sizeof out_docs[i]);
+        if (v != NULL) out_docs[i] = mrl_view_doc(v);
+    }
+    return MERLE_OK;
+}
+
 merle_err merle_get_many(merle_section *section, merle_collection *collection,
                          const merle_bytes *keys, size_t key_count, merle_doc *out_docs,
                          size_t *out_found) {
@@ -164,6 +227,11 @@ merle_err merle_get_many(merle_section *section, merle_collection *collection,
         size_t count = key_count - i < BATCH ? key_count - i : BATCH;
         found += get_batch(own, root, keys + i, count, out_docs + i);
     }
+    if (own->commit != NULL &&
+        (err = add_own(own, collection, root, keys, key_count, out_docs, &found)) != MERLE_OK) {
+        memset(out_docs, 0, key_count * sizeof *out_docs);
+        return err;
+    }
     mrl_count(own->member, MRL_N_GETS, key_count);
     mrl_count(own->member, MRL_N_GETS_MISSED, key_count - found);
     if (out_found != NULL) *out_found = found;
@@ -175,11 +243,11 @@ merle_err merle_get_many(merle_section *section, merle_collection *collection,
 merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
                            size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
                            size_t *out_size) {
-    const mrl_schema_index *index = mrl_schema_find_index(schema, name);
-    *out_index = index;
     *out_size = 0;
-    if (index == NULL || index->kind != MERLE_UNIQUE || index->part_count != value_count)
-        return MERLE_INVALID;
+    merle_err found = mrl_schema_read_index(schema, name, out_index);
+    if (found != MERLE_OK) return found;
+    const mrl_schema_index *index = *out_index;
+    if (!mrl_index_is_unique(index) || index->part_count != value_count) return MERLE_INVALID;
     for (size_t i = 0; i < value_count; i++) {
         size_t size = 0;
         /* A value that no document may have is found in none. */
@@ -194,24 +262,41 @@ merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const mer
     return MERLE_OK;
 }
 
+/* Who has the value in the commit of the view; *out_version is NULL: nobody. */
+static merle_err find_own_unique(const mrl_view *view, const mrl_schema_index *index,
+                                 merle_bytes value, const mrl_version **out_version) {
+    mrl_own_run run;
+    *out_version = NULL;
+    merle_err err = mrl_own_values(view, index, MRL_OWN_AFTER, &run);
+    if (err != MERLE_OK) return err;
+    run = mrl_own_equal(run, value);
+    if (run.count > 0) *out_version = run.list[0].version;
+    return MERLE_OK;
+}
+
 merle_err merle_get_unique(merle_section *section, merle_collection *collection, const char *index,
                            const merle_value *values, size_t value_count, merle_doc *out_doc) {
-    merle_err err;
-    mrl_root *root;
+    mrl_view view;
     const mrl_schema_index *definition;
+    const mrl_version *v = NULL;
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     size_t size;
     memset(out_doc, 0, sizeof *out_doc);
-    mrl_section *own = mrl_section_own(section, &err);
-    if (own == NULL) return err;
-    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
-    mrl_count(own->member, MRL_N_GETS_UNIQUE, 1);
-    err = mrl_encode_asked(root->schema, index, values, value_count, &definition, encoded, &size);
+    merle_err err = mrl_view_open_briefly(section, collection, &view);
     if (err != MERLE_OK) return err;
-    uint64_t hash = mrl_unique_hash(root->indexes[definition->number].unique, encoded, size);
-    const mrl_version *v = mrl_root_find_unique(root, definition, encoded, size, hash, own->seq);
+    mrl_count(view.section->member, MRL_N_GETS_UNIQUE, 1);
+    err = mrl_encode_asked(view.schema, index, values, value_count, &definition, encoded, &size);
+    if (err == MERLE_OK && view.own_count > 0)
+        err = find_own_unique(&view, definition, merle_bytes_of(encoded, size), &v);
+    if (err != MERLE_OK) return err;
+    if (v == NULL) {
+        uint64_t hash =
+            mrl_unique_hash(view.root->indexes[definition->number].unique, encoded, size);
+        v = mrl_root_find_unique(view.root, definition, encoded, size, hash, view.section->seq);
+        if (v != NULL && view.own_count > 0 && mrl_view_find_own(&view, v->slot) != NULL) v = NULL;
+    }
     if (v == NULL) return MERLE_NOT_FOUND;
-    *out_doc = mrl_version_view(v);
+    *out_doc = mrl_view_doc(v);
     return MERLE_OK;
 }
 
@@ -224,10 +309,16 @@ merle_bytes merle_doc_key(merle_doc doc) {
 
 void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
                     size_t count, const mrl_version **out_versions) {
+    const _Atomic(mrl_version *) *places[MRL_READ_BATCH];
     MRL_DEBUG_ASSERT(count <= MRL_READ_BATCH);
-    for (size_t i = 0; i < count; i++) mrl_slots_prefetch(&root->slots, slots[i]);
     for (size_t i = 0; i < count; i++) {
-        const mrl_version *v = mrl_slots_load(&root->slots, slots[i]);
+        places[i] = mrl_slots_place(&root->slots, slots[i]);
+        __builtin_prefetch((const void *)places[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        /* Acquire: as in mrl_slots_load. */
+        const mrl_version *v =
+            places[i] == NULL ? NULL : atomic_load_explicit(places[i], memory_order_acquire);
         out_versions[i] = v;
         if (v == NULL) continue;
         __builtin_prefetch(v);
@@ -252,37 +343,62 @@ static const mrl_version *next_version(const mrl_slots *slots, uint64_t seq, uin
     return NULL;
 }
 
-merle_err merle_scan_next(merle_section *section, merle_collection *collection, merle_scan *scan,
-                          merle_doc *out_docs, size_t doc_max, size_t *out_count) {
-    merle_err err;
-    mrl_root *root;
-    *out_count = 0;
-    mrl_section *own = mrl_section_own(section, &err);
-    if (own == NULL) return err;
-    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
-    mrl_count(own->member, MRL_N_SCANS, 1);
-    uint32_t end = mrl_slots_end(&root->slots);
-    uint32_t slot = scan->position > end ? end : (uint32_t)scan->position;
-    while (*out_count < doc_max) {
-        const mrl_version *v = next_version(&root->slots, own->seq, end, &slot);
+/* Fills in what the slots from scan->position on show. */
+static void scan_slots(const mrl_view *view, merle_scan *scan, merle_doc *out_docs, size_t doc_max,
+                       size_t *count) {
+    const mrl_slots *slots = &view->root->slots;
+    uint32_t end = mrl_slots_end(slots);
+    uint32_t slot = (uint32_t)scan->position;
+    while (*count < doc_max) {
+        const mrl_version *v = next_version(slots, view->section->seq, end, &slot);
         if (v == NULL) break;
-        out_docs[(*out_count)++] = mrl_version_view(v);
+        const mrl_own *own =
+            __builtin_expect(view->own_count == 0, 1) ? NULL : mrl_view_find_own(view, v->slot);
+        if (own != NULL && (v = own->after) == NULL) continue;
+        out_docs[(*count)++] = mrl_view_doc(v);
     }
     scan->position = slot;
+}
+
+/* Behind the slots: what the commit has added, by number. */
+static void scan_new(const mrl_view *view, merle_scan *scan, merle_doc *out_docs, size_t doc_max,
+                     size_t *count) {
+    if (*count < doc_max && scan->position < MRL_SLOT_NONE) scan->position = MRL_SLOT_NONE;
+    for (size_t i = mrl_view_first_new(view); i < view->own_count && *count < doc_max; i++) {
+        const mrl_own *own = &view->own[i];
+        uint64_t position = (uint64_t)MRL_SLOT_NONE + own->number;
+        if (position < scan->position || own->after == NULL) continue;
+        out_docs[(*count)++] = mrl_view_doc(own->after);
+        scan->position = position + 1;
+    }
+}
+
+merle_err merle_scan_next(merle_section *section, merle_collection *collection, merle_scan *scan,
+                          merle_doc *out_docs, size_t doc_max, size_t *out_count) {
+    mrl_view view;
+    *out_count = 0;
+    merle_err err = mrl_view_open_briefly(section, collection, &view);
+    if (err != MERLE_OK) return err;
+    mrl_count(view.section->member, MRL_N_SCANS, 1);
+    if (scan->position < mrl_slots_end(&view.root->slots))
+        scan_slots(&view, scan, out_docs, doc_max, out_count);
+    if (view.own_count > 0) scan_new(&view, scan, out_docs, doc_max, out_count);
     return *out_count == 0 && doc_max > 0 ? MERLE_NOT_FOUND : MERLE_OK;
 }
 
 merle_err merle_count(merle_section *section, merle_collection *collection, uint64_t *out_count) {
-    merle_err err;
-    mrl_root *root;
-    *out_count = 0;
-    mrl_section *own = mrl_section_own(section, &err);
-    if (own == NULL) return err;
-    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
-    if (mrl_root_count(root, own->seq, out_count) == MERLE_OK) return MERLE_OK;
-    uint32_t end = mrl_slots_end(&root->slots), slot = 0;
+    mrl_view view;
     uint64_t count = 0;
-    while (next_version(&root->slots, own->seq, end, &slot) != NULL) count++;
+    *out_count = 0;
+    merle_err err = mrl_view_open_briefly(section, collection, &view);
+    if (err != MERLE_OK) return err;
+    if (mrl_root_count(view.root, view.section->seq, &count) != MERLE_OK) {
+        uint32_t end = mrl_slots_end(&view.root->slots), slot = 0;
+        for (count = 0; next_version(&view.root->slots, view.section->seq, end, &slot) != NULL;)
+            count++;
+    }
+    for (size_t i = 0; i < view.own_count; i++)
+        count += (uint64_t)(view.own[i].after != NULL) - (view.own[i].before != NULL);
     *out_count = count;
     return MERLE_OK;
 }

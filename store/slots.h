@@ -53,6 +53,12 @@ static inline mrl_chunk *mrl_slots_chunk(const mrl_slots *slots, uint32_t slot) 
     return atomic_load_explicit(&places[chunk - (1u << segment)], memory_order_acquire);
 }
 
+/* Where the slot's current version stands, for those who load it a little later; NULL: nowhere. It
+ * stays there. */
+static inline const _Atomic(mrl_version *) *mrl_slots_place(const mrl_slots *slots, uint32_t slot) {
+    const mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
+    return chunk == NULL ? NULL : &chunk->current[slot % MRL_CHUNK_SLOTS];
+}
 /* NULL: nothing there. */
 static inline mrl_version *mrl_slots_load(const mrl_slots *slots, uint32_t slot) {
     mrl_chunk *chunk = mrl_slots_chunk(slots, slot);

@@ -24,6 +24,7 @@ void mrl_store_init(mrl_store *store, const mrl_store_options *options) {
     mrl_lock_init(&store->catalog_lock);
     mrl_lock_init(&store->dying_lock);
     mrl_lock_init(&store->step_lock);
+    mrl_lock_init(&store->build_lock);
 }
 
 void mrl_store_fini(mrl_store *store, mrl_member *member) {

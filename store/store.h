@@ -38,12 +38,14 @@ typedef struct mrl_store {
     _Atomic(merle_collection *) collections;
     merle_collection *collections_last;
     /* Reclamation. */
-    _Atomic uint64_t waiting_seen; /* mrl_store_waiting_bytes, as it was a few commits ago */
-    mrl_lock dying_lock;
+    _Atomic uint64_t waiting_seen;     /* mrl_store_waiting_bytes, as it was a few commits ago */
+    mrl_lock dying_lock;               /* also of what changed schemas have left to their roots */
     mrl_root *dying;                   /* replaced roots, oldest first */
     mrl_lock step_lock;                /* one step at a time */
     merle_collection *step_collection; /* where the last step stopped */
     uint32_t step_shard;
+    mrl_lock build_lock;       /* one step of a build at a time */
+    _Atomic uint32_t building; /* indexes that are being built; changed with the catalog locked */
     _Atomic uint32_t cursors_open;
     mrl_lock cursors_lock;
     merle_changes *cursors; /* open ones, of all threads */
@@ -76,7 +78,8 @@ typedef struct mrl_section {
     uint32_t epoch;     /* when it began; what was changed long before it is judged by it */
     uint32_t reserved;
     mrl_epoch_token token;
-    uint64_t check; /* tells an open section from bytes that happen to lie there */
+    merle_commit *commit; /* that it belongs to, once that has operations; NULL */
+    uint64_t check;       /* tells an open section from bytes that happen to lie there */
 } mrl_section;
 _Static_assert(sizeof(mrl_section) <= sizeof(merle_section), "merle_section is too small");
 

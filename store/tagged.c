@@ -6,34 +6,43 @@
 
 #include "document/encode.h"
 #include "store/entries.h"
-#include "store/read.h"
+#include "store/own.h"
 #include "tags/set.h"
 
 typedef struct asked_tag {
-    const mrl_section *section;
-    const mrl_root *root;
+    mrl_view view;
+    mrl_view instant;
     const mrl_schema_index *index;
     const mrl_tag *tag;
     size_t size;
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
 } asked_tag;
 
+static merle_err find_tags(const mrl_view *view, const char *name,
+                           const mrl_schema_index **out_index) {
+    merle_err err = mrl_schema_read_index(view->schema, name, out_index);
+    return err == MERLE_OK && !mrl_index_has_tags(*out_index) ? MERLE_INVALID : err;
+}
+
 static merle_err ask(asked_tag *asked, merle_section *section, merle_collection *collection,
                      const char *index, const merle_value *tag) {
-    merle_err err;
-    mrl_root *root;
-    mrl_section *own = mrl_section_own(section, &err);
-    if (own == NULL) return err;
-    if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
-    asked->section = own;
-    asked->root = root;
-    asked->index = mrl_schema_find_index(root->schema, index);
-    if (asked->index == NULL || asked->index->kind != MERLE_TAGS) return MERLE_INVALID;
+    merle_err err = mrl_view_open_briefly(section, collection, &asked->view);
+    if (err != MERLE_OK) return err;
+    asked->instant = mrl_view_of_instant(&asked->view);
+    if ((err = find_tags(&asked->view, index, &asked->index)) != MERLE_OK) return err;
     err = mrl_encode_value(tag, 0, asked->encoded, sizeof asked->encoded, &asked->size);
     if (err != MERLE_OK) return MERLE_INVALID;
-    asked->tag = mrl_tags_find(root->indexes[asked->index->number].tags,
+    asked->tag = mrl_tags_find(asked->view.root->indexes[asked->index->number].tags,
                                merle_bytes_of(asked->encoded, asked->size));
     return MERLE_OK;
+}
+
+/* The documents that have, or had, the tag, of those that the commit has written to. */
+static merle_err find_own(const asked_tag *asked, mrl_own_side side, mrl_own_run *out_run) {
+    merle_err err = mrl_own_values(&asked->view, asked->index, side, out_run);
+    if (out_run->count == 0) return err;
+    *out_run = mrl_own_equal(*out_run, merle_bytes_of(asked->encoded, asked->size));
+    return err;
 }
 
 typedef struct looking_for {
@@ -60,7 +69,7 @@ static uint64_t count_visible(void *context, const uint32_t *slots, size_t count
     uint64_t sum = 0;
     for (size_t at = 0; at < count; at += MRL_READ_BATCH) {
         size_t some = count - at < MRL_READ_BATCH ? count - at : MRL_READ_BATCH;
-        mrl_read_slots(asked->section, asked->root, slots + at, some, versions);
+        mrl_view_slots(&asked->instant, slots + at, some, versions);
         for (size_t i = 0; i < some; i++) sum += versions[i] != NULL && has_tag(asked, versions[i]);
     }
     return sum;
@@ -69,38 +78,95 @@ static uint64_t count_visible(void *context, const uint32_t *slots, size_t count
 merle_err merle_tag_count(merle_section *section, merle_collection *collection, const char *index,
                           merle_value tag, uint64_t *out_count) {
     asked_tag asked;
+    mrl_own_run before = {NULL, 0}, after = {NULL, 0};
     *out_count = 0;
     merle_err err = ask(&asked, section, collection, index, &tag);
+    if (err == MERLE_OK) err = find_own(&asked, MRL_OWN_BEFORE, &before);
+    if (err == MERLE_OK) err = find_own(&asked, MRL_OWN_AFTER, &after);
     if (err != MERLE_OK) return err;
-    *out_count = mrl_tag_count(asked.tag, asked.section->epoch, count_visible, &asked);
+    *out_count = mrl_tag_count(asked.tag, asked.view.section->epoch, count_visible, &asked) -
+                 before.count + after.count;
     return MERLE_OK;
+}
+
+/* Where a document of the commit's stands in a scan: in its slot, or behind all slots. */
+static uint64_t position_of(const mrl_own_value *own) {
+    return (uint64_t)own->slot + (own->slot == MRL_SLOT_NONE ? own->number : 0);
+}
+
+/* A scan of one tag, in one section. */
+typedef struct tag_walk {
+    const asked_tag *asked;
+    mrl_own_run own; /* what is still ahead */
+    merle_scan *scan;
+    merle_doc *docs;
+    size_t count, max;
+} tag_walk;
+
+static void give(tag_walk *w, const mrl_version *v, uint64_t position) {
+    w->docs[w->count++] = mrl_view_doc(v);
+    w->scan->position = position + 1;
+}
+
+/* Gives what the commit has written before `end`, as far as there is room. */
+static void give_own(tag_walk *w, uint64_t end) {
+    while (w->own.count > 0 && w->count < w->max && position_of(w->own.list) < end) {
+        if (position_of(w->own.list) >= w->scan->position)
+            give(w, w->own.list->version, position_of(w->own.list));
+        w->own.list++;
+        w->own.count--;
+    }
+}
+
+/* Gives those of the run that the instant shows with the tag; room for all of them. */
+static void give_run(tag_walk *w, const mrl_run *run, const mrl_version **versions) {
+    for (size_t i = 0; i < run->count; i++)
+        if (versions[i] != NULL && (!run->recheck[i] || has_tag(w->asked, versions[i])))
+            w->docs[w->count++] = mrl_view_doc(versions[i]);
+    w->scan->position = run->from;
+}
+
+/* The next few slots of the set, with what the commit has written between them. */
+static void step(tag_walk *w) {
+    uint32_t slots[MRL_READ_BATCH];
+    uint8_t recheck[MRL_READ_BATCH];
+    const mrl_version *versions[MRL_READ_BATCH];
+    size_t room = w->max - w->count;
+    const mrl_view *view = &w->asked->view;
+    mrl_run run = {view->section->epoch,
+                   (uint32_t)w->scan->position,
+                   MRL_TAGS_END - 1,
+                   slots,
+                   recheck,
+                   room < MRL_READ_BATCH ? room : MRL_READ_BATCH,
+                   0};
+    mrl_tag_read(w->asked->tag, &run);
+    mrl_view_slots(view, slots, run.count, versions);
+    if (__builtin_expect(w->own.count == 0, 1)) {
+        give_run(w, &run, versions);
+        return;
+    }
+    for (size_t i = 0; i < run.count; i++) {
+        give_own(w, slots[i]);
+        if (w->count == w->max) return;
+        if (versions[i] != NULL && (!recheck[i] || has_tag(w->asked, versions[i])))
+            give(w, versions[i], slots[i]);
+    }
+    give_own(w, run.from);
+    if (w->own.count == 0 || position_of(w->own.list) >= run.from) w->scan->position = run.from;
 }
 
 merle_err merle_tag_next(merle_section *section, merle_collection *collection, const char *index,
                          merle_value tag, merle_scan *scan, merle_doc *out_docs, size_t doc_max,
                          size_t *out_count) {
-    uint32_t slots[MRL_READ_BATCH];
-    uint8_t recheck[MRL_READ_BATCH];
-    const mrl_version *versions[MRL_READ_BATCH];
     asked_tag asked;
+    tag_walk w = {.asked = &asked, .scan = scan, .docs = out_docs, .max = doc_max};
     *out_count = 0;
     merle_err err = ask(&asked, section, collection, index, &tag);
+    if (err == MERLE_OK) err = find_own(&asked, MRL_OWN_AFTER, &w.own);
     if (err != MERLE_OK) return err;
-    while (*out_count < doc_max && scan->position < MRL_TAGS_END) {
-        size_t wanted = doc_max - *out_count;
-        mrl_run run = {asked.section->epoch,
-                       (uint32_t)scan->position,
-                       MRL_TAGS_END - 1,
-                       slots,
-                       recheck,
-                       wanted < MRL_READ_BATCH ? wanted : MRL_READ_BATCH,
-                       0};
-        mrl_tag_read(asked.tag, &run);
-        mrl_read_slots(asked.section, asked.root, slots, run.count, versions);
-        for (size_t i = 0; i < run.count; i++)
-            if (versions[i] != NULL && (!recheck[i] || has_tag(&asked, versions[i])))
-                out_docs[(*out_count)++] = mrl_version_view(versions[i]);
-        scan->position = run.from;
-    }
-    return *out_count == 0 && doc_max > 0 ? MERLE_NOT_FOUND : MERLE_OK;
+    while (w.count < doc_max && scan->position < MRL_TAGS_END) step(&w);
+    give_own(&w, UINT64_MAX);
+    *out_count = w.count;
+    return w.count == 0 && doc_max > 0 ? MERLE_NOT_FOUND : MERLE_OK;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/report.h"
+#include "store/build.h"
 #include "store/commit.h"
 
 static uint64_t shard_bit(uint64_t hash) {
@@ -51,7 +52,7 @@ static const uint64_t *known_hashes(const mrl_touch *touch) {
 
 merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch) {
     mrl_portion *part = touch->part;
-    const mrl_schema *schema = part->root->schema;
+    const mrl_schema *schema = part->schema;
     if (schema->index_count == 0 || touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
     if (touch->values == NULL) {
         size_t size = schema->index_count * sizeof *touch->values;
@@ -63,7 +64,7 @@ merle_err mrl_values_compute(merle_commit *commit, mrl_touch *touch) {
     const uint64_t *known = known_hashes(touch);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];
-        if (schema->indexes[i].kind != MERLE_UNIQUE) continue;
+        if (!mrl_index_is_unique(&schema->indexes[i])) continue;
         compute_one(part->root, &schema->indexes[i], old, new, known == NULL ? 0 : known[i],
                     change);
         if (!change->changed) continue;
@@ -132,8 +133,11 @@ static merle_err take_one(merle_commit *commit, mrl_touch *touch, const mrl_sche
     taken_probe probe = {.commit = commit, .touch = touch, .index = index, .encoded = encoded};
     probe.unique.probe.hash = change->new_hash;
     probe.unique.holds = is_taken_by;
-    if (mrl_unique_find(unique, &probe.unique) != MRL_UNIQUE_NONE)
-        return refuse_value(commit, touch, index, probe.other_key);
+    if (mrl_unique_find(unique, &probe.unique) != MRL_UNIQUE_NONE) {
+        if (index->state == MERLE_INDEX_READY)
+            return refuse_value(commit, touch, index, probe.other_key);
+        mrl_build_note(mrl_root_build(touch->part->root, index->number), touch->slot);
+    }
     int added = 0;
     merle_err err = mrl_unique_add(unique, commit->member, change->new_hash, touch->slot, &added);
     if (err != MERLE_OK) {
@@ -146,7 +150,7 @@ static merle_err take_one(merle_commit *commit, mrl_touch *touch, const mrl_sche
 }
 
 merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch) {
-    const mrl_schema *schema = touch->part->root->schema;
+    const mrl_schema *schema = touch->part->schema;
     if (schema->index_count == 0 || touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];
@@ -158,14 +162,14 @@ merle_err mrl_values_take(merle_commit *commit, mrl_touch *touch) {
 }
 
 int mrl_values_stay(const mrl_touch *touch) {
-    uint32_t count = touch->part->root->schema->index_count;
+    uint32_t count = touch->part->schema->index_count;
     for (uint32_t i = 0; i < count; i++)
         if (touch->values[i].changed) return 0;
     return 1;
 }
 
 void mrl_values_undo(merle_commit *commit, mrl_touch *touch) {
-    const mrl_schema *schema = touch->part->root->schema;
+    const mrl_schema *schema = touch->part->schema;
     if (touch->values == NULL) return;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         mrl_value_change *change = &touch->values[i];

@@ -4,7 +4,6 @@
  */
 #include "store/version.h"
 
-#include "base/assert.h"
 #include "document/encode.h"
 #include "document/scan.h"
 
@@ -54,18 +53,24 @@ void mrl_version_free(mrl_member *member, mrl_version *version) {
     mrl_version_free_sized(member, version, mrl_version_size(version));
 }
 
+uint32_t mrl_version_scan(const mrl_version *v, const mrl_schema_part *part) {
+    uint32_t offset;
+    if (mrl_version_is_tombstone(v)) return 0;
+    (void)mrl_path_locate(part->at, mrl_version_doc(v), v->doc_size, &offset);
+    return offset;
+}
+
 size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out) {
-    if (version->path_count == 0) return 0;
     const uint8_t *doc = mrl_version_doc(version);
     size_t used = 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
-        uint32_t offset = mrl_version_offset(version, index->parts[i].path);
+        uint32_t offset = mrl_version_locate(version, &index->parts[i]);
         if (offset == 0 || doc[offset] == 0xc0) return 0;
         size_t size = 0;
         merle_err err =
             mrl_encode_at(doc + offset, doc + version->doc_size, (int)index->parts[i].descending,
                           out + used, MERLE_VALUE_SIZE_MAX - used, &size);
-        MRL_ASSERT(err == MERLE_OK);
+        if (err != MERLE_OK) return 0;
         used += size;
     }
     return used;
@@ -73,11 +78,11 @@ size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *in
 
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
                             const mrl_schema_index *index) {
-    if (a->path_count == 0 || b->path_count == 0) return 0;
+    if (mrl_version_is_tombstone(a) || mrl_version_is_tombstone(b)) return 0;
     const uint8_t *doc_a = mrl_version_doc(a), *doc_b = mrl_version_doc(b);
     for (uint32_t i = 0; i < index->part_count; i++) {
-        uint32_t at_a = mrl_version_offset(a, index->parts[i].path);
-        uint32_t at_b = mrl_version_offset(b, index->parts[i].path);
+        uint32_t at_a = mrl_version_locate(a, &index->parts[i]);
+        uint32_t at_b = mrl_version_locate(b, &index->parts[i]);
         if (at_a == 0 || at_b == 0) return at_a == at_b;
         size_t size = (size_t)(mrl_scan_skip(doc_a + at_a) - (doc_a + at_a));
         if (size > b->doc_size - at_b || memcmp(doc_a + at_a, doc_b + at_b, size) != 0) return 0;

@@ -34,7 +34,7 @@ typedef struct mrl_version {
     uint32_t slot;
     uint32_t doc_size;
     uint16_t key_size;
-    uint8_t path_count;
+    uint8_t path_count; /* of the schema that it was made under: a later one may have more */
     uint8_t flags;
     uint8_t bytes[]; /* key, then path_count offsets (2 bytes each, 4 if WIDE), then the document */
 } mrl_version;
@@ -77,6 +77,13 @@ static inline uint32_t mrl_version_offset(const mrl_version *v, uint32_t path) {
     memcpy(&narrow, at + 2 * (size_t)path, 2);
     return narrow;
 }
+/* The same for a version that is older than the path; a tombstone has none. */
+uint32_t mrl_version_scan(const mrl_version *v, const mrl_schema_part *part);
+/* Where the value of an index's part begins; 0: there is none. */
+static inline uint32_t mrl_version_locate(const mrl_version *v, const mrl_schema_part *part) {
+    if (__builtin_expect(part->path < v->path_count, 1)) return mrl_version_offset(v, part->path);
+    return mrl_version_scan(v, part);
+}
 static inline merle_doc mrl_version_view(const mrl_version *v) {
     merle_doc doc = {mrl_version_doc(v), v->doc_size, mrl_version_seq(v), v};
     return doc;
@@ -101,8 +108,9 @@ static inline void mrl_version_free_sized(mrl_member *member, mrl_version *versi
     mrl_free(member, MRL_FOR_DOCUMENTS, version, size);
 }
 
-/* The value of a unique index in this version, encoded into out (MERLE_VALUE_SIZE_MAX bytes). 0:
- * the document lacks it (a field absent or nil). Writers have checked that it can be encoded. */
+/* The value of an index in this version, encoded into out (MERLE_VALUE_SIZE_MAX bytes). 0: the
+ * document lacks it (a field absent or nil), or is from before the index, and has what it cannot
+ * hold. */
 size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out);
 /* Whether two versions certainly have the same bytes in all fields of the index. 0: perhaps not. */
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,

@@ -4,8 +4,26 @@
  */
 #include "store/view.h"
 
-merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
-                        mrl_view *out_view) {
+#include "document/encode.h"
+#include "store/own.h"
+
+static merle_err add_own(mrl_view *view, const merle_collection *collection) {
+    merle_commit *commit = view->section->commit;
+    mrl_portion *part = mrl_commit_find_part(commit, collection);
+    if (part == NULL || part->touch_count == 0) return MERLE_OK;
+    merle_err err = mrl_own_refresh(commit, part, view->root);
+    if (err != MERLE_OK) {
+        *view = (mrl_view){0};
+        return err;
+    }
+    view->part = part;
+    view->own = part->own.list;
+    view->own_count = part->own.count;
+    return MERLE_OK;
+}
+
+merle_err mrl_view_open_briefly(merle_section *section, const merle_collection *collection,
+                                mrl_view *out_view) {
     merle_err err;
     mrl_root *root;
     *out_view = (mrl_view){0};
@@ -14,21 +32,99 @@ merle_err mrl_view_open(merle_section *section, const merle_collection *collecti
     if ((err = mrl_section_root(own, collection, &root)) != MERLE_OK) return err;
     out_view->section = own;
     out_view->root = root;
-    out_view->schema = root->schema;
-    return MERLE_OK;
+    out_view->schema = mrl_root_schema(root, own->seq);
+    return __builtin_expect(own->commit == NULL, 1) ? MERLE_OK : add_own(out_view, collection);
+}
+
+merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
+                        mrl_view *out_view) {
+    merle_err err = mrl_view_open_briefly(section, collection, out_view);
+    if (err == MERLE_OK && out_view->part != NULL) out_view->part->own.is_kept = 1;
+    return err;
+}
+
+mrl_view mrl_view_of_instant(const mrl_view *view) {
+    mrl_view instant = *view;
+    instant.part = NULL;
+    instant.own = NULL;
+    instant.own_count = 0;
+    return instant;
+}
+
+/* How many come before this slot. */
+static size_t own_before(const mrl_view *view, uint32_t slot) {
+    size_t low = 0, high = view->own_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (view->own[middle].slot < slot)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const mrl_own *mrl_view_find_own(const mrl_view *view, uint32_t slot) {
+    size_t at = own_before(view, slot);
+    return at < view->own_count && view->own[at].slot == slot ? &view->own[at] : NULL;
+}
+
+size_t mrl_view_first_new(const mrl_view *view) {
+    return own_before(view, MRL_SLOT_NONE);
 }
 
 void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
                     const mrl_version **out_versions) {
     mrl_read_slots(view->section, view->root, slots, count, out_versions);
-}
-
-merle_doc mrl_view_doc(const mrl_version *v) {
-    merle_doc doc = mrl_version_view(v);
-    if (doc.seq == MRL_SEQ_NONE) doc.seq = 0;
-    return doc;
+    if (__builtin_expect(view->own_count == 0, 1)) return;
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL && mrl_view_find_own(view, slots[i]) != NULL)
+            out_versions[i] = NULL;
 }
 
 const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name) {
-    return mrl_schema_find_index(view->schema, name);
+    const mrl_schema_index *index;
+    (void)mrl_schema_read_index(view->schema, name, &index);
+    return index;
+}
+
+/* ---- hits ---- */
+
+/* Most indexes are on one number, of which the hit has the tag and eight bytes. 1 yes, 0 no, -1: to
+ * be asked another way. */
+static inline int is_number_of(const mrl_version *v, const mrl_schema_index *index,
+                               const mrl_ordered_hit *hit) {
+    uint8_t tag;
+    uint64_t bits;
+    if (hit->size != 9 || hit->prefix_size != 1 || index->part_count != 1 ||
+        index->parts[0].descending)
+        return -1;
+    uint32_t offset = mrl_version_locate(v, &index->parts[0]);
+    if (offset == 0) return 0;
+    if (!mrl_encode_number(mrl_version_doc(v) + offset, &tag, &bits)) return -1;
+    return tag == hit->bytes[0] && bits == hit->head;
+}
+
+static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
+                       const mrl_ordered_hit *hit) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    int is_number = is_number_of(v, index, hit);
+    if (__builtin_expect(is_number >= 0, 1)) return is_number;
+    size_t size = mrl_version_encode(v, index, encoded);
+    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+}
+
+void mrl_view_sift(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
+                   size_t count, uint64_t unsure, const mrl_version **out_versions) {
+    uint32_t slots[MRL_READ_BATCH];
+    if (count == 0) return;
+    slots[0] = hits[0].slot;
+    for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
+    mrl_view_slots(view, slots, count, out_versions);
+    if (count < 64) unsure &= ((uint64_t)1 << count) - 1;
+    for (; unsure != 0; unsure &= unsure - 1) {
+        int i = __builtin_ctzll(unsure);
+        if (out_versions[i] != NULL && !is_value_of(out_versions[i], index, &hits[i]))
+            out_versions[i] = NULL;
+    }
 }

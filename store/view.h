@@ -13,18 +13,23 @@
 #ifndef MRL_STORE_VIEW_H
 #define MRL_STORE_VIEW_H
 
+#include "store/commit.h"
 #include "store/read.h"
 
-/* A document that the commit has changed. */
+/* A document that the commit has written to. Both may be NULL, or the same. */
 typedef struct mrl_own {
     const mrl_version *before; /* what the instant shows; NULL: there was none */
     const mrl_version *after; /* what the commit leaves; NULL: it is removed. seq is MRL_SEQ_NONE */
+    mrl_touch *touch;
+    uint32_t slot;   /* of `before`, or MRL_SLOT_NONE */
+    uint32_t number; /* tells those without a slot apart, as long as the commit lasts */
 } mrl_own;
 
 typedef struct mrl_view {
     const mrl_section *section;
     const mrl_root *root;
     const mrl_schema *schema; /* as the section sees it */
+    mrl_portion *part;        /* NULL outside of commits, and where that has written nothing */
     const mrl_own *own;       /* by the slot of `before`; those without one come last */
     size_t own_count;         /* 0 outside of commits, and where the commit has written nothing */
 } mrl_view;
@@ -33,12 +38,36 @@ typedef struct mrl_view {
  * operations fail with where they rest on what the instant shows. */
 merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
                         mrl_view *out_view);
+/* The same for who is done with it before the commit's next operation: it costs less where reads
+ * and writes take turns. */
+merle_err mrl_view_open_briefly(merle_section *section, const merle_collection *collection,
+                                mrl_view *out_view);
+/* The view without the commit's own writes. */
+mrl_view mrl_view_of_instant(const mrl_view *view);
+/* What the commit has made of the document in this slot; NULL: nothing, it is as it was. */
+const mrl_own *mrl_view_find_own(const mrl_view *view, uint32_t slot);
+/* The first of the documents that the instant does not show. */
+size_t mrl_view_first_new(const mrl_view *view);
 /* The versions that the instant shows of these slots, at most MRL_READ_BATCH; NULL: none, or one
  * that the commit has changed. Their first lines are on their way or there. */
 void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
                     const mrl_version **out_versions);
+/* The same for hits of an ordered index; NULL also where the version has not the hit's value. Bit i
+ * of unsure is 0 if the section is known to see hits[i] (see mrl_ordered_cursor); UINT64_MAX:
+ * nothing is known. */
+void mrl_view_sift(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
+                   size_t count, uint64_t unsure, const mrl_version **out_versions);
+static inline void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index,
+                                 const mrl_ordered_hit *hits, size_t count,
+                                 const mrl_version **out_versions) {
+    mrl_view_sift(view, index, hits, count, UINT64_MAX, out_versions);
+}
 /* The document as it is given out; one that is not committed yet has seq 0. */
-merle_doc mrl_view_doc(const mrl_version *v);
+static inline merle_doc mrl_view_doc(const mrl_version *v) {
+    merle_doc doc = mrl_version_view(v);
+    if (__builtin_expect(doc.seq == MRL_SEQ_NONE, 0)) doc.seq = 0;
+    return doc;
+}
 /* The index of this name, if the section may use it; NULL: there is none. */
 const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name);
 

@@ -47,8 +47,7 @@ static int read_end(const mrl_array *a, uint32_t version) {
 
 uint32_t mrl_array_capacity(uint32_t entry_count) {
     size_t size = sizeof(mrl_array) + 4 * (size_t)entry_count;
-    uint32_t capacity =
-        (uint32_t)((mrl_set_block_size(size) - mrl_set_block_size(0) - sizeof(mrl_array)) / 4);
+    uint32_t capacity = (uint32_t)((mrl_block_step(size) - sizeof(mrl_array)) / 4);
     return capacity < MRL_ARRAY_MAX ? capacity : MRL_ARRAY_MAX;
 }
 

@@ -11,7 +11,6 @@
 #include "tags/bitmap.h"
 
 enum {
-    BLOCK_HEADER_SIZE = 16,        /* of the domain's blocks */
     MERGE_MAX = MRL_ARRAY_MAX / 4, /* two neighbours with fewer become one */
     MARKED_SHARE = 32              /* one in so many: a marking writer looks what may go */
 };
@@ -30,13 +29,6 @@ static uint32_t entries_of(const mrl_span *span) {
 
 /* ---- blocks ---- */
 
-size_t mrl_set_block_size(size_t size) {
-    size += BLOCK_HEADER_SIZE;
-    if (size <= 128) return (size + 15) & ~(size_t)15;
-    size_t step = (size_t)1 << (61 - __builtin_clzll((unsigned long long)size - 1));
-    return (size + step - 1) & ~(step - 1);
-}
-
 static size_t directory_size(uint32_t count) {
     return sizeof(mrl_directory) + count * (sizeof(mrl_span *) + sizeof(uint32_t) + 1);
 }
@@ -48,7 +40,7 @@ static size_t size_of(const mrl_root *root) {
 }
 
 static void count_block(mrl_tags *tags, mrl_form form, size_t size, uint64_t sign) {
-    atomic_fetch_add_explicit(&tags->block_bytes, sign * mrl_set_block_size(size),
+    atomic_fetch_add_explicit(&tags->block_bytes, sign * mrl_block_bytes(size),
                               memory_order_relaxed);
     if (form != MRL_FORM_DIRECTORY)
         atomic_fetch_add_explicit(&tags->span_count, sign, memory_order_relaxed);

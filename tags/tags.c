@@ -72,7 +72,7 @@ static size_t tag_size(uint8_t height, size_t name_size) {
 }
 
 static void count_tag(mrl_tags *tags, const mrl_tag *tag, uint64_t sign) {
-    size_t size = mrl_set_block_size(tag_size(tag->height, tag->name_size));
+    size_t size = mrl_block_bytes(tag_size(tag->height, tag->name_size));
     atomic_fetch_add_explicit(&tags->tag_count, sign, memory_order_relaxed);
     atomic_fetch_add_explicit(&tags->block_bytes, sign * size, memory_order_relaxed);
 }

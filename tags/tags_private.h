@@ -203,8 +203,6 @@ void *mrl_set_alloc(mrl_set_change *change, mrl_form form, size_t size);
 /* Frees it when those who may see it are gone; or at once, if nobody can. */
 void mrl_set_retire(mrl_set_change *change, void *block);
 void mrl_set_free(mrl_set_change *change, void *block);
-/* As the allocator rounds sizes, with the header of a block. */
-size_t mrl_set_block_size(size_t size);
 
 merle_err mrl_set_add(mrl_set_change *change, uint32_t slot, int *out_added);
 /* Only touches the span. */

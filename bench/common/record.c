@@ -1,8 +1,6 @@
 /* bench/common/record.c - see record.h. SPDX-License-Identifier: Apache-2.0 */
 #include "bench/common/record.h"
 
-#include <string.h>
-
 /* ---- texts ---- */
 
 static void digits_write(char *out_text, unsigned digit_count, uint32_t number) {
@@ -27,6 +25,18 @@ void bench_email_write(char out_email[BENCH_EMAIL_SIZE + 1], uint32_t i) {
     out_email[0] = 'u';
     digits_write(out_email + 1, 8, i);
     memcpy(out_email + 9, "@example.net", 13);
+}
+
+void bench_guild_write(char out_guild[BENCH_GUILD_SIZE + 1], uint32_t guild) {
+    memcpy(out_guild, "guild:", 6);
+    digits_write(out_guild + 6, 6, guild % 1000000);
+    out_guild[BENCH_GUILD_SIZE] = 0;
+}
+
+void bench_lang_write(char out_lang[BENCH_LANG_SIZE + 1], uint32_t lang) {
+    memcpy(out_lang, "lang:", 5);
+    digits_write(out_lang + 5, 1, lang);
+    out_lang[BENCH_LANG_SIZE] = 0;
 }
 
 /* ---- writing msgpack ---- */
@@ -77,18 +87,13 @@ static void record_encode(bench_record *record) {
 
 static void record_fill(bench_record *record, uint32_t i, uint32_t email_of, uint64_t version,
                         uint32_t count) {
-    uint32_t guild_count = count < 100 ? 1 : count / 100;
     bench_key_write(record->key, i);
     memcpy(record->name, "player_", 7);
     digits_write(record->name + 7, 8, i);
     record->name[BENCH_NAME_SIZE] = 0;
     bench_email_write(record->email, email_of);
-    memcpy(record->guild, "guild:", 6);
-    digits_write(record->guild + 6, 6, (uint32_t)((i + version) % guild_count) % 1000000);
-    record->guild[BENCH_GUILD_SIZE] = 0;
-    memcpy(record->lang, "lang:", 5);
-    record->lang[5] = (char)('0' + bench_mix(i) % 8);
-    record->lang[BENCH_LANG_SIZE] = 0;
+    bench_guild_write(record->guild, bench_guild(i, version, count));
+    bench_lang_write(record->lang, bench_lang(i));
     memset(record->bio, 'b', BENCH_BIO_SIZE);
     record->bio[BENCH_BIO_SIZE] = 0;
     record->score = bench_score(i, version, count);

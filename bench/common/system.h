@@ -25,6 +25,33 @@ typedef enum bench_background {
     BENCH_BACKGROUND_NONE = 1
 } bench_background;
 
+/* What the store is to hold. */
+typedef struct bench_setup {
+    uint32_t count;   /* documents, about */
+    unsigned entries; /* index entries a document: BENCH_ENTRIES_FEW or BENCH_ENTRIES_ALL */
+    bench_background background;
+} bench_setup;
+#define BENCH_ENTRIES_FEW 2u /* name and email, both unique */
+#define BENCH_ENTRIES_ALL 5u /* and score in order, and two tags: guild and language */
+
+/* What a query has touched: how many documents, their scores, and the same weighed by the place at
+ * which each came, so that a wrong order shows too. */
+typedef struct bench_sight {
+    uint64_t count;
+    uint64_t score_sum;
+    uint64_t order_sum;
+} bench_sight;
+
+static inline void bench_sight_score(bench_sight *sight, uint64_t score) {
+    sight->score_sum += score;
+    sight->order_sum += ++sight->count * score;
+}
+/* Touches a document: its score is read out of its bytes. */
+static inline void bench_sight_doc(bench_sight *sight, const void *bytes) {
+    size_t size;
+    bench_sight_score(sight, bench_score_read(bytes, &size));
+}
+
 /* A part of the memory, as the system itself counts it. */
 typedef struct bench_part {
     const char *name;
@@ -37,8 +64,9 @@ typedef struct bench_system {
     unsigned reader_max;
     unsigned writer_max;
     unsigned has_unique; /* 1: refuses a taken name or email */
+    unsigned op_divisor; /* does only so small a part of each phase, lest a run take hours; 0: 1 */
 
-    void (*open)(uint32_t count, bench_background background);
+    void (*open)(const bench_setup *setup);
     void (*close)(void);
     void *(*thread_begin)(void);
     void (*thread_end)(void *thread);
@@ -52,6 +80,13 @@ typedef struct bench_system {
     size_t (*get_many)(void *thread, const char (*keys)[BENCH_KEY_SIZE + 1], size_t key_count,
                        uint64_t *out_score_sum);
     bench_answer (*get_by_email)(void *thread, const char *email, uint64_t *out_score);
+    /* Queries; those of a store with all entries. They add what they touch to out_sight.
+     * Scores from the first up to, without, the second, ascending; the `most` highest scores that
+     * are no higher than the given one, descending; a guild; a guild and a language. */
+    void (*range)(void *thread, uint64_t score_from, uint64_t score_to, bench_sight *out_sight);
+    void (*top)(void *thread, uint64_t score, size_t most, bench_sight *out_sight);
+    void (*tag)(void *thread, const char *guild, bench_sight *out_sight);
+    void (*tagand)(void *thread, const char *guild, uint32_t lang, bench_sight *out_sight);
     /* A whole new document under a key that is there. */
     void (*update)(void *thread, const bench_record *record);
     /* gold one higher, one change. */
@@ -69,6 +104,8 @@ typedef struct bench_system {
     uint64_t (*entries_copied_max)(void);
 } bench_system;
 
+extern const bench_system bench_btree;
+extern const bench_system bench_idlist;
 extern const bench_system bench_ck_hs;
 extern const bench_system bench_ck_hs_tag;
 extern const bench_system bench_merle;

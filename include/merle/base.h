@@ -70,7 +70,8 @@ typedef enum merle_err {
     MERLE_WRONG_THREAD = 20, /* the section or commit belongs to another thread */
     MERLE_AGAIN = 21,        /* given by a merge function: take the commit back, run me again */
     MERLE_CORRUPT = 22,      /* merle_check or a reader found a broken invariant */
-    MERLE_SYSTEM = 23        /* the operating system said no; errno is in the report */
+    MERLE_SYSTEM = 23,       /* the operating system said no; errno is in the report */
+    MERLE_NOT_READY = 24     /* the index is being built, has failed, or the section is older */
 } merle_err;
 
 /* The error's own name ("MERLE_EXISTS"), and one sentence on what it means. Threads: any. Never

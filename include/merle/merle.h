@@ -6,9 +6,9 @@
  * first call and leaves by itself when it ends. See examples/ and docs/architecture.md.
  *
  * Known traps. Pointers handed out in a section die with it. A section kept open keeps old versions
- * in memory. A commit is a section too: end or cancel it in the thread that began it. Queries in a
- * commit read the commit's instant: only what was read by key or unique value is checked when it
- * ends. SPDX-License-Identifier: Apache-2.0
+ * in memory. A commit is a section too: end or cancel it in the thread that began it. What is read
+ * through the section of a commit is not checked when it ends: only merle_commit_get and
+ * merle_commit_get_unique are. SPDX-License-Identifier: Apache-2.0
  */
 #ifndef MERLE_MERLE_H
 #define MERLE_MERLE_H
@@ -90,9 +90,10 @@ MERLE_API merle_err merle_step(merle_db *db, uint64_t now_ns, uint64_t budget_ns
 /* ---- collections ---- */
 
 typedef enum merle_index_kind {
-    MERLE_UNIQUE = 1,  /* at most one document has a value */
-    MERLE_ORDERED = 2, /* ranges of values in their order; rank and count */
-    MERLE_TAGS = 3     /* sets: the elements of an array, on one path */
+    MERLE_UNIQUE = 1,        /* at most one document has a value */
+    MERLE_ORDERED = 2,       /* ranges of values in their order; rank and count */
+    MERLE_TAGS = 3,          /* sets: the elements of an array, on one path */
+    MERLE_UNIQUE_ORDERED = 4 /* both of the first two, of the same values */
 } merle_index_kind;
 
 typedef struct merle_index {
@@ -144,6 +145,49 @@ MERLE_API MERLE_MUST_USE merle_err merle_collection_truncate(merle_collection *c
                                                              uint64_t *out_seq);
 MERLE_API MERLE_MUST_USE merle_err merle_collection_drop(merle_collection *collection,
                                                          uint64_t *out_seq);
+/* ---- collections: indexes that come and go while the collection is in use ----
+ * An index that is added is kept by every commit from then on, and built from the documents that
+ * were there before, step by step: by merle_step, by merle's own thread, or by merle_index_build.
+ * Sections that begin when it is ready use it; for all others it is MERLE_NOT_READY. While it is
+ * being built it refuses no document because of a value that is taken, but new ones whose value it
+ * cannot hold at all. If at the end documents stand against it (two have one unique value, a value
+ * is of a type that it cannot hold), it has failed: nothing is kept of it but their list, until it
+ * is dropped. */
+
+typedef enum merle_index_state {
+    MERLE_INDEX_READY = 0,
+    MERLE_INDEX_BUILDING = 1,
+    MERLE_INDEX_FAILED = 2
+} merle_index_state;
+
+/* Errors: MERLE_EXISTS (the name is taken), MERLE_INVALID, MERLE_UNSUPPORTED, MERLE_TOO_BIG (too
+ * many indexes or fields, those counted that old sections still use), MERLE_GONE, MERLE_NO_MEMORY.
+ * Threads: any, may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_index_add(merle_collection *collection,
+                                                   const merle_index *index, uint64_t *out_seq);
+/* Takes an index away, whatever its state. Sections that began before go on with it. Errors:
+ * MERLE_NOT_FOUND, MERLE_GONE, MERLE_NO_MEMORY. Threads: any, may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_index_drop(merle_collection *collection, const char *name,
+                                                    uint64_t *out_seq);
+/* Does the steps until it is ready. Errors: why it has failed (MERLE_EXISTS, MERLE_TYPE,
+ * MERLE_TOO_BIG; the report names a document), MERLE_NOT_FOUND, MERLE_GONE, MERLE_NO_MEMORY (it is
+ * still being built, call again). Threads: any, outside of sections; may wait. */
+MERLE_API MERLE_MUST_USE merle_err merle_index_build(merle_collection *collection,
+                                                     const char *name);
+
+/* A document that stands against an index. */
+typedef struct merle_offender {
+    merle_err why;         /* MERLE_EXISTS, MERLE_TYPE, MERLE_TOO_BIG */
+    merle_bytes key;       /* in the caller's buffer */
+    merle_bytes other_key; /* MERLE_EXISTS: of the document that has the value too */
+} merle_offender;
+/* Those that a failed index has kept, at most out_max; their keys are copied to out_keys. Errors:
+ * MERLE_NOT_FOUND, MERLE_GONE, MERLE_NO_MEMORY. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_index_offenders(merle_collection *collection,
+                                                         const char *name, merle_buffer *out_keys,
+                                                         merle_offender *out_offenders,
+                                                         size_t out_max, size_t *out_count);
+
 /* A number that this collection never gave before and never gives again; gaps are allowed. Threads:
  * any. */
 MERLE_API MERLE_MUST_USE merle_err merle_collection_next_id(merle_collection *collection,
@@ -329,7 +373,17 @@ MERLE_API merle_err merle_commit_get(merle_commit *commit, merle_collection *col
 MERLE_API merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collection,
                                             const char *index, const merle_value *values,
                                             size_t value_count, merle_doc *out_doc);
-/* The section inside the commit, for reads that are not checked and do not see its own writes. */
+/* The section inside the commit. Every call that takes a section takes this one too, and then sees
+ * the commit's instant with the operations that were made before the call on top; only estimates do
+ * not. A document that the commit has written has seq 0. A cursor or a scan goes on behind an
+ * operation as it does in a later section. What was given stays valid until the commit is over.
+ * Nothing that is read this way is checked when the commit ends: two commits may each read what the
+ * other one changes, and both end well.
+ * Errors besides: the one of an operation that cannot be carried out on what the instant shows,
+ * with a report (MERLE_NOT_FOUND for a patch of a document that is missing, MERLE_EXISTS for an
+ * insert over one); reads by key look at that key's operations, all others at the collection's.
+ * MERLE_CONFLICT: the commit has written into a collection that its instant does not have yet.
+ * MERLE_NO_MEMORY. */
 MERLE_API merle_section *merle_commit_section(merle_commit *commit);
 
 /* Ends the commit. out_seq may be NULL; a commit without effect gets the seq that it saw. Errors:
@@ -478,6 +532,10 @@ typedef struct merle_stats_index {
     merle_index_kind kind;
     uint32_t reserved;
     uint64_t entries, tables, bytes, ready_seq, refused;
+    merle_index_state state;
+    uint32_t reserved_too;
+    uint64_t slots_done, slots_total; /* of a build: how far it is, of what is to be walked over */
+    uint64_t offenders; /* while building: suspects; failed: documents found to stand against it */
 } merle_stats_index;
 
 /* Cheap enough to call every second. Threads: any. */

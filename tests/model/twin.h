@@ -71,7 +71,7 @@ int twin_has_failed(const twin *run);
 sim *twin_sim(twin *run);
 /* Sums over all runs of the process, for a line that says that something was tested. */
 typedef struct twin_totals {
-    uint64_t commits, refused[MERLE_SYSTEM + 1], reads, changes, checks, gaps;
+    uint64_t commits, refused[MERLE_NOT_READY + 1], reads, changes, checks, gaps;
 } twin_totals;
 extern twin_totals twin_total;
 

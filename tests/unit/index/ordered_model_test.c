@@ -51,7 +51,10 @@ static mrl_ordered_viewer viewer_of(seen *v) {
 
 /* ---- questions ---- */
 
-/* Live hints are met once each, in order; nothing but garbage besides. */
+static uint64_t sure_count; /* hits that were said to be certain */
+
+/* Live hints are met once each, in order; nothing but garbage besides. A hit that is certain is
+ * live for the section. */
 static void scan_is_right(stand *s, const seen *v) {
     asked a = range_pick(s);
     mrl_ordered_hit hits[100];
@@ -61,10 +64,15 @@ static void scan_is_right(stand *s, const seen *v) {
     size_t max = 1 + mrl_random_below(&s->random, 100), count;
     uint32_t at = is_descending ? a.to : a.from; /* descending: one above */
     mrl_ordered_cursor_init(&cursor, s->tree, &a.range, is_descending, position);
+    cursor.can_be_sure = mrl_random_below(&s->random, 4) != 0;
+    cursor.epoch = v->epoch;
     do {
         count = mrl_ordered_next(&cursor, hits, max);
         for (size_t i = 0; i < count; i++) {
             uint32_t found = hit_find(s, &hits[i]);
+            int is_sure = i < 64 && (cursor.unsure >> i & 1) == 0;
+            assert_true(!is_sure || (cursor.can_be_sure && v->live[found]));
+            sure_count += (uint64_t)is_sure;
             uint32_t low = is_descending ? found + 1 : at, high = is_descending ? at : found;
             assert_true(found >= a.from && found < a.to);
             assert_true(is_descending ? found < at : found >= at);
@@ -160,6 +168,7 @@ static void run(value_kind kind, uint32_t hint_count, uint64_t steps) {
     seen old[OLD_COUNT] = {{0}};
     int is_small = hint_count < 1000;
     stand_begin(&s, kind, hint_count, test_seed() + kind);
+    sure_count = 0;
     for (uint64_t i = 0; i < steps; i++) {
         changes_one(&s, fillings[i * 6 / steps]);
         if (i % 16 == 0 || is_small) all_is_right(&s, old);
@@ -181,6 +190,7 @@ static void run(value_kind kind, uint32_t hint_count, uint64_t steps) {
     assert_int_equal(stats.marked, 0);
     memset(s.garbage, 0, s.hint_count);
     all_is_right(&s, old);
+    assert_true(sure_count > steps);
     stand_end(&s);
 }
 

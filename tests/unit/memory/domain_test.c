@@ -86,13 +86,12 @@ static void memory_comes_from_the_own_arena_only(void **state) {
     mrl_domain_destroy(two);
 }
 
-static void rounded_sizes_are_what_jemalloc_gives(void **state) {
+static void sizes_beyond_slabs_are_what_jemalloc_gives(void **state) {
     (void)state;
-    for (size_t size = 16; size < 100000; size++)
+    for (size_t size = MRL_SLAB_SIZE_MAX + 1; size < 100000; size++)
         assert_int_equal(mrl_size_round(size), nallocx(size, 0));
     for (size_t size = 100000; size < ((size_t)1 << 40); size += size / 7)
         assert_int_equal(mrl_size_round(size), nallocx(size, 0));
-    assert_int_equal(mrl_size_round(1), 16);
 }
 
 static size_t allocated_bytes(void) {
@@ -222,17 +221,17 @@ static void limit_is_exact_and_urgent_may_go_into_the_reserve(void **state) {
     mrl_domain_options options = {.bytes_max = 1 << 20, .bytes_reserve = 64 << 10};
     mrl_domain *domain = make_domain(&options);
     mrl_member *member = join(domain);
-    void *first = mrl_alloc(member, MRL_FOR_OTHER, 1000);
+    void *first = mrl_alloc(member, MRL_FOR_OTHER, 1024);
     int count = 1;
     (void)state;
-    while (mrl_alloc(member, MRL_FOR_OTHER, 1000) != NULL) count++;
+    while (mrl_alloc(member, MRL_FOR_OTHER, 1024) != NULL) count++;
     assert_int_equal(count, 1024);
     assert_null(mrl_block_alloc(member, MRL_FOR_DOCUMENTS, 1));
-    for (count = 0; mrl_alloc_urgent(member, MRL_FOR_DOCUMENTS, 1000) != NULL;) count++;
+    for (count = 0; mrl_alloc_urgent(member, MRL_FOR_DOCUMENTS, 1024) != NULL;) count++;
     assert_int_equal(count, 64);
-    mrl_free(member, MRL_FOR_OTHER, first, 1000);
-    assert_null(mrl_alloc(member, MRL_FOR_OTHER, 1000));
-    assert_non_null(mrl_alloc_urgent(member, MRL_FOR_OTHER, 1000));
+    mrl_free(member, MRL_FOR_OTHER, first, 1024);
+    assert_null(mrl_alloc(member, MRL_FOR_OTHER, 1024));
+    assert_non_null(mrl_alloc_urgent(member, MRL_FOR_OTHER, 1024));
     assert_null(mrl_alloc_urgent(member, MRL_FOR_OTHER, SIZE_MAX / 2));
     assert_int_equal(mrl_domain_bytes_total(domain), (1 << 20) + (64 << 10));
     mrl_domain_destroy(domain);
@@ -730,7 +729,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
 #if !MRL_HEAP_IS_PLAIN
         cmocka_unit_test(memory_comes_from_the_own_arena_only),
-        cmocka_unit_test(rounded_sizes_are_what_jemalloc_gives),
+        cmocka_unit_test(sizes_beyond_slabs_are_what_jemalloc_gives),
         cmocka_unit_test(destroyed_domain_gives_back_what_was_never_freed),
         cmocka_unit_test(large_domain_asks_for_huge_pages_if_it_shall),
 #endif

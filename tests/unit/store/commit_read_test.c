@@ -40,12 +40,17 @@ static void reads_see_own_writes_on_top_of_the_instant(void **state) {
     assert_int_equal(merle_doc_int(doc, "n", 0), 7);
     must(&s,
          merle_commit_get_unique(commit, s.players, "email", (merle_value[]){EMAIL("z")}, 1, &doc));
-    /* The section inside does not see them. */
-    merle_section *section = merle_commit_section(commit);
-    assert_sees(section, s.players, "a", "{\"email\":\"x\",\"n\":1}");
-    assert_sees(section, s.players, "b", "{\"n\":1}");
-    assert_sees(section, s.players, "c", NULL);
+    /* The section inside sees them too, one beside it does not. */
+    merle_section *section = merle_commit_section(commit), beside;
+    assert_sees(section, s.players, "a", "{\"email\":\"y\",\"n\":7}");
+    assert_sees(section, s.players, "b", NULL);
+    assert_sees(section, s.players, "c", "{\"email\":\"z\"}");
     assert_int_equal(count_of(section, s.players), 2);
+    must(&s, merle_section_begin(s.db, &beside));
+    assert_sees(&beside, s.players, "a", "{\"email\":\"x\",\"n\":1}");
+    assert_sees(&beside, s.players, "b", "{\"n\":1}");
+    assert_sees(&beside, s.players, "c", NULL);
+    must(&s, merle_section_end(&beside));
     (void)end(&s, commit);
     assert_there(&s, "a", "{\"email\":\"y\",\"n\":7}");
     writing_close(&s);

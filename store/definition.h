@@ -1,0 +1,41 @@
+/* store/definition.h - definitions: commits of their own that change a collection, not a document.
+ *
+ * What    one record, one seq, one instant. One at a time for each collection, under the catalog
+ *         lock or, for ids, under theirs; both come before all shard locks.
+ * Owns    the entry and its credit, from prepare until end or cancel.
+ * Threads any, holding no shard.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MRL_STORE_DEFINITION_H
+#define MRL_STORE_DEFINITION_H
+
+#include "store/store.h"
+
+typedef struct mrl_definition {
+    mrl_store *store;
+    mrl_member *member;
+    mrl_entry *entry;
+    uint64_t credit;
+} mrl_definition;
+
+/* Store and member of a call. Errors: MERLE_INVALID, MERLE_FORKED, MERLE_NO_MEMORY. */
+merle_err mrl_definition_join(merle_db *db, mrl_store **out_store, mrl_member **out_member);
+/* Credit and entry, with no shard locked; never waits: MERLE_BUSY is for mrl_definition_await.
+ * Errors: MERLE_BUSY, MERLE_READ_ONLY, MERLE_NO_MEMORY. */
+merle_err mrl_definition_prepare(mrl_definition *d, mrl_store *store, mrl_member *member,
+                                 uint32_t collection_id, mrl_record_kind kind, merle_bytes payload);
+/* With nothing locked: waits until there is some credit again, for another try. */
+merle_err mrl_definition_await(mrl_store *store, mrl_member *member);
+/* From begin to end the publish lock is held. What is swung between the two is met by nobody with a
+ * seq below the one that begin gives. */
+uint64_t mrl_definition_begin(const mrl_definition *d);
+void mrl_definition_end(mrl_definition *d);
+
+/* Whether the collection exists. Inside a section, or with the catalog locked. */
+static inline int mrl_collection_is_alive(const merle_collection *collection) {
+    const mrl_root *root = mrl_collection_current(collection);
+    return root != NULL && !root->is_dropped;
+}
+
+#endif
