@@ -1,8 +1,8 @@
 /* tests/unit/store/own_test.c - a commit's own writes, in everything that reads in its section.
  *
- * Aim     Each call sees what the commit has put, patched, removed and put again, in its place; what
- *         cannot be carried out is told by those who look at it; what was given stays; memory that
- *         is refused leaves commit and cursors as they were; a view that is kept does not change.
+ * Aim     Each call sees what the commit has put, patched, removed and put again, in its place;
+ *         what cannot be carried out is told by those who look at it; what was given stays; memory
+ *         that is refused leaves commit and cursors as they were; a kept view does not change.
  * Method  A few documents written by hand, each answer compared key by key.
  * Blind   Long rows of operations and reads at random: model/own_test.c.
  *
