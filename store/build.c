@@ -1,5 +1,7 @@
 /* store/build.c - building an index while readers and writers go on.
  *
+ * SPDX-License-Identifier: Apache-2.0
+ *
  * An index is added by a definition D: a new schema takes the place of the root's, with all shards
  * locked, as truncate locks them. Every commit after D finds the new schema when it has its locks,
  * and keeps the index as it keeps any other: it adds the entries of values that come, and gives up
@@ -47,8 +49,6 @@
  * Truncate and drop of the collection replace the root; in the new one, which is empty, all indexes
  * are ready. A step looks with the shard locked whether root and schema are what they were, and
  * stops if not.
- *
- * SPDX-License-Identifier: Apache-2.0
  */
 #include "store/build.h"
 
@@ -146,7 +146,7 @@ static int other_holds(const mrl_unique_probe *probe, uint32_t slot) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     if (slot == asked->s->version->slot) return 0;
     const mrl_version *v = mrl_version_live(mrl_slots_load(&asked->s->root->slots, slot));
-    size_t size = v == NULL ? 0 : mrl_version_encode(v, asked->s->index, encoded);
+    size_t size = v == NULL ? 0 : mrl_version_encode_unique(v, asked->s->index, encoded);
     if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
     asked->found = v;
     return 1;
@@ -168,10 +168,10 @@ static merle_err judge(const stepping *s, const mrl_version **out_other) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     const mrl_version *v = s->version;
     *out_other = NULL;
-    merle_err err = mrl_schema_check_index(s->schema, s->index,
+    merle_err err = mrl_schema_check_index(s->schema, s->index, mrl_version_key(v),
                                            merle_bytes_of(mrl_version_doc(v), v->doc_size));
     if (err != MERLE_OK || !mrl_index_is_unique(s->index)) return err;
-    size_t size = mrl_version_encode(v, s->index, encoded);
+    size_t size = mrl_version_encode_unique(v, s->index, encoded);
     if (size == 0) return MERLE_OK;
     mrl_unique *unique = s->root->indexes[s->index->number].unique;
     uint64_t hash = mrl_unique_hash(unique, encoded, size);
@@ -209,7 +209,7 @@ static merle_err with_slot(stepping *s, uint32_t slot, visit_fn *fn) {
 static merle_err add_hint(stepping *s) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     int added;
-    size_t size = mrl_version_encode(s->version, s->index, encoded);
+    size_t size = mrl_version_encode_unique(s->version, s->index, encoded);
     if (size == 0) return MERLE_OK;
     mrl_unique *unique = s->root->indexes[s->index->number].unique;
     uint64_t hash = mrl_unique_hash(unique, encoded, size);
@@ -236,7 +236,7 @@ static int add_entry(void *context, merle_bytes value) {
  * nothing. */
 static merle_err visit(stepping *s) {
     const mrl_version *v = s->version;
-    merle_err err = mrl_schema_check_index(s->schema, s->index,
+    merle_err err = mrl_schema_check_index(s->schema, s->index, mrl_version_key(v),
                                            merle_bytes_of(mrl_version_doc(v), v->doc_size));
     if (err != MERLE_OK) {
         mrl_build_note(s->build, v->slot);
@@ -272,9 +272,11 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/* Keeps of the suspects those that still stand, each once. */
+/* Keeps of the suspects those that still stand, each once. MERLE_GONE: another definition came in
+ * between, the rest are kept unasked. */
 static merle_err sift(stepping *s) {
     uint32_t notes[MRL_BUILD_NOTE_MAX];
+    merle_err err = MERLE_OK;
     mrl_lock_take(&s->build->lock);
     uint32_t count = s->build->note_count;
     memcpy(notes, s->build->notes, count * sizeof notes[0]);
@@ -283,10 +285,10 @@ static merle_err sift(stepping *s) {
     if (count > 1) qsort(notes, count, sizeof notes[0], by_number);
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0 && notes[i] == notes[i - 1]) continue;
-        merle_err err = with_slot(s, notes[i], note_again);
-        if (err != MERLE_OK) return err;
+        if (err == MERLE_OK) err = with_slot(s, notes[i], note_again);
+        if (err != MERLE_OK) note(s->build, notes[i]);
     }
-    return MERLE_OK;
+    return err;
 }
 
 /* ---- the end ---- */
