@@ -408,10 +408,11 @@ static void integers_are_read_back_as_integers(void **state) {
                                   merle_value_uint(UINT64_MAX),
                                   merle_value_float(18446744073709551616.0),
                                   merle_value_float(0.5),
-                                  merle_value_float(-1e300)};
-    static const merle_type types[] = {MERLE_TYPE_INT,  MERLE_TYPE_INT,   MERLE_TYPE_INT,
-                                       MERLE_TYPE_UINT, MERLE_TYPE_FLOAT, MERLE_TYPE_FLOAT,
-                                       MERLE_TYPE_FLOAT};
+                                  merle_value_float(-1e300),
+                                  merle_value_float(-1e19)};
+    static const merle_type types[] = {MERLE_TYPE_INT,   MERLE_TYPE_INT,   MERLE_TYPE_INT,
+                                       MERLE_TYPE_UINT,  MERLE_TYPE_FLOAT, MERLE_TYPE_FLOAT,
+                                       MERLE_TYPE_FLOAT, MERLE_TYPE_FLOAT};
     (void)state;
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         uint8_t bytes[16];
