@@ -357,9 +357,11 @@ static void check_finds_stored_values_that_are_broken(void **state) {
     uint8_t *tail = (uint8_t *)(uintptr_t)mrl_version_doc(v) + v->doc_size;
     uint32_t size = (uint32_t)mrl_version_extracted_size(v);
     assert_true(mrl_version_is_sound(v));
+    assert_ptr_equal((const uint8_t *)v + mrl_version_size(v), tail + size);
     tail[6]++;
     assert_false(mrl_version_is_sound(v));
     assert_int_equal(merle_check(s.db, &s.report), MERLE_CORRUPT);
+    assert_string_equal(s.report.expected, "extracted values that fill their place");
     tail[6]--;
     /* The value of the last index, one byte of it. */
     tail[size - 3]++;

@@ -330,6 +330,14 @@ static void key_too_long_beside_a_field_is_refused(void **state) {
     assert_non_null(strstr(s.report.message, "4096"));
     (void)put_json(&s, "a", "{}");
     must(&s, merle_one_patch_ops(s.players, KEY("a"), set, 1, NULL, NULL));
+    /* Each byte takes two: what fits together, and one more. */
+    for (size_t size = 1020; size <= 1023; size++) {
+        const merle_op zero[] = {
+            merle_op_of(MERLE_OP_SET, "text", merle_value_bin(merle_bytes_of(zeros, size)))};
+        assert_int_equal(
+            merle_one_patch_ops(s.players, key, zero, 1, NULL, NULL),
+            2 * size + 3 + 2 * sizeof zeros + 3 <= MERLE_VALUE_SIZE_MAX ? MERLE_OK : MERLE_TOO_BIG);
+    }
     writing_close(&s);
 }
 
@@ -519,6 +527,9 @@ static void elements_that_cannot_be_held_are_refused(void **state) {
     assert_string_equal(s.report.path, "scores");
     assert_int_equal(one_json(&s, "a", "{\"items\":[{\"id\":{}}]}"), MERLE_TYPE);
     assert_string_equal(s.report.index, "items");
+    /* The other parts hold what they hold, elements or none. */
+    assert_int_equal(one_json(&s, "a", "{\"kind\":[1],\"items\":[]}"), MERLE_TYPE);
+    assert_string_equal(s.report.path, "kind");
     char *end = json + sprintf(json, "{\"scores\":[1");
     for (unsigned i = 1; i < MERLE_TAG_COUNT_MAX; i++) end += sprintf(end, ",%u", i % 10);
     (void)sprintf(end, "]}");
