@@ -83,12 +83,6 @@ void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
             out_versions[i] = NULL;
 }
 
-merle_doc mrl_view_doc(const mrl_version *v) {
-    merle_doc doc = mrl_version_view(v);
-    if (doc.seq == MRL_SEQ_NONE) doc.seq = 0;
-    return doc;
-}
-
 const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name) {
     const mrl_schema_index *index;
     (void)mrl_schema_read_index(view->schema, name, &index);
@@ -131,21 +125,24 @@ static inline void hit_slots(const mrl_view *view, const mrl_ordered_hit *hits, 
     mrl_view_slots(view, slots, count, out_versions);
 }
 
-void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
-                   size_t count, const mrl_version **out_versions) {
+void mrl_view_sift(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
+                   size_t count, uint64_t unsure, const mrl_version **out_versions) {
     if (count == 0) return;
     hit_slots(view, hits, count, out_versions);
-    for (size_t i = 0; i < count; i++)
+    if (count < 64) unsure &= ((uint64_t)1 << count) - 1;
+    for (; unsure != 0; unsure &= unsure - 1) {
+        int i = __builtin_ctzll(unsure);
         if (out_versions[i] != NULL && !is_value_of(out_versions[i], index, &hits[i]))
             out_versions[i] = NULL;
+    }
 }
 
 void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
                          const mrl_ordered_range *range, int is_backwards,
-                         const mrl_ordered_hit *hits, size_t count,
+                         const mrl_ordered_hit *hits, size_t count, uint64_t unsure,
                          const mrl_version **out_versions) {
     if (index->each == MRL_PART_NONE) {
-        mrl_view_hits(view, index, hits, count, out_versions);
+        mrl_view_sift(view, index, hits, count, unsure, out_versions);
         return;
     }
     if (count == 0) return;
