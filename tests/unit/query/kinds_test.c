@@ -119,6 +119,10 @@ static void key_behind_a_field_is_passed_over(void **state) {
     ask(&s, "score = 100", (merle_query){0}, &a);
     assert_int_equal(told(&a, "hits"), 1);
     answer_end(&s, &a);
+    /* The key is bound by nothing, whatever else is. */
+    ask(&s, "score = 101 and rating >= 0", (merle_query){.index = "stable"}, &a);
+    assert_int_equal(a.count, 1);
+    answer_end(&s, &a);
     writing_close(&s);
 }
 
