@@ -116,7 +116,9 @@ typedef merle_err merle_extract_fn(void *context, merle_bytes key, merle_doc doc
 typedef struct merle_index {
     const char *name;
     merle_index_kind kind;
-    const char *on;        /* paths, separated by commas; "-path" descending */
+    /* The parts, separated by commas: paths, "path[*]" or "path[*].inside" (each element), "key()";
+     * "-part" descending. */
+    const char *on;
     merle_missing missing; /* of ordered indexes; elsewhere 0 */
     uint32_t reserved;
     merle_extract_fn *extract; /* NULL: the values stand at the paths. Else `on` has only labels */
@@ -303,7 +305,8 @@ MERLE_API merle_err merle_cursor_next(merle_section *section, merle_cursor *curs
                                       merle_doc *out_docs, size_t doc_max, size_t *out_count);
 MERLE_API void merle_cursor_close(merle_cursor *cursor);
 
-/* How many documents are in the range, exactly, at the section's instant. */
+/* How many documents are in the range, exactly, at the section's instant. This, ranks and the n-th
+ * go over the range where the index is on each element; such a range has each document once. */
 MERLE_API merle_err merle_range_count(merle_section *section, merle_collection *collection,
                                       const merle_range *range, uint64_t *out_count);
 /* About how many, now. */

@@ -202,6 +202,25 @@ static void values_of_every_type_are_ordered_both_ways(void **state) {
     }
 }
 
+/* Nil has its place below all others, and is missing where that has one. */
+static void missing_value_is_below_or_above_all_others(void **state) {
+    mrl_random random;
+    uint8_t bytes[4];
+    (void)state;
+    mrl_random_init(&random, test_seed + 3);
+    for (int round = 0; round < ROUNDS; round++) {
+        merle_value value = random_value(&random, bytes);
+        int descending = (int)(round & 1);
+        encoded one = {{0}, 0};
+        if (value.type == MERLE_TYPE_NIL) continue;
+        encode(&value, descending, &one);
+        assert_true(mrl_encode_missing(1, descending) < one.bytes[0]);
+        assert_true(mrl_encode_missing(0, descending) > one.bytes[0]);
+    }
+    /* These two have a meaning behind a zero in a string. */
+    for (int i = 0; i < 4; i++) assert_in_range(mrl_encode_missing(i & 1, i >> 1), 1, 254);
+}
+
 static void rows_of_values_are_ordered_part_by_part(void **state) {
     mrl_random random;
     uint8_t bytes[2][4][4];
@@ -430,6 +449,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_of_every_width_are_ordered_exactly),
         cmocka_unit_test(values_of_every_type_are_ordered_both_ways),
+        cmocka_unit_test(missing_value_is_below_or_above_all_others),
         cmocka_unit_test(rows_of_values_are_ordered_part_by_part),
         cmocka_unit_test(well_known_neighbours_are_told_apart),
         cmocka_unit_test(numbers_that_are_equal_have_equal_bytes),
