@@ -65,32 +65,34 @@ static void add(planning *p, const mrl_drive *drive) {
     if (to->kind == MRL_DRIVE_UNIQUE) to->terms = 0;
 }
 
-/* The drive of one index for these terms; 0: it has none. */
-static int drive_of(planning *p, const mrl_terms *terms, const mrl_schema_index *index,
-                    mrl_drive *out) {
+/* The drives of one index for these terms: returns how many, at most two. */
+static int drives_of(planning *p, const mrl_terms *terms, const mrl_schema_index *index,
+                     mrl_drive out[2]) {
+    int count = 0;
     if (mrl_view_index(p->planner.view, index->name) != index) return 0;
-    if (index->kind == MERLE_UNIQUE) return mrl_unique_of(&p->planner, terms, index, out);
-    if (index->kind == MERLE_ORDERED) return mrl_ranges_of(&p->planner, terms, index, out);
-    return 0;
+    if (mrl_index_is_unique(index)) count += mrl_unique_of(&p->planner, terms, index, out);
+    if (mrl_index_has_tree(index)) count += mrl_ranges_of(&p->planner, terms, index, out + count);
+    return count;
 }
 
 /* The drive with the fewest candidates for one branch of an `or`; 0: there is none. */
 static int branch_of(planning *p, const mrl_condition_node *node, mrl_drive *out) {
     const mrl_schema *schema = p->rows->view.schema;
     mrl_terms terms = p->plan->terms;
-    mrl_drive drive;
-    int found = 0;
+    mrl_drive drives[2];
     terms.list = node->kind == MRL_CONDITION_AND ? node->children : node;
     terms.count = node->kind == MRL_CONDITION_AND ? node->child_count : 1;
-    found = mrl_tagging_of(&p->planner, &terms, NULL, out);
+    int found = mrl_tagging_of(&p->planner, &terms, NULL, out);
     /* What only leaves slots out has nothing to collect. */
     if (found && out->estimate >= p->planner.slot_end) found = 0;
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        if (!drive_of(p, &terms, &schema->indexes[i], &drive)) continue;
-        if (drive.kind == MRL_DRIVE_RANGES && !drive.is_bounded) continue;
-        if (found && drive.estimate >= out->estimate) continue;
-        *out = drive;
-        found = 1;
+        int count = drives_of(p, &terms, &schema->indexes[i], drives);
+        for (int j = 0; j < count; j++) {
+            if (drives[j].kind == MRL_DRIVE_RANGES && !drives[j].is_bounded) continue;
+            if (found && drives[j].estimate >= out->estimate) continue;
+            *out = drives[j];
+            found = 1;
+        }
     }
     return found;
 }
@@ -113,18 +115,19 @@ static void add_union(planning *p, const mrl_condition_node *node, uint32_t numb
 
 static void add_indexes(planning *p) {
     const mrl_schema *schema = p->rows->view.schema;
-    mrl_drive drive;
+    mrl_drive drives[2];
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
         if (p->is_forced && index != p->forced) continue;
-        if (drive_of(p, &p->plan->terms, index, &drive)) add(p, &drive);
+        int count = drives_of(p, &p->plan->terms, index, drives);
+        for (int j = 0; j < count; j++) add(p, &drives[j]);
     }
 }
 
 static void add_all(planning *p) {
     const mrl_terms *terms = &p->plan->terms;
     mrl_drive drive;
-    p->capacity = p->rows->view.schema->index_count + terms->count + 2;
+    p->capacity = 2 * p->rows->view.schema->index_count + terms->count + 3;
     p->drives = mrl_pool_take(p->planner.pool, p->capacity * sizeof *p->drives);
     if (p->drives == NULL) {
         p->planner.err = MERLE_NO_MEMORY;
@@ -132,7 +135,7 @@ static void add_all(planning *p) {
     }
     p->has_tagging = mrl_tagging_of(&p->planner, terms, NULL, &p->tagging);
     add_indexes(p);
-    if (p->forced != NULL && p->forced->kind == MERLE_TAGS &&
+    if (p->forced != NULL && mrl_index_has_tags(p->forced) &&
         mrl_tagging_of(&p->planner, terms, p->forced, &drive))
         add(p, &drive);
     if (!p->is_forced && p->has_tagging) add(p, &p->tagging);
@@ -340,9 +343,12 @@ static merle_err find_forced(planning *p, const char *name) {
     if (name == NULL) return MERLE_OK;
     p->is_forced = 1;
     if (name[0] == 0) return MERLE_OK;
-    p->forced = mrl_view_index(&p->rows->view, name);
-    if (p->forced != NULL) return MERLE_OK;
-    return mrl_query_fail(p->rows, MERLE_INVALID, "the query names index %s, and there is none",
+    merle_err err = mrl_schema_read_index(p->rows->view.schema, name, &p->forced);
+    if (err == MERLE_OK) return MERLE_OK;
+    return mrl_query_fail(p->rows, err,
+                          err == MERLE_INVALID
+                              ? "the query names index %s, and there is none"
+                              : "the query names index %s, which is not ready for the section",
                           name);
 }
 
