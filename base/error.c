@@ -35,7 +35,8 @@ static const error_words words[] = {
     WORDS(MERLE_AGAIN, "The merge function wants to be run again."),
     WORDS(MERLE_CORRUPT, "A broken invariant was found."),
     WORDS(MERLE_SYSTEM, "The operating system refused; errno is in the report."),
-    WORDS(MERLE_NOT_READY, "The index is being built, has failed, or is younger than the section."),
+    WORDS(MERLE_NOT_READY,
+          "The index is being built, has failed, or became ready after the section."),
 };
 #undef WORDS
 

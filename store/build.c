@@ -1,5 +1,7 @@
 /* store/build.c - building an index while readers and writers go on.
  *
+ * SPDX-License-Identifier: Apache-2.0
+ *
  * An index is added by a definition D: a new schema takes the place of the root's, with all shards
  * locked, as truncate locks them. Every commit after D finds the new schema when it has its locks,
  * and keeps the index as it keeps any other: it adds the entries of values that come, and gives up
@@ -47,8 +49,6 @@
  * Truncate and drop of the collection replace the root; in the new one, which is empty, all indexes
  * are ready. A step looks with the shard locked whether root and schema are what they were, and
  * stops if not.
- *
- * SPDX-License-Identifier: Apache-2.0
  */
 #include "store/build.h"
 
@@ -272,9 +272,11 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/* Keeps of the suspects those that still stand, each once. */
+/* Keeps of the suspects those that still stand, each once. MERLE_GONE: another definition came in
+ * between, the rest are kept unasked. */
 static merle_err sift(stepping *s) {
     uint32_t notes[MRL_BUILD_NOTE_MAX];
+    merle_err err = MERLE_OK;
     mrl_lock_take(&s->build->lock);
     uint32_t count = s->build->note_count;
     memcpy(notes, s->build->notes, count * sizeof notes[0]);
@@ -283,10 +285,10 @@ static merle_err sift(stepping *s) {
     if (count > 1) qsort(notes, count, sizeof notes[0], by_number);
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0 && notes[i] == notes[i - 1]) continue;
-        merle_err err = with_slot(s, notes[i], note_again);
-        if (err != MERLE_OK) return err;
+        if (err == MERLE_OK) err = with_slot(s, notes[i], note_again);
+        if (err != MERLE_OK) note(s->build, notes[i]);
     }
-    return MERLE_OK;
+    return err;
 }
 
 /* ---- the end ---- */

@@ -93,13 +93,19 @@ static merle_err break_hint(const hints *h, const mrl_version *v, const hint *as
                             "one for slot %u that none has", asked->slot);
 }
 
+/* Dropped meanwhile, nobody keeps it. Definitions hold all shards of keys and of values. */
+static int is_kept(const hints *h) {
+    const mrl_schema_index *now = &mrl_root_schema_now(h->check->root)->indexes[h->index->number];
+    return mrl_index_is_unique(now) && now->made_seq == h->index->made_seq;
+}
+
 /* Under the unique shard's lock; 1: the slot has no version, and the hint does not stand, or is
  * broken. */
 static int judge_empty(const hints *h, const hint *asked, merle_err *out_err) {
     mrl_lock_take(&h->shard->lock);
     int has_version = asked->slot < mrl_slots_end(&h->check->root->slots) &&
                       mrl_slots_load(&h->check->root->slots, asked->slot) != NULL;
-    int is_broken = !has_version && stands(h, asked);
+    int is_broken = !has_version && stands(h, asked) && is_kept(h);
     mrl_lock_drop(&h->shard->lock);
     if (is_broken)
         *out_err = mrl_check_broken(h->check, h->index->name, NULL,
@@ -168,7 +174,7 @@ static merle_err judge(const hints *h, const mrl_shard *shard, const hint *list,
     merle_err err = mrl_check_queue_read(h->check, &shard->queue, &queue);
     if (err != MERLE_OK) return err;
     if (queue.count > 0) qsort(queue.entries, queue.count, sizeof queue.entries[0], by_slot);
-    for (size_t i = 0; i < count && err == MERLE_OK; i++) {
+    for (size_t i = 0; i < count && err == MERLE_OK && is_kept(h); i++) {
         const mrl_version *v = mrl_slots_load(&root->slots, list[i].slot);
         if (!stands(h, &list[i])) continue;
         if (v != NULL && is_hint_of(h, v, &list[i])) continue;

@@ -180,16 +180,22 @@ static merle_err check_current_value(const walk *w, const mrl_schema_index *inde
                             "the same value in the document %s", other);
 }
 
-static merle_err check_values(const walk *w, const mrl_version *v, int is_current) {
+/* Whether a section that may use the index can see the version; newer has superseded it, NULL:
+ * nothing has. While the index is being built documents may lack their hints. */
+static int is_seen_by(const mrl_schema_index *index, const mrl_version *newer) {
+    return mrl_index_is_unique(index) && index->state == MERLE_INDEX_READY &&
+           (newer == NULL || mrl_version_seq(newer) > index->ready_seq);
+}
+
+static merle_err check_values(const walk *w, const mrl_version *v, const mrl_version *newer) {
     const mrl_schema *schema = mrl_root_schema_now(w->root);
     if (mrl_version_is_tombstone(v)) return MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
         uint64_t hash;
         merle_err err = MERLE_OK;
-        /* While it is being built, documents may lack their hints, and values may be doubled. */
-        if (!mrl_index_is_unique(index) || index->state != MERLE_INDEX_READY) continue;
-        if (is_current) {
+        if (!is_seen_by(index, newer)) continue;
+        if (newer == NULL) {
             err = check_current_value(w, index, v);
         } else if (mrl_check_hash(w->root, index, v, &hash)) {
             mrl_unique_shard *shard = mrl_unique_shard_of(w->root->indexes[i].unique, hash);
@@ -203,7 +209,7 @@ static merle_err check_values(const walk *w, const mrl_version *v, int is_curren
         }
         if (err != MERLE_OK) return err;
     }
-    return is_current ? mrl_check_entries(w->check, v) : MERLE_OK;
+    return newer == NULL ? mrl_check_entries(w->check, v) : MERLE_OK;
 }
 
 /* ---- one key ---- */
@@ -219,7 +225,7 @@ static merle_err check_old(const walk *w, const mrl_version *newer, const mrl_ve
         return mrl_check_broken(w->check, NULL, newer, "seqs that fall from newer to older",
                                 "%llu before %llu", (unsigned long long)mrl_version_seq(v),
                                 (unsigned long long)mrl_version_seq(newer));
-    return check_values(w, v, 0);
+    return check_values(w, v, newer);
 }
 
 /* From the current version down to the oldest that is still there. */
@@ -279,7 +285,7 @@ static int check_key(void *context, uint64_t entry) {
     if (w->err == MERLE_OK) w->err = check_agreement(w, v);
     if (w->err == MERLE_OK) w->err = check_bytes(w, v);
     if (w->err == MERLE_OK) w->err = check_standing(w, v);
-    if (w->err == MERLE_OK) w->err = check_values(w, v, 1);
+    if (w->err == MERLE_OK) w->err = check_values(w, v, NULL);
     if (w->err == MERLE_OK) w->err = check_chain(w, v);
     if (!mrl_version_is_tombstone(v)) w->documents++;
     return w->err != MERLE_OK;

@@ -163,7 +163,7 @@ static size_t step(const walk *w, merle_doc *out_docs, size_t room, int *out_is_
     const mrl_version *versions[MRL_READ_BATCH];
     size_t wanted = room < MRL_READ_BATCH ? room : MRL_READ_BATCH, given = 0;
     size_t met = mrl_ordered_next(&w->cursor->ordered, hits, wanted);
-    mrl_view_hits(w->view, w->index, hits, met, versions);
+    mrl_view_sift(w->view, w->index, hits, met, w->cursor->ordered.unsure, versions);
     for (size_t i = 0; i < met; i++)
         if (versions[i] != NULL) out_docs[given++] = mrl_view_doc(versions[i]);
     if (met > 0) w->cursor->number = NUMBER_NONE;
@@ -232,7 +232,7 @@ static size_t step_merged(walk *w, merle_doc *out_docs, size_t room, int *out_is
     const mrl_own_value *own, *last = NULL;
     size_t wanted = room < MRL_READ_BATCH ? room : MRL_READ_BATCH, given = 0, passed = 0;
     size_t met = mrl_ordered_next(&w->cursor->ordered, hits, wanted);
-    mrl_view_hits(w->view, w->index, hits, met, versions);
+    mrl_view_sift(w->view, w->index, hits, met, w->cursor->ordered.unsure, versions);
     *out_is_end = met < wanted;
     while (given < room) {
         own = next_own(w);
@@ -268,6 +268,8 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
     if (err != MERLE_OK) return err == MERLE_NOT_READY ? err : MERLE_GONE;
     if (w.index->made_seq != cursor->made_seq) return MERLE_GONE;
     cursor->ordered.tree = view.root->indexes[w.index->number].ordered;
+    cursor->ordered.can_be_sure = 1;
+    cursor->ordered.epoch = view.section->epoch;
     if (view.own_count > 0) {
         err = mrl_own_values(&view, w.index, MRL_OWN_AFTER, &w.own);
         if (err != MERLE_OK) return err;

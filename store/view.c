@@ -82,12 +82,6 @@ void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
             out_versions[i] = NULL;
 }
 
-merle_doc mrl_view_doc(const mrl_version *v) {
-    merle_doc doc = mrl_version_view(v);
-    if (doc.seq == MRL_SEQ_NONE) doc.seq = 0;
-    return doc;
-}
-
 const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name) {
     const mrl_schema_index *index;
     (void)mrl_schema_read_index(view->schema, name, &index);
@@ -120,14 +114,17 @@ static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
     return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
 }
 
-void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
-                   size_t count, const mrl_version **out_versions) {
+void mrl_view_sift(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
+                   size_t count, uint64_t unsure, const mrl_version **out_versions) {
     uint32_t slots[MRL_READ_BATCH];
     if (count == 0) return;
     slots[0] = hits[0].slot;
     for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
     mrl_view_slots(view, slots, count, out_versions);
-    for (size_t i = 0; i < count; i++)
+    if (count < 64) unsure &= ((uint64_t)1 << count) - 1;
+    for (; unsure != 0; unsure &= unsure - 1) {
+        int i = __builtin_ctzll(unsure);
         if (out_versions[i] != NULL && !is_value_of(out_versions[i], index, &hits[i]))
             out_versions[i] = NULL;
+    }
 }

@@ -71,7 +71,7 @@ typedef enum merle_err {
     MERLE_AGAIN = 21,        /* given by a merge function: take the commit back, run me again */
     MERLE_CORRUPT = 22,      /* merle_check or a reader found a broken invariant */
     MERLE_SYSTEM = 23,       /* the operating system said no; errno is in the report */
-    MERLE_NOT_READY = 24 /* the index is being built, has failed, or is younger than the section */
+    MERLE_NOT_READY = 24     /* the index is being built, has failed, or the section is older */
 } merle_err;
 
 /* The error's own name ("MERLE_EXISTS"), and one sentence on what it means. Threads: any. Never

@@ -534,8 +534,7 @@ typedef struct merle_stats_index {
     uint64_t entries, tables, bytes, ready_seq, refused;
     merle_index_state state;
     uint32_t reserved_too;
-    uint64_t slots_done,
-        slots_total;    /* of the build: what is to be walked over, and how far it is */
+    uint64_t slots_done, slots_total; /* of a build: how far it is, of what is to be walked over */
     uint64_t offenders; /* while building: suspects; failed: documents found to stand against it */
 } merle_stats_index;
 
