@@ -235,13 +235,14 @@ static double guess_matches(const planning *p) {
     uint32_t unknown = 0;
     for (;;) {
         const mrl_drive *best = NULL;
-        for (uint32_t i = 0; i < p->count; i++) {
-            const mrl_drive *drive = &p->drives[i];
-            if (drive->about == 0 || (drive->about & seen) != 0) continue;
+        for (uint32_t i = 0; i <= p->count; i++) {
+            const mrl_drive *drive = i < p->count ? &p->drives[i] : &p->tagging;
+            uint64_t about = i < p->count ? drive->about : drive->terms;
+            if (about == 0 || (about & seen) != 0) continue;
             if (best == NULL || drive->estimate < best->estimate) best = drive;
         }
         if (best == NULL) break;
-        seen |= best->about;
+        seen |= best->about | best->terms;
         if (all > 0 && (double)best->estimate < all) matches *= (double)best->estimate / all;
     }
     for (uint32_t i = 0; i < p->plan->terms.count && unknown < 4; i++)
