@@ -62,6 +62,12 @@ static inline void mrl_view_hits(const mrl_view *view, const mrl_schema_index *i
                                  const mrl_version **out_versions) {
     mrl_view_sift(view, index, hits, count, UINT64_MAX, out_versions);
 }
+/* The same, and NULL also where the document has an earlier value in the range, at which it is
+ * given: what a range gives of an index on each element. */
+void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
+                         const mrl_ordered_range *range, int is_backwards,
+                         const mrl_ordered_hit *hits, size_t count, uint64_t unsure,
+                         const mrl_version **out_versions);
 /* The document as it is given out; one that is not committed yet has seq 0. */
 static inline merle_doc mrl_view_doc(const mrl_version *v) {
     merle_doc doc = mrl_version_view(v);
