@@ -61,8 +61,8 @@ static void add(planning *p, const mrl_drive *drive) {
     mrl_drive *to = &p->drives[p->count++];
     *to = *drive;
     if (to->about == 0) to->about = drive->terms;
-    /* One document is compared with all of it. */
-    if (to->kind == MRL_DRIVE_UNIQUE) to->terms = 0;
+    /* Slots are compared with all of it. */
+    if (to->kind == MRL_DRIVE_UNIQUE || to->is_each) to->terms = 0;
 }
 
 /* The drives of one index for these terms: returns how many, at most two. */
@@ -169,20 +169,27 @@ static merle_err parse_order(planning *p, const char *text) {
         mrl_parts_destroy(parts, count);
         return MERLE_NO_MEMORY;
     }
+    plan->order_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
         mrl_sort_part *part = &plan->order[i];
         *part = (mrl_sort_part){parts[i].path, MRL_PATH_NONE, parts[i].descending};
-        for (uint32_t j = 0; j < schema->path_count; j++)
+        if (parts[i].source == MRL_SOURCE_EACH) {
+            mrl_path_destroy(parts[i].element);
+            err = mrl_query_fail(p->rows, MERLE_INVALID,
+                                 "a query orders by single values, and \"%.100s\" has one on each "
+                                 "element",
+                                 text);
+        }
+        for (uint32_t j = 0; part->path != NULL && j < schema->path_count; j++)
             if (mrl_path_order(schema->paths[j], part->path) == 0) part->schema_path = j;
     }
-    plan->order_count = (uint32_t)count;
-    return MERLE_OK;
+    return err;
 }
 
 /* Whether the condition leaves the field one value, so that it orders nothing. */
 static int is_constant(const planning *p, const mrl_sort_part *part) {
     const mrl_terms *terms = &p->plan->terms;
-    for (uint32_t i = 0; i < terms->count; i++) {
+    for (uint32_t i = 0; part->path != NULL && i < terms->count; i++) {
         const mrl_condition_node *leaf = &terms->list[i];
         if (leaf->kind == MRL_CONDITION_COMPARE && leaf->compare == MERLE_EQ && !leaf->each &&
             !leaf->negated &&
@@ -204,17 +211,29 @@ static void drop_constants(planning *p) {
     plan->order_count = kept;
 }
 
+/* Whether the part is what is sorted by, with missing ones where the order wants them: as if they
+ * were the least. */
+static int is_sorted_by(const planning *p, const mrl_schema_index *index,
+                        const mrl_schema_part *part, const mrl_sort_part *wanted) {
+    if (part->source == MRL_SOURCE_KEY) return wanted->path == NULL;
+    if (part->source != MRL_SOURCE_PATH || wanted->path == NULL) return 0;
+    if (mrl_path_order(p->rows->view.schema->paths[part->path], wanted->path) != 0) return 0;
+    int is_in_place = (index->missing == MERLE_MISSING_FIRST) == !part->descending;
+    return (index->missing != MERLE_MISSING_OUT && is_in_place) ||
+           mrl_terms_imply(&p->planner, &p->plan->terms, part->path);
+}
+
 /* Whether the drive gives the order, and in which direction it must be gone through for it. */
 static void match_order(const planning *p, mrl_drive *drive) {
     const mrl_plan *plan = p->plan;
     uint32_t part = 0, met = 0, backwards = 0;
     drive->is_ordered = plan->order_count == 0;
-    if (drive->kind != MRL_DRIVE_RANGES) return;
+    if (drive->kind != MRL_DRIVE_RANGES || drive->is_each) return;
     const mrl_schema_index *index = drive->index;
     while (met < plan->order_count && part < index->part_count) {
         const mrl_sort_part *wanted = &plan->order[met];
         const mrl_schema_part *has = &index->parts[part++];
-        int is_same = mrl_path_order(p->rows->view.schema->paths[has->path], wanted->path) == 0;
+        int is_same = is_sorted_by(p, index, has, wanted);
         if (!is_same && (drive->constant_parts >> (part - 1) & 1)) continue;
         if (!is_same) return;
         uint32_t turned = has->descending != wanted->descending;
@@ -278,8 +297,8 @@ static double candidate_cost(const planning *p, const mrl_drive *drive) {
 
 static double drive_cost(const planning *p, const mrl_drive *drive) {
     double visits = (double)drive->estimate, cost = 0;
-    int collects =
-        drive->kind == MRL_DRIVE_UNION || (drive->kind == MRL_DRIVE_RANGES && p->wishes->by_slot);
+    int collects = drive->kind == MRL_DRIVE_UNION || drive->is_each ||
+                   (drive->kind == MRL_DRIVE_RANGES && p->wishes->by_slot);
     if (drive->kind == MRL_DRIVE_NOTHING) return 0;
     if (collects) cost += visits * (COST_HIT + COST_COLLECT);
     if (drive->is_ordered && p->wanted > 0) {
@@ -296,7 +315,7 @@ static double drive_cost(const planning *p, const mrl_drive *drive) {
 /* Whether a place to go on behind lets the drive be used. */
 static int may_go_on(const planning *p, const mrl_drive *drive) {
     const mrl_after *after = &p->rows->after;
-    int is_ranges = drive->kind == MRL_DRIVE_RANGES;
+    int is_ranges = drive->kind == MRL_DRIVE_RANGES && !drive->is_each;
     /* Nothing has no order, in which the commit's own documents could have their place. */
     if (drive->kind == MRL_DRIVE_NOTHING && p->rows->view.own_count == 0) return 1;
     switch (after->kind) {
@@ -377,7 +396,8 @@ static void settle(planning *p, const merle_query *query) {
     }
     if (!plan->drive.is_ordered) plan->sort = query->limit > 0 ? MRL_SORT_TOP : MRL_SORT_ALL;
     /* In the order of slots ranges are collected, as branches of a union are. */
-    if (p->wishes->by_slot && plan->order_count == 0 && plan->drive.kind == MRL_DRIVE_RANGES) {
+    int collects = plan->drive.is_each || (p->wishes->by_slot && plan->order_count == 0);
+    if (collects && plan->drive.kind == MRL_DRIVE_RANGES) {
         plan->drive.branches = &p->drives[plan->drive_chosen];
         plan->drive.branch_count = 1;
         plan->drive.kind = MRL_DRIVE_UNION;

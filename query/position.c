@@ -26,13 +26,15 @@ static mrl_place_kind kind_of(const merle_rows *rows) {
 }
 
 /* Nothing, nil and what has no order are nil. */
-static merle_err encode_part(const merle_rows *rows, const mrl_version *v,
-                             const mrl_sort_part *part, uint8_t *out, size_t max,
-                             size_t *out_size) {
+static merle_err encode_part(const mrl_version *v, const mrl_sort_part *part, uint8_t *out,
+                             size_t max, size_t *out_size) {
     const uint8_t *doc = mrl_version_doc(v);
     const merle_value nil = merle_value_nil();
     uint32_t offset = 0;
-    (void)rows;
+    if (part->path == NULL) {
+        const merle_value key = merle_value_bytes(mrl_version_key(v));
+        return mrl_encode_value(&key, (int)part->descending, out, max, out_size);
+    }
     if (part->schema_path != MRL_PATH_NONE && part->schema_path < v->path_count)
         offset = mrl_version_offset(v, part->schema_path);
     else
@@ -56,7 +58,7 @@ merle_err mrl_rows_encode(const merle_rows *rows, const mrl_version *v, uint8_t 
     }
     for (uint32_t i = 0; i < plan->order_count; i++) {
         size_t size;
-        merle_err err = encode_part(rows, v, &plan->order[i], out + *out_size,
+        merle_err err = encode_part(v, &plan->order[i], out + *out_size,
                                     MERLE_VALUE_SIZE_MAX - *out_size, &size);
         if (err != MERLE_OK) return err;
         *out_size += size;
