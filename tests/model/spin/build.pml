@@ -38,6 +38,7 @@
  * MUTANT VISIT_DOES_NOT_NOTE NOPS=0 NW=0 NR=0 NS=2 OLD=2 FIRST=5 UNIQUE : two had it before the definition
  * MUTANT NOTES_ARE_PAIRS     NOPS=1 NW=1 NR=0 NS=3 OLD=3 FIRST=21 UNIQUE : a suspect is asked about one other document only
  * MUTANT NOTED_IS_FAILED     NOPS=3 NW=1 NR=0 NS=2 OLD=2 FIRST=0 UNIQUE : it fails though no suspect stands
+ * MUTANT EMPTY_SLOT_IS_CLEARED NOPS=2 NW=2 NR=0 NS=2 OLD=0 FIRST=0 UNIQUE : a suspect in an empty slot is cleared without its shard's lock
  * MUTANT LOST_NOTES          NOPS=3 NW=1 NR=0 NS=4 OLD=0 FIRST=0 UNIQUE NOTES=0 : a note for which there is no room is forgotten
  * MUTANT AGAIN_OVER_OLD_SLOTS NOPS=2 NW=1 NR=0 NS=2 OLD=0 FIRST=0 UNIQUE NOTES=0 : the second walk leaves new slots out
  *
@@ -276,6 +277,9 @@ inline visit(s) {
 
 /* With the shards of slot and value locked. */
 inline sift_one(s) {
+#ifdef EMPTY_SLOT_IS_CLEARED
+    d_step { if :: value_in(current, s) == 0 -> notes = notes & ~bit_of(s) :: else fi };
+#endif
     atomic {
         ((notes >> s) & 1) == 0 || ((slot_lock & bit_of(s)) == 0 && (value_lock & value_bits(value_in(current, s))) == 0) ->
         if :: ((notes >> s) & 1) && !still(s) -> notes = notes & ~bit_of(s) :: else fi
@@ -327,7 +331,7 @@ walk:
         total = given
 #endif
        }
-    :: atomic { notes != 0 && !any_stands } /* they are sifted once more */
+    :: atomic { notes != 0 && !any_stands -> notes = 0 }
     fi;
 #ifndef READY_WITHOUT_LOCKS
     unlock_all();

@@ -407,6 +407,30 @@ static void value_that_cannot_be_held_fails(void **state) {
     merle_buffer_free(&keys);
 }
 
+/* A document with more tags than one may have has none for the index, until it is made to fit. */
+static void too_many_tags_count_as_none(void **state) {
+    stand s;
+    static char json[16 << 10];
+    size_t used = 0;
+    (void)state;
+    writing_open_plain(&s);
+    used += (size_t)snprintf(json, sizeof json, "{\"tags\": [");
+    for (int i = 0; i < 1500; i++)
+        used += (size_t)snprintf(json + used, sizeof json - used, "%s%d", i == 0 ? "" : ", ", i);
+    (void)snprintf(json + used, sizeof json - used, "]}");
+    put_json(&s, "many", json);
+    put_json(&s, "more", json);
+    (void)add(&s, &by_tag);
+    put_json(&s, "many", "{\"tags\": [3, 4, \"all\"]}");
+    assert_int_equal(merle_index_build(s.players, "tags"), MERLE_TOO_BIG);
+    drop(&s, "tags");
+    (void)add(&s, &by_tag);
+    put_json(&s, "more", "{\"tags\": [4, \"all\"]}");
+    build(&s, &by_tag);
+    assert_int_equal(tag_now(&s, "all"), 2);
+    writing_close(&s);
+}
+
 /* Suspects that are cleared before the end do no harm: also pairs in which the first one noted has
  * gone, and another one stands. */
 static void only_what_stands_at_the_end_counts(void **state) {
@@ -772,6 +796,7 @@ int main(void) {
         cmocka_unit_test(read_by_a_dropped_index_is_a_conflict),
         cmocka_unit_test(doubled_value_fails_and_is_listed),
         cmocka_unit_test(value_that_cannot_be_held_fails),
+        cmocka_unit_test(too_many_tags_count_as_none),
         cmocka_unit_test(only_what_stands_at_the_end_counts),
         cmocka_unit_test(lost_notes_make_the_walk_begin_again),
         cmocka_unit_test(more_offenders_than_are_kept_are_counted),
