@@ -119,8 +119,12 @@ void bench_get_beside_writer(bench_stage *stage) {
     written = __atomic_load_n(&other.done, __ATOMIC_RELAXED) - written;
     __atomic_store_n(&other.is_stopped, 1, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
+    for (uint64_t k = 0; k < other.done; k++) {
+        bench_ledger_update(&stage->ledger, other.picks[k % get_count], stage->version_next + k);
+    }
     stage->version_next += other.done;
     bench_count_check(stage, "getwriter", stage->count);
+    bench_queries_check(stage, "getwriter");
     bench_latency_report(&latency, stage->system->name, "getwriter", 2);
     bench_result(stage->system->name, "getwriter_writes", 2, (double)written / seconds, "ops/s");
     bench_latency_fini(&latency);

@@ -66,7 +66,7 @@ uint32_t *bench_update_picks_make(const bench_stage *stage, size_t pick_count, u
 size_t bench_op_count(const bench_stage *stage, size_t for_a_million) {
     unsigned divisor = stage->system->op_divisor == 0 ? 1 : stage->system->op_divisor;
     size_t count = for_a_million / divisor;
-    if (stage->count >= 1000000) return count;
+    if (stage->count >= 1000000 || stage->is_full) return count;
     size_t scaled = (size_t)((double)count * stage->count / 1e6);
     return scaled < 1 ? 1 : scaled;
 }

@@ -22,6 +22,7 @@ typedef struct bench_stage {
     uint32_t count;   /* N */
     unsigned entries; /* index entries a document */
     unsigned thread_count;
+    unsigned is_full; /* 1: as many operations as for a million records, also with fewer of them */
     double scan_seconds;    /* of each run of scanwrite */
     void *thread;           /* the main thread's handle, for checks */
     uint32_t *order;        /* all record numbers, shuffled */

@@ -161,6 +161,13 @@ static const uint8_t *doc_get(MDB_txn *txn, MDB_val key) {
     return doc.mv_data;
 }
 
+/* LMDB aligns keys to two bytes only. */
+static uint64_t number_of(MDB_val value) {
+    uint64_t number;
+    memcpy(&number, value.mv_data, sizeof number);
+    return number;
+}
+
 static void lmdb_range(void *context, uint64_t score_from, uint64_t score_to,
                        bench_sight *out_sight) {
     lmdb_thread *thread = context;
@@ -169,7 +176,7 @@ static void lmdb_range(void *context, uint64_t score_from, uint64_t score_to,
     check(mdb_txn_renew(thread->reader), "renew");
     check(mdb_cursor_renew(thread->reader, thread->scores), "renew a cursor");
     int result = mdb_cursor_get(thread->scores, &score, &key, MDB_SET_RANGE);
-    while (result == 0 && *(const uint64_t *)score.mv_data < score_to) {
+    while (result == 0 && number_of(score) < score_to) {
         bench_sight_doc(out_sight, doc_get(thread->reader, key));
         result = mdb_cursor_get(thread->scores, &score, &key, MDB_NEXT);
     }

@@ -38,6 +38,7 @@ typedef struct options {
     unsigned threads_count;
     unsigned round_count;
     unsigned entries;
+    unsigned is_full;
     double scan_seconds;
     bench_background background;
     const char *phases;  /* a list with commas */
@@ -162,6 +163,7 @@ static void pass_run(const options *wanted, const bench_system *system, unsigned
                          .background = wanted->background,
                          .count = wanted->count,
                          .entries = wanted->entries,
+                         .is_full = wanted->is_full,
                          .scan_seconds = wanted->scan_seconds,
                          .thread_count = thread_count};
     bench_stage_init(&stage);
@@ -313,9 +315,10 @@ static const char usage[] =
     "  --scan-seconds S how long each of the three runs of scanwrite takes; default 5\n"
     "  --rounds R       the median of R rounds is printed; default 1\n"
     "  --background B   merle's own threads: default or none\n"
+    "  --full           as many operations as for a million documents, also with fewer of them\n"
     "  --plant FAULT    lets insert, get, range, top, tag, tagand, update or patch go wrong once, "
     "at\n"
-    "                   its hundredth call: the measurement must give up\n"
+    "                   its third call: the measurement must give up\n"
     "  --about          prints what the systems are, and ends\n";
 
 static long number_parse(const char *text, long least, long most, const char *what) {
@@ -368,6 +371,7 @@ static void options_parse(options *wanted, int argc, char **argv) {
                                           {"entries", required_argument, NULL, 'e'},
                                           {"scan-seconds", required_argument, NULL, 'd'},
                                           {"background", required_argument, NULL, 'b'},
+                                          {"full", no_argument, NULL, 'o'},
                                           {"plant", required_argument, NULL, 'f'},
                                           {"about", no_argument, NULL, 'a'},
                                           {"help", no_argument, NULL, 'h'},
@@ -381,6 +385,7 @@ static void options_parse(options *wanted, int argc, char **argv) {
         if (option == 'r') {
             wanted->round_count = (unsigned)number_parse(optarg, 1, ROUND_MAX, "--rounds");
         }
+        if (option == 'o') wanted->is_full = 1;
         if (option == 'f') wanted->fault = optarg;
         if (option == 'e') wanted->entries = entries_parse(optarg);
         if (option == 'd') wanted->scan_seconds = seconds_parse(optarg);

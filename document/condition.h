@@ -92,6 +92,11 @@ static inline const mrl_path *mrl_condition_path(const merle_condition *conditio
     return condition->paths[leaf->path_number];
 }
 
+/* Writes one node as merle_condition_write writes the whole. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_condition_write_node(const merle_condition *condition,
+                                                  const mrl_condition_node *node,
+                                                  merle_buffer *out_text);
+
 /* ---- values ---- */
 
 /* Whether these values can be bound: to be asked once, before the functions below get them. Errors:

@@ -162,10 +162,15 @@ static void put_node(writer *w, const mrl_condition_node *node) {
     }
 }
 
-merle_err merle_condition_write(const merle_condition *condition, merle_buffer *out_text) {
+merle_err mrl_condition_write_node(const merle_condition *condition, const mrl_condition_node *node,
+                                   merle_buffer *out_text) {
     writer w = {condition, out_text, MERLE_OK};
     out_text->size = 0;
-    put_node(&w, condition->root);
+    put_node(&w, node);
     if (w.err != MERLE_OK) out_text->size = 0;
     return w.err;
+}
+
+merle_err merle_condition_write(const merle_condition *condition, merle_buffer *out_text) {
+    return mrl_condition_write_node(condition, condition->root, out_text);
 }

@@ -18,7 +18,8 @@ enum {
     TAG_NUMBER = 0x20,
     TAG_STR = 0x30,
     TAG_BIN = 0x38,
-    TAG_TIME = 0x40
+    TAG_TIME = 0x40,
+    TAG_MISSING_LAST = 0x48 /* the missing ones that come first are nil */
 };
 
 #define SIGN_BIT ((uint64_t)1 << 63)
@@ -221,6 +222,11 @@ merle_err mrl_encode_at(const uint8_t *value, const uint8_t *end, int descending
     if (encode_short(value, end, descending, out, out_max, out_size)) return MERLE_OK;
     mrl_scan_value(value, &read);
     return mrl_encode_value(&read, descending, out, out_max, out_size);
+}
+
+uint8_t mrl_encode_missing(int is_first, int descending) {
+    if (descending) return (uint8_t) ~(is_first ? TAG_MISSING_LAST : TAG_NIL);
+    return is_first ? TAG_NIL : TAG_MISSING_LAST;
 }
 
 void mrl_encode_class(merle_type type, uint8_t *out_first, uint8_t *out_last) {

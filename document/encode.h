@@ -30,6 +30,10 @@ MERLE_MUST_USE merle_err mrl_encode_at(const uint8_t *value, const uint8_t *end,
 MERLE_MUST_USE merle_err mrl_encode_value(const merle_value *value, int descending, uint8_t *out,
                                           size_t out_max, size_t *out_size);
 
+/* One byte for a value that is not there, where that has a place in the order: below (is_first) or
+ * above all encodings of values that are ascending, or descending. */
+uint8_t mrl_encode_missing(int is_first, int descending);
+
 /* The first bytes that encodings of values of this type begin with, and of all types that compare
  * with it: the least and the greatest. 0 for a type that cannot be encoded. */
 void mrl_encode_class(merle_type type, uint8_t *out_first, uint8_t *out_last);

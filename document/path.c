@@ -280,6 +280,15 @@ void mrl_paths_locate(mrl_path *const *paths, size_t path_count, const uint8_t *
     }
 }
 
+const uint8_t *mrl_elements_next_at(mrl_elements *elements, const mrl_path *path) {
+    const uint8_t *at;
+    while ((at = mrl_elements_next(elements)) != NULL && path != NULL) {
+        at = mrl_path_follow(at, path->steps, path->step_count);
+        if (at != NULL && *at != 0xc0) break;
+    }
+    return at;
+}
+
 /* ---- the parts of an index ---- */
 
 /* The end of the part that begins at `at`: the next comma that no quotes enclose. */
@@ -296,26 +305,66 @@ static const char *part_end(const char *at) {
     return at;
 }
 
-static merle_err part_parse(const char *begin, const char *end, mrl_part *out_part) {
+/* Where "[*]" stands outside of quotes; NULL: nowhere. */
+static const char *find_each(const char *at, const char *end) {
+    int quoted = 0;
+    for (; at < end; at++) {
+        if (*at == '\\' && quoted)
+            at++;
+        else if (*at == '"')
+            quoted = !quoted;
+        else if (!quoted && end - at >= 3 && memcmp(at, "[*]", 3) == 0)
+            return at;
+    }
+    return NULL;
+}
+
+static merle_err part_path(const char *begin, const char *end, mrl_path **out_path,
+                           const char **out_reason) {
     mrl_steps steps;
+    merle_err err = mrl_path_parse(begin, (size_t)(end - begin), &steps, out_reason);
+    if (err != MERLE_OK) return err;
+    return mrl_path_compile(begin, (size_t)(end - begin), out_path);
+}
+
+/* Gives what was made even if it fails: the caller destroys it. */
+static merle_err part_parse(const char *begin, const char *end, mrl_part *out_part,
+                            const char **out_reason) {
+    memset(out_part, 0, sizeof *out_part);
     while (begin < end && *begin == ' ') begin++;
     while (end > begin && end[-1] == ' ') end--;
     out_part->descending = begin < end && *begin == '-';
     if (out_part->descending) begin++;
     while (begin < end && *begin == ' ') begin++;
-    merle_err err = mrl_path_parse(begin, (size_t)(end - begin), &steps, NULL);
-    if (err != MERLE_OK) return err;
-    return mrl_path_compile(begin, (size_t)(end - begin), &out_part->path);
+    if (end - begin == 5 && memcmp(begin, "key()", 5) == 0) {
+        out_part->source = MRL_SOURCE_KEY;
+        return MERLE_OK;
+    }
+    const char *each = find_each(begin, end);
+    if (each == NULL) return part_path(begin, end, &out_part->path, out_reason);
+    out_part->source = MRL_SOURCE_EACH;
+    merle_err err = part_path(begin, each, &out_part->path, out_reason);
+    if (err != MERLE_OK || end - each == 3) return err;
+    *out_reason = "behind [*] a dot and a path follow, or nothing";
+    if (each[3] != '.') return MERLE_INVALID;
+    return part_path(each + 4, end, &out_part->element, out_reason);
+}
+
+static int path_same(const mrl_path *left, const mrl_path *right) {
+    if (left == NULL || right == NULL) return left == right;
+    return strcmp(left->text, right->text) == 0;
+}
+
+static int part_same(const mrl_part *left, const mrl_part *right) {
+    return left->source == right->source && path_same(left->path, right->path) &&
+           path_same(left->element, right->element);
 }
 
 __attribute__((cold)) static merle_err part_report(const char *on, const char *begin,
-                                                   const char *end, merle_report *report) {
-    mrl_steps steps;
-    const char *reason = "it is empty";
+                                                   const char *end, const char *reason,
+                                                   merle_report *report) {
     while (begin < end && (*begin == ' ' || *begin == '-')) begin++;
     while (end > begin && end[-1] == ' ') end--;
-    if (mrl_path_parse(begin, (size_t)(end - begin), &steps, &reason) == MERLE_OK)
-        reason = "it is no path";
     mrl_report_fill(report, MERLE_INVALID,
                     "\"%.100s\" names no fields: the part \"%.*s\" is wrong, %s.", on,
                     (int)(end - begin > 60 ? 60 : end - begin), begin, reason);
@@ -336,13 +385,13 @@ merle_err mrl_parts_parse(const char *on, mrl_part *out_parts, size_t part_max, 
                                   part_max);
             goto fail;
         }
-        err = part_parse(at, end, &out_parts[count]);
-        if (err == MERLE_INVALID) part_report(on, at, end, report);
+        const char *reason = "it is no path";
+        err = part_parse(at, end, &out_parts[count++], &reason);
+        if (err == MERLE_INVALID) part_report(on, at, end, reason, report);
         if (err == MERLE_NO_MEMORY) mrl_report_fill(report, err, NULL);
         if (err != MERLE_OK) goto fail;
-        count++;
         for (size_t i = 0; i + 1 < count; i++) {
-            if (strcmp(out_parts[i].path->text, out_parts[count - 1].path->text) != 0) continue;
+            if (!part_same(&out_parts[i], &out_parts[count - 1])) continue;
             err = mrl_report_fill(report, MERLE_INVALID, "\"%.100s\" names one field twice.", on);
             goto fail;
         }
@@ -359,6 +408,7 @@ fail:
 void mrl_parts_destroy(mrl_part *parts, size_t part_count) {
     for (size_t i = 0; i < part_count; i++) {
         mrl_path_destroy(parts[i].path);
-        parts[i].path = NULL;
+        mrl_path_destroy(parts[i].element);
+        parts[i].path = parts[i].element = NULL;
     }
 }

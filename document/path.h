@@ -13,6 +13,8 @@
 
 #include <merle/document.h>
 
+#include "document/scan.h"
+
 #define MRL_PATH_SIZE_MAX 4096u
 
 /* One step down: by key where key is not NULL, else by index (negative: from the end). */
@@ -67,16 +69,31 @@ int mrl_path_locate(const mrl_path *path, const uint8_t *doc, size_t size, uint3
 void mrl_paths_locate(mrl_path *const *paths, size_t path_count, const uint8_t *doc, size_t size,
                       uint32_t *out_offsets);
 
-/* One part of an index: a path, ascending or descending. */
+/* Where a part of an index has its value from. */
+typedef enum mrl_source {
+    MRL_SOURCE_PATH = 0, /* the value at the path */
+    MRL_SOURCE_EACH,     /* each element of the array at the path, or the value at a path in it */
+    MRL_SOURCE_KEY,      /* the document's key */
+    MRL_SOURCE_EXTRACT   /* a function of the application; a text never says so */
+} mrl_source;
+
+/* The next element's value at the path inside it (NULL: the element itself) that is there and not
+ * nil; NULL: there are no more. */
+const uint8_t *mrl_elements_next_at(mrl_elements *elements, const mrl_path *path);
+
+/* One part of an index, ascending or descending. */
 typedef struct mrl_part {
-    mrl_path *path;
+    mrl_path *path;    /* NULL: of KEY */
+    mrl_path *element; /* EACH: where the value is in an element; NULL: the element itself */
+    mrl_source source;
     uint8_t descending;
 } mrl_part;
 
 /* Parses "guild, -score" into at most part_max parts, which the caller frees with
  * mrl_parts_destroy. Commas separate, blanks around a part do not count; a name with a comma, a
- * leading minus or outer blanks is quoted. Errors: MERLE_INVALID, MERLE_TOO_BIG (too many parts),
- * MERLE_NO_MEMORY; then there are no parts. */
+ * leading minus or outer blanks is quoted, and so is one that is "key()", which means the key.
+ * "items[*].id" is the id of each of the items. Errors: MERLE_INVALID, MERLE_TOO_BIG (too many
+ * parts), MERLE_NO_MEMORY; then there are no parts. */
 MERLE_MUST_USE merle_err mrl_parts_parse(const char *on, mrl_part *out_parts, size_t part_max,
                                          size_t *out_count, merle_report *report);
 /* Frees the paths of the parts, not the array. */

@@ -146,7 +146,7 @@ static int other_holds(const mrl_unique_probe *probe, uint32_t slot) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     if (slot == asked->s->version->slot) return 0;
     const mrl_version *v = mrl_version_live(mrl_slots_load(&asked->s->root->slots, slot));
-    size_t size = v == NULL ? 0 : mrl_version_encode(v, asked->s->index, encoded);
+    size_t size = v == NULL ? 0 : mrl_version_encode_unique(v, asked->s->index, encoded);
     if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
     asked->found = v;
     return 1;
@@ -168,10 +168,10 @@ static merle_err judge(const stepping *s, const mrl_version **out_other) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     const mrl_version *v = s->version;
     *out_other = NULL;
-    merle_err err = mrl_schema_check_index(s->schema, s->index,
+    merle_err err = mrl_schema_check_index(s->schema, s->index, mrl_version_key(v),
                                            merle_bytes_of(mrl_version_doc(v), v->doc_size));
     if (err != MERLE_OK || !mrl_index_is_unique(s->index)) return err;
-    size_t size = mrl_version_encode(v, s->index, encoded);
+    size_t size = mrl_version_encode_unique(v, s->index, encoded);
     if (size == 0) return MERLE_OK;
     mrl_unique *unique = s->root->indexes[s->index->number].unique;
     uint64_t hash = mrl_unique_hash(unique, encoded, size);
@@ -209,7 +209,7 @@ static merle_err with_slot(stepping *s, uint32_t slot, visit_fn *fn) {
 static merle_err add_hint(stepping *s) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     int added;
-    size_t size = mrl_version_encode(s->version, s->index, encoded);
+    size_t size = mrl_version_encode_unique(s->version, s->index, encoded);
     if (size == 0) return MERLE_OK;
     mrl_unique *unique = s->root->indexes[s->index->number].unique;
     uint64_t hash = mrl_unique_hash(unique, encoded, size);
@@ -236,7 +236,7 @@ static int add_entry(void *context, merle_bytes value) {
  * nothing. */
 static merle_err visit(stepping *s) {
     const mrl_version *v = s->version;
-    merle_err err = mrl_schema_check_index(s->schema, s->index,
+    merle_err err = mrl_schema_check_index(s->schema, s->index, mrl_version_key(v),
                                            merle_bytes_of(mrl_version_doc(v), v->doc_size));
     if (err != MERLE_OK) {
         mrl_build_note(s->build, v->slot);

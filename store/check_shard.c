@@ -134,6 +134,9 @@ static merle_err check_bytes(const walk *w, const mrl_version *v) {
     if (err == MERLE_NO_MEMORY) return mrl_check_no_memory(w->check);
     if (err != MERLE_OK)
         return mrl_check_broken(w->check, NULL, v, "a document", "bytes that are none");
+    if (!mrl_version_is_sound(v))
+        return mrl_check_broken(w->check, NULL, v, "extracted values that fill their place",
+                                "others");
     if (schema->path_count == 0) return MERLE_OK;
     mrl_paths_locate(schema->paths, schema->path_count, mrl_version_doc(v), v->doc_size, offsets);
     for (uint32_t i = 0; i < v->path_count; i++)
@@ -147,7 +150,7 @@ static merle_err check_bytes(const walk *w, const mrl_version *v) {
 int mrl_check_hash(const mrl_root *root, const mrl_schema_index *index, const mrl_version *version,
                    uint64_t *out_hash) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    size_t size = mrl_version_encode(version, index, encoded);
+    size_t size = mrl_version_encode_unique(version, index, encoded);
     *out_hash = size == 0 ? 0 : mrl_unique_hash(root->indexes[index->number].unique, encoded, size);
     return size != 0;
 }
@@ -158,7 +161,7 @@ static merle_err check_current_value(const walk *w, const mrl_schema_index *inde
                                      const mrl_version *v) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     char other[96];
-    size_t size = mrl_version_encode(v, index, encoded);
+    size_t size = mrl_version_encode_unique(v, index, encoded);
     if (size == 0) return MERLE_OK;
     mrl_unique *unique = w->root->indexes[index->number].unique;
     uint64_t hash = mrl_unique_hash(unique, encoded, size);

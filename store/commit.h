@@ -151,6 +151,7 @@ struct merle_commit {
     uint32_t wants_durable; /* ends when the commit is on stable storage */
     uint8_t origin[MERLE_ORIGIN_SIZE_MAX];
     merle_buffer work[2];   /* documents being composed */
+    merle_buffer extracted; /* what the functions of indexes made of one of them */
     merle_buffer effect;    /* of the patch being composed */
     merle_buffer effects;   /* of all that are composed, one behind the other */
     merle_builder *builder; /* for merge functions; made when first needed */

@@ -86,7 +86,7 @@ merle_err merle_commit_get(merle_commit *commit, merle_collection *collection, m
 static int has_value(const mrl_version *v, const mrl_schema_index *index, const uint8_t *encoded,
                      size_t size) {
     uint8_t own[MERLE_VALUE_SIZE_MAX];
-    return v != NULL && mrl_version_encode(v, index, own) == size &&
+    return v != NULL && mrl_version_encode_unique(v, index, own) == size &&
            memcmp(own, encoded, size) == 0;
 }
 

@@ -164,9 +164,11 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
         if (s->doc.size > MERLE_DOCUMENT_SIZE_MAX)
             return refuse(commit, touch, touch->last, MERLE_TOO_BIG,
                           "the document is above 16 MiB");
-        err = mrl_schema_check_doc(schema, s->doc, offsets, commit->member->report);
+        err = mrl_schema_check_doc(schema, touch->key, s->doc, offsets, &commit->extracted,
+                                   commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, touch->last, err);
-        touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc, offsets);
+        touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc, offsets,
+                                            &commit->extracted);
         touch->owns_version = 1;
         if (touch->version == NULL)
             return refuse(commit, touch, touch->last, MERLE_NO_MEMORY,
@@ -212,9 +214,11 @@ merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch) {
         if (action->version == NULL) continue;
         merle_bytes doc =
             merle_bytes_of(mrl_version_doc(action->version), action->version->doc_size);
-        merle_err err = mrl_schema_check_doc(schema, doc, offsets, commit->member->report);
+        merle_err err = mrl_schema_check_doc(schema, touch->key, doc, offsets, &commit->extracted,
+                                             commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, action, err);
-        mrl_version *again = mrl_version_create(commit->member, schema, touch->key, doc, offsets);
+        mrl_version *again = mrl_version_create(commit->member, schema, touch->key, doc, offsets,
+                                                &commit->extracted);
         if (again == NULL)
             return refuse(commit, touch, action, MERLE_NO_MEMORY, "no memory for the document");
         mrl_version_free(commit->member, action->version);

@@ -9,19 +9,34 @@
 #include "document/encode.h"
 #include "document/scan.h"
 
-static const uint8_t *field_of(const mrl_version *v, const mrl_schema_index *index) {
-    uint32_t offset = v == NULL ? 0 : mrl_version_locate(v, &index->parts[0]);
-    if (offset == 0) return NULL;
-    const uint8_t *field = mrl_version_doc(v) + offset;
+/* The elements of the part that is on each of them, or of tags. */
+typedef struct element_walk {
+    const mrl_version *version; /* NULL: none */
+    const mrl_path *path;       /* inside an element; NULL: itself */
+    const uint8_t *field;       /* NULL: there are none */
+    mrl_elements elements;      /* still to come */
+} element_walk;
+
+static element_walk elements_of(const mrl_version *v, const mrl_schema_index *index) {
+    const mrl_schema_part *part = &index->parts[index->each == MRL_PART_NONE ? 0 : index->each];
+    element_walk walk = {.version = v, .path = part->element};
+    uint32_t offset = mrl_version_live(v) == NULL ? 0 : mrl_version_locate(v, part);
+    if (offset == 0) return walk;
+    walk.field = mrl_version_doc(v) + offset;
+    walk.elements = mrl_elements_of(walk.field);
     /* From before the index, and against it: it has none, for whoever asks. */
-    return mrl_elements_of(field).count > MERLE_TAG_COUNT_MAX ? NULL : field;
+    if (walk.elements.count > MERLE_TAG_COUNT_MAX) walk.field = NULL;
+    return walk;
 }
 
-/* Whether the value stands among the elements of a field, before `until` (NULL: anywhere). */
-static int has_element(const uint8_t *field, const uint8_t *value, const uint8_t *until) {
-    if (field == NULL) return 0;
-    mrl_elements elements = mrl_elements_of(field);
-    for (const uint8_t *at; (at = mrl_elements_next(&elements)) != NULL && at != until;)
+static const uint8_t *next_element(element_walk *walk) {
+    return walk->field == NULL ? NULL : mrl_elements_next_at(&walk->elements, walk->path);
+}
+
+/* Whether the value stands among the elements of a walk that has not begun, before `until` (NULL:
+ * anywhere). */
+static int has_element(element_walk walk, const uint8_t *value, const uint8_t *until) {
+    for (const uint8_t *at; (at = next_element(&walk)) != NULL && at != until;)
         if (mrl_scan_equal(at, value)) return 1;
     return 0;
 }
@@ -29,15 +44,14 @@ static int has_element(const uint8_t *field, const uint8_t *value, const uint8_t
 static int each_tag(const mrl_version *v, const mrl_version *other, const mrl_schema_index *index,
                     mrl_entries_fn *fn, void *context) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    const uint8_t *field = field_of(v, index), *others = field_of(other, index);
-    if (field == NULL) return 0;
-    mrl_elements elements = mrl_elements_of(field);
-    const uint8_t *end = mrl_version_doc(v) + v->doc_size;
+    const element_walk own = elements_of(v, index), others = elements_of(other, index);
+    element_walk walk = own;
     int result = 0;
-    for (const uint8_t *at; result == 0 && (at = mrl_elements_next(&elements)) != NULL;) {
-        if (has_element(others, at, NULL) || has_element(field, at, at)) continue;
+    for (const uint8_t *at; result == 0 && (at = next_element(&walk)) != NULL;) {
+        if (has_element(others, at, NULL) || has_element(own, at, at)) continue;
         size_t size = 0;
-        merle_err err = mrl_encode_at(at, end, 0, encoded, sizeof encoded, &size);
+        merle_err err =
+            mrl_encode_at(at, mrl_version_doc(v) + v->doc_size, 0, encoded, sizeof encoded, &size);
         /* Only in a document from before the index, which stands against it. */
         if (err != MERLE_OK) continue;
         result = fn(context, merle_bytes_of(encoded, size));
@@ -45,11 +59,42 @@ static int each_tag(const mrl_version *v, const mrl_version *other, const mrl_sc
     return result;
 }
 
+/* Whether two versions have the same in all parts but the one on each element. */
+static int same_besides(const mrl_version *v, const mrl_version *other,
+                        const mrl_schema_index *index) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX], others[MERLE_VALUE_SIZE_MAX];
+    size_t size = mrl_version_encode_besides(v, index, encoded);
+    return size == mrl_version_encode_besides(other, index, others) &&
+           memcmp(encoded, others, size) == 0;
+}
+
+/* Compound values differ only in the element; where something else differs nothing is shared. */
+static int each_element(const mrl_version *v, const mrl_version *other,
+                        const mrl_schema_index *index, mrl_entries_fn *fn, void *context) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    if (other != NULL && !same_besides(v, other, index)) other = NULL;
+    const element_walk own = elements_of(v, index), others = elements_of(other, index);
+    element_walk walk = own;
+    int result = 0, met = 0;
+    for (const uint8_t *at; result == 0 && (at = next_element(&walk)) != NULL; met = 1) {
+        if (has_element(others, at, NULL) || has_element(own, at, at)) continue;
+        size_t size = mrl_version_encode_element(v, index, at, encoded);
+        if (size == 0) continue;
+        result = fn(context, merle_bytes_of(encoded, size));
+    }
+    if (met) return result;
+    walk = others;
+    if (other != NULL && next_element(&walk) == NULL) return 0;
+    size_t size = mrl_version_encode_element(v, index, NULL, encoded);
+    return size == 0 ? 0 : fn(context, merle_bytes_of(encoded, size));
+}
+
 int mrl_entries_each_but(const mrl_version *v, const mrl_version *other,
                          const mrl_schema_index *index, mrl_entries_fn *fn, void *context) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX], others[MERLE_VALUE_SIZE_MAX];
     if (v == NULL || (other != NULL && mrl_version_same_fields(v, other, index))) return 0;
     if (mrl_index_has_tags(index)) return each_tag(v, other, index, fn, context);
+    if (index->each != MRL_PART_NONE) return each_element(v, other, index, fn, context);
     size_t size = mrl_version_encode(v, index, encoded);
     size_t others_size = other == NULL ? 0 : mrl_version_encode(other, index, others);
     /* 5 and 5.0 are other bytes and the same value. */
@@ -60,4 +105,73 @@ int mrl_entries_each_but(const mrl_version *v, const mrl_version *other,
 int mrl_entries_each(const mrl_version *v, const mrl_schema_index *index, mrl_entries_fn *fn,
                      void *context) {
     return mrl_entries_each_but(v, NULL, index, fn, context);
+}
+
+/* ---- where a document comes in a range ---- */
+
+int mrl_range_has(const mrl_ordered_range *range, merle_bytes value) {
+    const merle_bytes *ends[2] = {&range->from, &range->to};
+    const mrl_bound kinds[2] = {range->from_bound, range->to_bound};
+    for (int i = 0; i < 2; i++) {
+        if (kinds[i] == MRL_BOUND_NONE) continue;
+        size_t shared = ends[i]->size < value.size ? ends[i]->size : value.size;
+        int order = memcmp(value.data, ends[i]->data, shared);
+        if (order == 0 && kinds[i] == MRL_BOUND_OPEN) return 0;
+        if (i == 0 ? order < 0 : order > 0) return 0;
+    }
+    return 1;
+}
+
+typedef struct first_of {
+    const mrl_ordered_range *range;
+    int is_backwards;
+    uint8_t *out;
+    size_t size; /* 0: none yet */
+} first_of;
+
+static int is_before(const first_of *f, merle_bytes value) {
+    size_t shared = f->size < value.size ? f->size : value.size;
+    int order = memcmp(value.data, f->out, shared);
+    if (order == 0) order = (value.size > f->size) - (value.size < f->size);
+    return f->is_backwards ? order > 0 : order < 0;
+}
+
+static int take_first(void *context, merle_bytes value) {
+    first_of *f = context;
+    if (!mrl_range_has(f->range, value)) return 0;
+    if (f->size > 0 && !is_before(f, value)) return 0;
+    memcpy(f->out, value.data, value.size);
+    f->size = value.size;
+    return 0;
+}
+
+size_t mrl_entries_first(const mrl_version *v, const mrl_schema_index *index,
+                         const mrl_ordered_range *range, int is_backwards, uint8_t *out) {
+    first_of f = {range, is_backwards, out, 0};
+    (void)mrl_entries_each(v, index, take_first, &f);
+    return f.size;
+}
+
+int mrl_entries_gives(const mrl_version *v, const mrl_schema_index *index,
+                      const mrl_ordered_range *range, int is_backwards, merle_bytes value) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size = mrl_entries_first(v, index, range, is_backwards, encoded);
+    return size == value.size && memcmp(encoded, value.data, size) == 0;
+}
+
+int mrl_entries_gives_hit(const mrl_version *v, const mrl_schema_index *index,
+                          const mrl_ordered_range *range, int is_backwards,
+                          const mrl_ordered_hit *hit) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size = mrl_entries_first(v, index, range, is_backwards, encoded);
+    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+}
+
+static int is_hit(void *context, merle_bytes value) {
+    return mrl_ordered_hit_is(context, value);
+}
+
+int mrl_entries_have(const mrl_version *v, const mrl_schema_index *index,
+                     const mrl_ordered_hit *hit) {
+    return mrl_entries_each(v, index, is_hit, (void *)(uintptr_t)hit);
 }

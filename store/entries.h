@@ -1,7 +1,9 @@
 /* store/entries.h - which values a version has in an ordered or tag index.
  *
- * What    ordered: the encoded value of its fields, if all are there and none is nil. Tags: the
- *         elements of the array, each once; a value that is no array is its own only element.
+ * What    ordered: the encoded value of its fields, if the index has a place for those that are
+ *         missing or nil, or none is; on each element of an array: one with each of the elements,
+ *         each once. Tags: the elements of the array, each once. A value that is no array is its
+ *         own only element.
  * Owns    nothing.
  * Threads any.
  *
@@ -10,6 +12,7 @@
 #ifndef MRL_STORE_ENTRIES_H
 #define MRL_STORE_ENTRIES_H
 
+#include "index/ordered.h"
 #include "store/version.h"
 
 typedef int mrl_entries_fn(void *context, merle_bytes value);
@@ -20,5 +23,22 @@ int mrl_entries_each(const mrl_version *v, const mrl_schema_index *index, mrl_en
 /* The same for those that `other` lacks; v and other may be NULL: such have none. */
 int mrl_entries_each_but(const mrl_version *v, const mrl_version *other,
                          const mrl_schema_index *index, mrl_entries_fn *fn, void *context);
+
+/* ---- ranges of an index with a tree ---- */
+
+int mrl_range_has(const mrl_ordered_range *range, merle_bytes value);
+/* The value at which a range gives the version's document: the first one inside, the last one if
+ * is_backwards. Written to out (MERLE_VALUE_SIZE_MAX bytes); its size; 0: none is inside. */
+size_t mrl_entries_first(const mrl_version *v, const mrl_schema_index *index,
+                         const mrl_ordered_range *range, int is_backwards, uint8_t *out);
+/* Whether it does so at this value, or hit, which lies inside. */
+int mrl_entries_gives(const mrl_version *v, const mrl_schema_index *index,
+                      const mrl_ordered_range *range, int is_backwards, merle_bytes value);
+int mrl_entries_gives_hit(const mrl_version *v, const mrl_schema_index *index,
+                          const mrl_ordered_range *range, int is_backwards,
+                          const mrl_ordered_hit *hit);
+/* Whether the version has the value that was hit. */
+int mrl_entries_have(const mrl_version *v, const mrl_schema_index *index,
+                     const mrl_ordered_hit *hit);
 
 #endif

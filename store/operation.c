@@ -86,6 +86,7 @@ static void commit_destroy(merle_commit *commit, mrl_member *member) {
     mrl_arena_fini(&commit->arena, member);
     merle_buffer_free(&commit->work[0]);
     merle_buffer_free(&commit->work[1]);
+    merle_buffer_free(&commit->extracted);
     merle_buffer_free(&commit->effect);
     merle_buffer_free(&commit->effects);
     merle_builder_destroy(commit->builder);
@@ -328,7 +329,7 @@ static uint64_t *approach_values(const wanted *w, const mrl_version *made) {
     for (uint32_t i = 0; hashes != NULL && i < count; i++) {
         hashes[i] = 0;
         if (!mrl_index_is_unique(&schema->indexes[i])) continue;
-        size_t size = mrl_version_encode(made, &schema->indexes[i], encoded);
+        size_t size = mrl_version_encode_unique(made, &schema->indexes[i], encoded);
         hashes[i] = size == 0 ? 0 : mrl_unique_hash(root->indexes[i].unique, encoded, size);
         if (hashes[i] == 0) continue;
         mrl_map_prefetch(&mrl_unique_shard_of(root->indexes[i].unique, hashes[i])->map, hashes[i]);
@@ -369,7 +370,8 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     if (err != MERLE_OK) return err;
     merle_report *report = commit->member->report;
     if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
-        (err = mrl_schema_check_doc(w.part->schema, doc, offsets, report)) != MERLE_OK) {
+        (err = mrl_schema_check_doc(w.part->schema, key, doc, offsets, &commit->extracted,
+                                    report)) != MERLE_OK) {
         mrl_report_collection(report, collection->name);
         mrl_report_key(report, key);
         mrl_report_operation(report, commit->operation_count);
@@ -377,7 +379,8 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     }
     const mrl_version *old = approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
-    action.version = mrl_version_create(commit->member, w.part->schema, key, doc, offsets);
+    action.version =
+        mrl_version_create(commit->member, w.part->schema, key, doc, offsets, &commit->extracted);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
     if (old == NULL) action.value_hashes = approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {

@@ -11,7 +11,9 @@
 
 #include "base/buffer.h"
 #include "document/encode.h"
+#include "store/entries.h"
 #include "store/own.h"
+#include "store/range_each.h"
 
 /* A range as the index wants it. */
 typedef struct bounds {
@@ -41,8 +43,8 @@ static merle_err encode_values(const mrl_schema_index *index, const merle_value 
     if (count > index->part_count) return MERLE_INVALID;
     for (size_t i = 0; i < count; i++) {
         size_t size = 0;
-        merle_err err = mrl_encode_value(&values[i], (int)index->parts[i].descending,
-                                         out + *out_size, MERLE_VALUE_SIZE_MAX - *out_size, &size);
+        merle_err err = mrl_index_encode(index, (uint32_t)i, &values[i], out + *out_size,
+                                         MERLE_VALUE_SIZE_MAX - *out_size, &size);
         if (err != MERLE_OK) return MERLE_INVALID;
         *out_size += size;
     }
@@ -71,13 +73,34 @@ static merle_err encode_prefix(const mrl_schema_index *index, const merle_range 
     merle_value text = merle_value_str(range->prefix);
     merle_err err = encode_values(index, range->from.values, count, out->from, &size);
     if (err != MERLE_OK || count >= index->part_count) return MERLE_INVALID;
-    err = mrl_encode_value(&text, (int)index->parts[count].descending, out->from + size,
-                           sizeof out->from - size, &string_size);
+    err = mrl_index_encode(index, (uint32_t)count, &text, out->from + size, sizeof out->from - size,
+                           &string_size);
     if (err != MERLE_OK) return MERLE_INVALID;
     /* Without the two bytes that end a string. */
     out->range.from = out->range.to = merle_bytes_of(out->from, size + string_size - 2);
     out->range.from_bound = out->range.to_bound = MRL_BOUND_CLOSED;
     return MERLE_OK;
+}
+
+/* Where one end of the range says something of a field and the other one nothing, the latter does
+ * not reach the documents that lack the field. */
+static void shut_out_missing(const mrl_schema_index *index, const merle_range *range, bounds *out) {
+    size_t from_count = range->from.kind == MERLE_NO_BOUND ? 0 : range->from.value_count;
+    size_t to_count = range->to.kind == MERLE_NO_BOUND ? 0 : range->to.value_count;
+    int is_from = from_count < to_count; /* which is shorter */
+    int is_first = index->missing == MERLE_MISSING_FIRST;
+    if (from_count == to_count || is_from != is_first) return;
+    uint32_t part = (uint32_t)(is_from ? from_count : to_count);
+    const merle_value *said = is_from ? &range->to.values[part] : &range->from.values[part];
+    merle_bytes *end = is_from ? &out->range.from : &out->range.to;
+    mrl_bound *kind = is_from ? &out->range.from_bound : &out->range.to_bound;
+    const merle_bytes *other = is_from ? &out->range.to : &out->range.from;
+    if (said->type == MERLE_TYPE_NIL || *kind == MRL_BOUND_OPEN) return;
+    if (*kind == MRL_BOUND_NONE) *end = merle_bytes_of(is_from ? out->from : out->to, 0);
+    if (end->size > 0 && memcmp(end->data, other->data, end->size) != 0) return;
+    /* It fits: the other end has these bytes and a value besides. */
+    (is_from ? out->from : out->to)[end->size++] = mrl_index_missing(index, part);
+    *kind = MRL_BOUND_OPEN;
 }
 
 static merle_err make_bounds(const mrl_schema_index *index, const merle_range *range, bounds *out) {
@@ -87,7 +110,9 @@ static merle_err make_bounds(const mrl_schema_index *index, const merle_range *r
     merle_err err =
         encode_bound(index, &range->from, out->from, &out->range.from, &out->range.from_bound);
     if (err != MERLE_OK) return err;
-    return encode_bound(index, &range->to, out->to, &out->range.to, &out->range.to_bound);
+    err = encode_bound(index, &range->to, out->to, &out->range.to, &out->range.to_bound);
+    if (err == MERLE_OK && index->missing != MERLE_MISSING_OUT) shut_out_missing(index, range, out);
+    return err;
 }
 
 static merle_err find_index(const mrl_schema *schema, const char *name,
@@ -163,7 +188,9 @@ static size_t step(const walk *w, merle_doc *out_docs, size_t room, int *out_is_
     const mrl_version *versions[MRL_READ_BATCH];
     size_t wanted = room < MRL_READ_BATCH ? room : MRL_READ_BATCH, given = 0;
     size_t met = mrl_ordered_next(&w->cursor->ordered, hits, wanted);
-    mrl_view_hits(w->view, w->index, hits, met, versions);
+    mrl_view_first_hits(w->view, w->index, &w->cursor->ordered.range,
+                        w->cursor->ordered.is_descending, hits, met, w->cursor->ordered.unsure,
+                        versions);
     for (size_t i = 0; i < met; i++)
         if (versions[i] != NULL) out_docs[given++] = mrl_view_doc(versions[i]);
     if (met > 0) w->cursor->number = NUMBER_NONE;
@@ -225,6 +252,13 @@ static void seek_hit(merle_cursor *cursor, const mrl_ordered_hit *hit) {
     cursor->number = NUMBER_NONE;
 }
 
+/* Of several values of a document, only the first one gives it. */
+static int is_given(const walk *w, const mrl_own_value *own) {
+    const mrl_ordered_cursor *at = &w->cursor->ordered;
+    return w->index->each == MRL_PART_NONE ||
+           mrl_entries_gives(own->version, w->index, &at->range, at->is_descending, own->value);
+}
+
 /* The same as step, with what the commit has written where it belongs. */
 static size_t step_merged(walk *w, merle_doc *out_docs, size_t room, int *out_is_end) {
     mrl_ordered_hit hits[MRL_READ_BATCH];
@@ -232,12 +266,14 @@ static size_t step_merged(walk *w, merle_doc *out_docs, size_t room, int *out_is
     const mrl_own_value *own, *last = NULL;
     size_t wanted = room < MRL_READ_BATCH ? room : MRL_READ_BATCH, given = 0, passed = 0;
     size_t met = mrl_ordered_next(&w->cursor->ordered, hits, wanted);
-    mrl_view_hits(w->view, w->index, hits, met, versions);
+    mrl_view_first_hits(w->view, w->index, &w->cursor->ordered.range,
+                        w->cursor->ordered.is_descending, hits, met, w->cursor->ordered.unsure,
+                        versions);
     *out_is_end = met < wanted;
     while (given < room) {
         own = next_own(w);
         if (own != NULL && (passed < met ? comes_before(w, own, &hits[passed]) : *out_is_end)) {
-            out_docs[given++] = mrl_view_doc(own->version);
+            if (is_given(w, own)) out_docs[given++] = mrl_view_doc(own->version);
             last = own;
             pass_own(w);
         } else if (passed < met) {
@@ -268,6 +304,8 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
     if (err != MERLE_OK) return err == MERLE_NOT_READY ? err : MERLE_GONE;
     if (w.index->made_seq != cursor->made_seq) return MERLE_GONE;
     cursor->ordered.tree = view.root->indexes[w.index->number].ordered;
+    cursor->ordered.can_be_sure = 1;
+    cursor->ordered.epoch = view.section->epoch;
     if (view.own_count > 0) {
         err = mrl_own_values(&view, w.index, MRL_OWN_AFTER, &w.own);
         if (err != MERLE_OK) return err;
@@ -329,12 +367,19 @@ static merle_err ask(asked_range *asked, merle_section *section, merle_collectio
     return err == MERLE_OK && asked->view.own_count > 0 ? ask_own(asked) : err;
 }
 
+/* For what a walk has to tell: see store/range_each.h. NULL: no memory. */
+static merle_cursor *each_cursor(const asked_range *asked, merle_collection *collection) {
+    return create_cursor(collection, asked->index, &asked->bounds);
+}
+
 merle_err merle_range_count(merle_section *section, merle_collection *collection,
                             const merle_range *range, uint64_t *out_count) {
     asked_range asked;
     *out_count = 0;
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
+    if (asked.index->each != MRL_PART_NONE)
+        return mrl_each_count(section, each_cursor(&asked, collection), out_count);
     *out_count = mrl_ordered_count(asked.tree, &asked.bounds.range, &asked.viewer) -
                  asked.before.count + asked.after.count;
     return MERLE_OK;
@@ -388,12 +433,6 @@ static const mrl_own_value *nth_of(const asked_range *asked, mrl_own_run run, si
     return &run.list[asked->bounds.backwards ? run.count - 1 - n : n];
 }
 
-/* Whether the encoded value lies between the bounds. */
-static int is_inside(const mrl_ordered_range *range, const uint8_t *value, size_t size) {
-    const mrl_own_value one = {.value = merle_bytes_of(value, size)};
-    return mrl_own_within((mrl_own_run){&one, 1}, range).count == 1;
-}
-
 merle_err merle_range_rank(merle_section *section, merle_collection *collection,
                            const merle_range *range, merle_bytes key, uint64_t *out_rank) {
     uint8_t value[MERLE_VALUE_SIZE_MAX];
@@ -403,9 +442,12 @@ merle_err merle_range_rank(merle_section *section, merle_collection *collection,
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
     if ((err = merle_get(section, collection, key, &doc)) != MERLE_OK) return err;
+    if (asked.index->each != MRL_PART_NONE)
+        return mrl_each_rank(section, each_cursor(&asked, collection), &doc, out_rank);
     const mrl_version *v = doc.internal;
     size_t size = mrl_version_encode(v, asked.index, value);
-    if (size == 0 || !is_inside(&asked.bounds.range, value, size)) return MERLE_NOT_FOUND;
+    if (size == 0 || !mrl_range_has(&asked.bounds.range, merle_bytes_of(value, size)))
+        return MERLE_NOT_FOUND;
     place at = {merle_bytes_of(value, size), v->slot, 0};
     mrl_own_run equal = mrl_own_equal(asked.after, at.value);
     for (size_t i = 0; i < equal.count; i++)
@@ -451,6 +493,8 @@ merle_err merle_range_nth(merle_section *section, merle_collection *collection,
     memset(out_doc, 0, sizeof *out_doc);
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
+    if (asked.index->each != MRL_PART_NONE)
+        return mrl_each_nth(section, each_cursor(&asked, collection), n, out_doc);
     if (asked.view.own_count > 0) {
         size_t own_count = count_up_to(&asked, n);
         const mrl_own_value *own =

@@ -39,7 +39,7 @@ static int newer_has_tag(const mrl_root *root, const mrl_schema_index *index, co
          newer = newer->before) {
         MRL_ASSERT(newer != NULL);
         if (mrl_version_same_fields(newer, v, index)) return 1;
-        size_t size = mrl_version_encode(newer, index, encoded);
+        size_t size = mrl_version_encode_unique(newer, index, encoded);
         if (size == 0) continue;
         uint64_t hash = mrl_unique_hash(root->indexes[index->number].unique, encoded, size);
         if (mrl_unique_tag(hash) == tag) return 1;
@@ -56,7 +56,7 @@ static void drop_hints(const mrl_root *root, mrl_member *member, const mrl_versi
         const mrl_version *current = mrl_slots_load(&root->slots, v->slot);
         /* Nearly always: the current one has the same value. */
         if (mrl_version_same_fields(current, v, index)) continue;
-        size_t size = mrl_version_encode(v, index, encoded);
+        size_t size = mrl_version_encode_unique(v, index, encoded);
         if (size == 0) continue;
         mrl_unique *unique = root->indexes[i].unique;
         uint64_t hash = mrl_unique_hash(unique, encoded, size);

@@ -278,7 +278,7 @@ static int value_holds(const mrl_unique_probe *probe, uint32_t slot) {
     } else if ((v = mrl_version_at(v, asked->seq)) == NULL) {
         return 0;
     }
-    size_t size = mrl_version_encode(v, asked->index, encoded);
+    size_t size = mrl_version_encode_unique(v, asked->index, encoded);
     if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
     asked->found = v;
     return 1;

@@ -50,18 +50,52 @@ static merle_err compile_parts(mrl_schema *schema, mrl_schema_index *out, const 
     size_t count = 0;
     merle_err err = mrl_parts_parse(on, parts, MERLE_INDEX_PART_COUNT_MAX, &count, report);
     if (err != MERLE_OK) return err;
+    out->each = MRL_PART_NONE;
+    out->part_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
-        if (err == MERLE_OK)
+        out->parts[i].descending = parts[i].descending;
+        out->parts[i].source = parts[i].source;
+        out->parts[i].element = parts[i].element;
+        if (out->extract != NULL && parts[i].source == MRL_SOURCE_PATH) {
+            out->parts[i].source = MRL_SOURCE_EXTRACT;
+            out->parts[i].element = parts[i].path;
+            continue;
+        }
+        if (err == MERLE_OK && parts[i].path != NULL)
             err = add_path(schema, parts[i].path, &out->parts[i]);
         else
             mrl_path_destroy(parts[i].path);
-        out->parts[i].descending = parts[i].descending;
     }
-    out->part_count = (uint32_t)count;
     if (err != MERLE_OK)
         mrl_report_fill(report, err, "schema: more than %d different fields in indexes",
                         MRL_PATH_COUNT_MAX);
     return err;
+}
+
+/* What an index may be on, by its kind. */
+static merle_err check_parts(mrl_schema_index *index, merle_report *report) {
+    for (uint32_t i = 0; i < index->part_count; i++) {
+        mrl_source source = index->parts[i].source;
+        if (source == MRL_SOURCE_PATH) continue;
+        if (mrl_index_has_tags(index))
+            return invalid(report, "tags are on a plain path", index->name);
+        if (source == MRL_SOURCE_EXTRACT) continue;
+        if (index->extract != NULL)
+            return invalid(report, "what a function makes has plain labels", index->name);
+        if (mrl_index_is_unique(index) && source == MRL_SOURCE_EACH)
+            return invalid(report, "an index on each element cannot be unique", index->name);
+        if (mrl_index_is_unique(index))
+            return invalid(report, "keys are unique already", index->name);
+        if (source != MRL_SOURCE_EACH) continue;
+        if (index->each != MRL_PART_NONE)
+            return invalid(report, "an index has at most one part with [*]", index->name);
+        index->each = i;
+    }
+    if (mrl_index_has_tags(index) && (index->part_count != 1 || index->parts[0].descending))
+        return invalid(report, "tags are on one field, which has no order", index->name);
+    if (index->missing != MERLE_MISSING_OUT && !mrl_index_has_tree(index))
+        return invalid(report, "what is missing has a place only in an order", index->name);
+    return MERLE_OK;
 }
 
 merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
@@ -76,16 +110,19 @@ merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const me
     if (index->on == NULL) return invalid(report, "an index is on some field", index->name);
     if (index->kind < MERLE_UNIQUE || index->kind > MERLE_UNIQUE_ORDERED)
         return invalid(report, "unknown kind of index", index->name);
+    if ((unsigned)index->missing > MERLE_MISSING_LAST || index->reserved != 0)
+        return invalid(report, "an index asks for something unknown", index->name);
     mrl_schema_index *out = &schema->indexes[number];
     memcpy(out->name, index->name, strlen(index->name) + 1);
     out->kind = out->declared = index->kind;
+    out->missing = index->missing;
+    out->extract = index->extract;
+    out->extract_context = index->extract_context;
     out->number = number;
     if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
     if (number == schema->index_count) schema->index_count++;
     merle_err err = compile_parts(schema, out, index->on, report);
-    if (err == MERLE_OK && mrl_index_has_tags(out) &&
-        (out->part_count != 1 || out->parts[0].descending))
-        err = invalid(report, "tags are on one field, which has no order", index->name);
+    if (err == MERLE_OK) err = check_parts(out, report);
     if (err != MERLE_OK) mrl_report_index(report, index->name);
     return err;
 }
@@ -115,6 +152,14 @@ static const char *kind_text(merle_index_kind kind) {
     return texts[kind];
 }
 
+static const char *missing_text(merle_missing missing) {
+    return missing == MERLE_MISSING_OUT ? "out" : missing == MERLE_MISSING_FIRST ? "first" : "last";
+}
+
+static const char *extract_text(merle_extract_fn *extract) {
+    return extract == NULL ? "none" : "a function";
+}
+
 static void build_indexes(merle_builder *b, const mrl_schema *schema) {
     merle_build_array(b, "indexes");
     for (uint32_t i = 0; i < schema->index_count; i++) {
@@ -123,6 +168,9 @@ static void build_indexes(merle_builder *b, const mrl_schema *schema) {
         merle_build_str(b, "name", schema->indexes[i].name);
         merle_build_str(b, "kind", kind_text(schema->indexes[i].declared));
         merle_build_str(b, "on", schema->indexes[i].on);
+        if (schema->indexes[i].missing != MERLE_MISSING_OUT)
+            merle_build_str(b, "missing", missing_text(schema->indexes[i].missing));
+        if (schema->indexes[i].extract != NULL) merle_build_bool(b, "extract", 1);
         merle_build_close(b);
     }
     merle_build_close(b);
@@ -196,11 +244,16 @@ mrl_schema *mrl_schema_hold(mrl_schema *schema) {
     return schema;
 }
 
+void mrl_schema_index_fini(mrl_schema_index *index) {
+    for (uint32_t i = 0; i < index->part_count; i++) mrl_path_destroy(index->parts[i].element);
+    free(index->on);
+}
+
 void mrl_schema_release(mrl_schema *schema) {
     /* Acquire and release: the last one sees all that others did with it. */
     if (atomic_fetch_sub_explicit(&schema->holders, 1, memory_order_acq_rel) != 1) return;
     for (uint32_t i = 0; i < schema->path_count; i++) mrl_path_destroy(schema->paths[i]);
-    for (uint32_t i = 0; i < schema->index_count; i++) free(schema->indexes[i].on);
+    for (uint32_t i = 0; i < schema->index_count; i++) mrl_schema_index_fini(&schema->indexes[i]);
     for (uint32_t i = 0; i < schema->rule_count; i++) mrl_path_destroy(schema->rules[i].path);
     merle_buffer_free(&schema->definition);
     free(schema);
@@ -239,6 +292,12 @@ static merle_err compare_indexes(const mrl_schema *in_force, const mrl_schema *a
             err = differ(report, "an index's kind", kind_text(a->declared), kind_text(f->declared));
         else if (strcmp(f->on, a->on) != 0)
             err = differ(report, "what an index is on", a->on, f->on);
+        else if (f->missing != a->missing)
+            err = differ(report, "where an index has what is missing", missing_text(a->missing),
+                         missing_text(f->missing));
+        else if (f->extract != a->extract || f->extract_context != a->extract_context)
+            err = differ(report, "the function of an index", extract_text(a->extract),
+                         f->extract == NULL ? extract_text(NULL) : "another one");
         if (err == MERLE_OK) continue;
         mrl_report_index(report, a->name);
         return err;
@@ -285,6 +344,22 @@ const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const ch
     return NULL;
 }
 
+merle_err mrl_index_encode(const mrl_schema_index *index, uint32_t part, const merle_value *value,
+                           uint8_t *out, size_t out_max, size_t *out_size) {
+    merle_value wanted = *value;
+    *out_size = 0;
+    /* A key is neither, and stands in the index as a string. */
+    if (value->type == MERLE_TYPE_BIN && index->parts[part].source == MRL_SOURCE_KEY)
+        wanted.type = MERLE_TYPE_STR;
+    if (value->type != MERLE_TYPE_NIL || index->missing == MERLE_MISSING_OUT)
+        return mrl_encode_value(&wanted, (int)index->parts[part].descending, out, out_max,
+                                out_size);
+    if (out_max == 0) return MERLE_TOO_BIG;
+    *out = mrl_index_missing(index, part);
+    *out_size = 1;
+    return MERLE_OK;
+}
+
 merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
                                 const mrl_schema_index **out_index) {
     const mrl_schema_index *index = mrl_schema_find_index(schema, name);
@@ -297,17 +372,29 @@ merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
 
 /* ---- documents ---- */
 
-static merle_err refuse_value(const mrl_schema *schema, const mrl_schema_index *index,
-                              uint32_t part, merle_err err, merle_type type, merle_report *report) {
-    const char *path = mrl_path_text(schema->paths[index->parts[part].path]);
+/* One document that is asked for its values. */
+typedef struct asked {
+    const mrl_schema *schema;
+    merle_bytes key, doc;
+    const uint32_t *offsets;
+    merle_buffer *extracted;
+    merle_report *report;
+} asked;
+
+static merle_err refuse_value(const asked *a, const mrl_schema_index *index, uint32_t part,
+                              merle_err err, merle_type type) {
+    const mrl_schema_part *of = &index->parts[part];
+    const char *path = of->source == MRL_SOURCE_KEY       ? "key()"
+                       : of->source == MRL_SOURCE_EXTRACT ? mrl_path_text(of->element)
+                                                          : mrl_path_text(of->at);
     if (err == MERLE_TYPE)
-        mrl_report_fill(report, err, "%s index %s cannot hold %s at %s", kind_text(index->kind),
+        mrl_report_fill(a->report, err, "%s index %s cannot hold %s at %s", kind_text(index->kind),
                         index->name, mrl_type_text(type), path);
     else
-        mrl_report_fill(report, err, "%s index %s: the value at %s is above %u bytes encoded",
+        mrl_report_fill(a->report, err, "%s index %s: the value at %s is above %u bytes encoded",
                         kind_text(index->kind), index->name, path, MERLE_VALUE_SIZE_MAX);
-    mrl_report_index(report, index->name);
-    mrl_report_path(report, path);
+    mrl_report_index(a->report, index->name);
+    mrl_report_path(a->report, path);
     return err;
 }
 
@@ -327,90 +414,164 @@ static size_t bound_part(const uint8_t *at) {
     }
 }
 
+/* Where the value of a part stands that is not the key; NULL: it is missing. */
+static const uint8_t *part_at(const asked *a, const mrl_schema_part *part, const uint8_t *element) {
+    if (part->source == MRL_SOURCE_EACH) return element;
+    const uint8_t *at = (const uint8_t *)a->doc.data + a->offsets[part->path];
+    return at == a->doc.data || *at == 0xc0 ? NULL : at;
+}
+
 /* The exact way, for what the bounds leave open. */
-static merle_err measure_index(const mrl_schema *schema, const mrl_schema_index *index,
-                               const uint32_t *offsets, merle_bytes doc, merle_report *report) {
+static merle_err measure_index(const asked *a, const mrl_schema_index *index,
+                               const uint8_t *element) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    const uint8_t *bytes = doc.data;
+    const merle_value key = {.type = MERLE_TYPE_STR, .bytes = a->key};
+    const uint8_t *end = (const uint8_t *)a->doc.data + a->doc.size;
     size_t used = 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
-        size_t size = 0;
-        const uint8_t *at = bytes + offsets[index->parts[i].path];
-        merle_err err =
-            mrl_encode_at(at, bytes + doc.size, 0, encoded, sizeof encoded - used, &size);
-        if (err != MERLE_OK) return refuse_value(schema, index, i, err, mrl_scan_type(at), report);
+        size_t size = 1, room = sizeof encoded - used;
+        merle_err err = room == 0 ? MERLE_TOO_BIG : MERLE_OK;
+        const uint8_t *at = NULL;
+        if (index->parts[i].source == MRL_SOURCE_KEY)
+            err = mrl_encode_value(&key, 0, encoded, room, &size);
+        else if ((at = part_at(a, &index->parts[i], element)) != NULL)
+            err = mrl_encode_at(at, end, 0, encoded, room, &size);
+        if (err != MERLE_OK)
+            return refuse_value(a, index, i, err, at == NULL ? MERLE_TYPE_STR : mrl_scan_type(at));
         used += size;
     }
     return MERLE_OK;
 }
 
-static merle_err check_index(const mrl_schema *schema, const mrl_schema_index *index,
-                             const uint32_t *offsets, merle_bytes doc, merle_report *report) {
-    const uint8_t *bytes = doc.data;
+/* One value of an ordered or unique index; element is that of the part on each. */
+static merle_err check_value(const asked *a, const mrl_schema_index *index,
+                             const uint8_t *element) {
     size_t bound = 0;
-    int is_missing = 0;
+    int is_out = 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
-        uint32_t offset = offsets[index->parts[i].path];
-        if (offset == 0 || bytes[offset] == 0xc0) {
-            is_missing = 1;
-            continue;
-        }
-        size_t part = bound_part(bytes + offset);
-        if (part == SIZE_MAX)
-            return refuse_value(schema, index, i, MERLE_TYPE, mrl_scan_type(bytes + offset),
-                                report);
+        size_t part = 1;
+        const uint8_t *at = NULL;
+        if (index->parts[i].source == MRL_SOURCE_KEY)
+            part = 2 * a->key.size + MRL_ENCODE_SCALAR_SIZE_MAX;
+        else if ((at = part_at(a, &index->parts[i], element)) == NULL)
+            is_out |= index->missing == MERLE_MISSING_OUT;
+        else if ((part = bound_part(at)) == SIZE_MAX)
+            return refuse_value(a, index, i, MERLE_TYPE, mrl_scan_type(at));
         bound += part;
     }
-    if (is_missing || bound <= MERLE_VALUE_SIZE_MAX) return MERLE_OK;
-    return measure_index(schema, index, offsets, doc, report);
+    if (is_out || bound <= MERLE_VALUE_SIZE_MAX) return MERLE_OK;
+    return measure_index(a, index, element);
 }
 
-static merle_err refuse_count(const mrl_schema *schema, const mrl_schema_index *index,
-                              merle_report *report) {
-    const char *path = mrl_path_text(schema->paths[index->parts[0].path]);
-    mrl_report_fill(report, MERLE_TOO_BIG, "tags index %s: more than %u elements at %s",
-                    index->name, MERLE_TAG_COUNT_MAX, path);
-    mrl_report_index(report, index->name);
-    mrl_report_path(report, path);
+static merle_err refuse_count(const asked *a, const mrl_schema_index *index, uint32_t part) {
+    const char *path = mrl_path_text(index->parts[part].at);
+    mrl_report_fill(a->report, MERLE_TOO_BIG, "%s index %s: more than %u elements at %s",
+                    kind_text(index->kind), index->name, MERLE_TAG_COUNT_MAX, path);
+    mrl_report_index(a->report, index->name);
+    mrl_report_path(a->report, path);
     return MERLE_TOO_BIG;
 }
 
+/* Each element, with the other parts; a document without one is asked for these. */
+static merle_err check_each(const asked *a, const mrl_schema_index *index) {
+    const mrl_schema_part *part = &index->parts[index->each];
+    uint32_t offset = a->offsets[part->path], met = 0;
+    if (offset == 0) return check_value(a, index, NULL);
+    mrl_elements elements = mrl_elements_of((const uint8_t *)a->doc.data + offset);
+    if (elements.count > MERLE_TAG_COUNT_MAX) return refuse_count(a, index, index->each);
+    for (const uint8_t *at; (at = mrl_elements_next_at(&elements, part->element)) != NULL; met++) {
+        merle_err err = check_value(a, index, at);
+        if (err != MERLE_OK) return err;
+    }
+    return met > 0 ? MERLE_OK : check_value(a, index, NULL);
+}
+
 /* A tag is a scalar: the elements of an array, or what stands there instead of one. */
-static merle_err check_tags(const mrl_schema *schema, const mrl_schema_index *index,
-                            const uint32_t *offsets, merle_bytes doc, merle_report *report) {
+static merle_err check_tags(const asked *a, const mrl_schema_index *index) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    const uint8_t *bytes = doc.data;
-    uint32_t offset = offsets[index->parts[0].path];
+    const uint8_t *bytes = a->doc.data;
+    uint32_t offset = a->offsets[index->parts[0].path];
     if (offset == 0) return MERLE_OK;
     mrl_elements elements = mrl_elements_of(bytes + offset);
-    if (elements.count > MERLE_TAG_COUNT_MAX) return refuse_count(schema, index, report);
+    if (elements.count > MERLE_TAG_COUNT_MAX) return refuse_count(a, index, 0);
     for (const uint8_t *at; (at = mrl_elements_next(&elements)) != NULL;) {
         size_t bound = bound_part(at), size = 0;
         if (bound <= MERLE_VALUE_SIZE_MAX) continue;
         merle_err err = bound == SIZE_MAX ? MERLE_TYPE
-                                          : mrl_encode_at(at, bytes + doc.size, 0, encoded,
+                                          : mrl_encode_at(at, bytes + a->doc.size, 0, encoded,
                                                           sizeof encoded, &size);
-        if (err != MERLE_OK) return refuse_value(schema, index, 0, err, mrl_scan_type(at), report);
+        if (err != MERLE_OK) return refuse_value(a, index, 0, err, mrl_scan_type(at));
     }
     return MERLE_OK;
 }
 
-static merle_err check_one(const mrl_schema *schema, const mrl_schema_index *index,
-                           const uint32_t *offsets, merle_bytes doc, merle_report *report) {
-    if (index->kind == 0) return MERLE_OK;
-    return mrl_index_has_tags(index) ? check_tags(schema, index, offsets, doc, report)
-                                     : check_index(schema, index, offsets, doc, report);
+static merle_err check_index(const asked *a, const mrl_schema_index *index) {
+    if (index->kind == 0 || index->extract != NULL) return MERLE_OK;
+    if (mrl_index_has_tags(index)) return check_tags(a, index);
+    return index->each == MRL_PART_NONE ? check_value(a, index, NULL) : check_each(a, index);
+}
+
+static merle_err refuse_extract(const asked *a, const mrl_schema_index *index, merle_err err,
+                                const char *what) {
+    mrl_report_fill(a->report, err, "%s index %s: %s", kind_text(index->kind), index->name, what);
+    mrl_report_index(a->report, index->name);
+    return err;
+}
+
+/* What the function gave, encoded. */
+static merle_err encode_extracted(const asked *a, const mrl_schema_index *index,
+                                  const merle_value *values, uint8_t *encoded,
+                                  mrl_extracted *head) {
+    size_t used = 0;
+    for (uint32_t i = 0; i < index->part_count; i++) {
+        size_t size = 0;
+        if (values[i].type == MERLE_TYPE_NIL) head->has_missing = 1;
+        merle_err err = mrl_index_encode(index, i, &values[i], encoded + used,
+                                         MERLE_VALUE_SIZE_MAX - used, &size);
+        if (err == MERLE_INVALID) err = MERLE_TYPE;
+        if (err != MERLE_OK) return refuse_value(a, index, i, err, values[i].type);
+        used += size;
+    }
+    if (!head->has_missing || index->missing != MERLE_MISSING_OUT) head->size = (uint16_t)used;
+    return MERLE_OK;
+}
+
+/* Asks the index's function, and appends what it made. */
+static merle_err extract_index(const asked *a, const mrl_schema_index *index) {
+    static const uint8_t room_for_size[4] = {0};
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    merle_value values[MERLE_INDEX_PART_COUNT_MAX];
+    mrl_extracted head = {.index = (uint8_t)index->number};
+    const merle_doc doc = {a->doc.data, a->doc.size, 0, NULL};
+    size_t count = 0;
+    for (uint32_t i = 0; i < index->part_count; i++) values[i] = merle_value_nil();
+    merle_err err =
+        index->extract(index->extract_context, a->key, doc, values, index->part_count, &count);
+    if (err != MERLE_OK) return refuse_extract(a, index, err, "its function gave this error");
+    if (count != 0 && count != index->part_count)
+        return refuse_extract(a, index, MERLE_INVALID,
+                              "its function gives another number of values than it has labels");
+    if (count != 0) err = encode_extracted(a, index, values, encoded, &head);
+    if (err != MERLE_OK) return err;
+    if (a->extracted->size == 0)
+        err = mrl_buffer_append(a->extracted, room_for_size, sizeof room_for_size);
+    if (err == MERLE_OK) err = mrl_buffer_append(a->extracted, &head, sizeof head);
+    if (err == MERLE_OK) err = mrl_buffer_append(a->extracted, encoded, head.size);
+    return err == MERLE_OK ? err : refuse_extract(a, index, err, "no memory for its values");
 }
 
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
-                                 merle_bytes doc) {
+                                 merle_bytes key, merle_bytes doc) {
     uint32_t offsets[MRL_PATH_COUNT_MAX];
+    const asked a = {schema, key, doc, offsets, NULL, NULL};
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, offsets);
-    return check_one(schema, index, offsets, doc, NULL);
+    return check_index(&a, index);
 }
 
-merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
+merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
+                               uint32_t *out_offsets, merle_buffer *out_extracted,
                                merle_report *report) {
+    out_extracted->size = 0;
     if (schema->rule_count > 0) {
         merle_err err =
             mrl_rules_check(schema->rules, schema->rule_count, doc.data, doc.size, report);
@@ -418,9 +579,16 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32
     }
     if (schema->index_count == 0) return MERLE_OK;
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
+    const asked a = {schema, key, doc, out_offsets, out_extracted, report};
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        merle_err err = check_one(schema, &schema->indexes[i], out_offsets, doc, report);
+        const mrl_schema_index *index = &schema->indexes[i];
+        merle_err err = index->kind != 0 && index->extract != NULL ? extract_index(&a, index)
+                                                                   : check_index(&a, index);
         if (err != MERLE_OK) return err;
+    }
+    if (out_extracted->size > 0) {
+        uint32_t size = (uint32_t)out_extracted->size;
+        memcpy(out_extracted->data, &size, sizeof size);
     }
     return MERLE_OK;
 }

@@ -20,14 +20,19 @@
 
 #include <merle/merle.h>
 
+#include "document/encode.h"
 #include "document/path.h"
 #include "document/rules.h"
 
 enum { MRL_PATH_COUNT_MAX = 255 }; /* of one schema: a version counts its paths in one byte */
+#define MRL_PART_NONE UINT32_MAX
 
 typedef struct mrl_schema_part {
-    uint32_t path; /* number in the schema's paths */
+    uint32_t path; /* of PATH and EACH: number in the schema's paths */
     uint32_t descending;
+    mrl_source source;
+    mrl_path *element;  /* EACH: where the value is in an element; NULL: the element itself.
+                          EXTRACT: the label */
     const mrl_path *at; /* that path, for versions that were made before it came */
 } mrl_schema_part;
 
@@ -38,8 +43,12 @@ typedef struct mrl_schema_index {
     merle_index_kind declared; /* 0: there is no index of this number */
     merle_index_state state;
     uint32_t number;
+    merle_missing missing;
+    uint32_t each; /* the part that is on each element; MRL_PART_NONE: the index has one value */
     uint64_t ready_seq; /* sections from this one on use it; 0: since there is the root */
     uint64_t made_seq;  /* when it was added; 0: with the collection. Tells it from a namesake */
+    merle_extract_fn *extract; /* NULL: values are where the parts say */
+    void *extract_context;
     uint32_t part_count;
     mrl_schema_part parts[MERLE_INDEX_PART_COUNT_MAX];
 } mrl_schema_index;
@@ -81,6 +90,16 @@ void mrl_schema_release(mrl_schema *schema);
 /* MERLE_OK if they say the same, else MERLE_DIFFERS with a report on the first difference. */
 merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked,
                              merle_report *report);
+/* Encodes what somebody asks of a field: merle_value_nil is what is missing. Errors: as
+ * mrl_encode_value. */
+MERLE_MUST_USE merle_err mrl_index_encode(const mrl_schema_index *index, uint32_t part,
+                                          const merle_value *value, uint8_t *out, size_t out_max,
+                                          size_t *out_size);
+/* What a document has in a field that it lacks: one byte. Not where the index leaves it out. */
+static inline uint8_t mrl_index_missing(const mrl_schema_index *index, uint32_t part) {
+    return mrl_encode_missing(index->missing == MERLE_MISSING_FIRST,
+                              (int)index->parts[part].descending);
+}
 /* NULL if there is none of that name. */
 const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name);
 /* The index of that name, for who reads. Errors: MERLE_INVALID (there is none), MERLE_NOT_READY;
@@ -88,13 +107,24 @@ const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const ch
 merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
                                 const mrl_schema_index **out_index);
 /* Checks a document: rules hold, indexed values can be encoded. doc is well-formed already.
- * out_offsets (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it. */
-merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes doc, uint32_t *out_offsets,
+ * out_offsets (MRL_PATH_COUNT_MAX of them) tells where the schema's paths lead in it.
+ * out_extracted, whose memory is kept and grows, has what the functions of its indexes made, in the
+ * form in which a version has it; empty: there are none. */
+merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
+                               uint32_t *out_offsets, merle_buffer *out_extracted,
                                merle_report *report);
+
+/* What a function made for an index, as it stands behind a version's document: four bytes for the
+ * size of all, these among them, then one behind the other: this, and `size` bytes. */
+typedef struct mrl_extracted {
+    uint8_t index; /* its number */
+    uint8_t has_missing;
+    uint16_t size; /* 0: the document is not in the index */
+} mrl_extracted;
 /* Whether a document that was there before the index could be in it: MERLE_OK, MERLE_TYPE,
  * MERLE_TOO_BIG. */
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
-                                 merle_bytes doc);
+                                 merle_bytes key, merle_bytes doc);
 
 /* ---- a schema that differs from another in one index: store/schema_change.c ---- */
 
@@ -123,6 +153,8 @@ uint32_t mrl_schema_building_count(const mrl_schema *schema);
  * Errors: as mrl_schema_create. */
 merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
                                    merle_report *report);
+/* Frees what it points to. */
+void mrl_schema_index_fini(mrl_schema_index *index);
 /* Writes the definition. Errors: MERLE_NO_MEMORY. */
 merle_err mrl_schema_define(mrl_schema *schema, const char *collection, uint32_t collection_id);
 

@@ -36,6 +36,9 @@ static mrl_schema *copy(const mrl_schema *schema) {
         made->indexes[i] = schema->indexes[i];
         made->indexes[i].on = NULL;
         made->index_count++;
+        for (uint32_t part = 0; part < schema->indexes[i].part_count; part++)
+            if (schema->indexes[i].parts[part].element != NULL)
+                (void)mrl_path_hold(schema->indexes[i].parts[part].element);
         if (schema->indexes[i].declared == 0) continue;
         if ((made->indexes[i].on = strdup(schema->indexes[i].on)) == NULL) {
             mrl_schema_release(made);
@@ -72,6 +75,14 @@ merle_err mrl_schema_with(const mrl_schema *schema, const char *collection, uint
         mrl_report_collection(report, collection);
         return err;
     }
+    if (index->extract != NULL) {
+        /* The documents that are there have not its values, and nobody shall run it but writers. */
+        (void)mrl_report_fill(report, MERLE_UNSUPPORTED,
+                              "schema: an index by a function comes with its collection");
+        mrl_report_index(report, index->name);
+        mrl_report_collection(report, collection);
+        return MERLE_UNSUPPORTED;
+    }
     mrl_schema *made = copy(schema);
     err = made == NULL ? MERLE_NO_MEMORY : mrl_schema_compile_index(made, number, index, report);
     if (err != MERLE_OK) goto fail;
@@ -92,7 +103,7 @@ merle_err mrl_schema_without(const mrl_schema *schema, const char *collection,
     *out_schema = NULL;
     mrl_schema *made = copy(schema);
     if (made == NULL) return MERLE_NO_MEMORY;
-    free(made->indexes[number].on);
+    mrl_schema_index_fini(&made->indexes[number]);
     memset(&made->indexes[number], 0, sizeof made->indexes[number]);
     made->indexes[number].number = number;
     merle_err err = mrl_schema_define(made, collection, collection_id);

@@ -352,7 +352,8 @@ static void scan_slots(const mrl_view *view, merle_scan *scan, merle_doc *out_do
     while (*count < doc_max) {
         const mrl_version *v = next_version(slots, view->section->seq, end, &slot);
         if (v == NULL) break;
-        const mrl_own *own = view->own_count == 0 ? NULL : mrl_view_find_own(view, v->slot);
+        const mrl_own *own =
+            __builtin_expect(view->own_count == 0, 1) ? NULL : mrl_view_find_own(view, v->slot);
         if (own != NULL && (v = own->after) == NULL) continue;
         out_docs[(*count)++] = mrl_view_doc(v);
     }

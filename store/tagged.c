@@ -118,6 +118,14 @@ static void give_own(tag_walk *w, uint64_t end) {
     }
 }
 
+/* Gives those of the run that the instant shows with the tag; room for all of them. */
+static void give_run(tag_walk *w, const mrl_run *run, const mrl_version **versions) {
+    for (size_t i = 0; i < run->count; i++)
+        if (versions[i] != NULL && (!run->recheck[i] || has_tag(w->asked, versions[i])))
+            w->docs[w->count++] = mrl_view_doc(versions[i]);
+    w->scan->position = run->from;
+}
+
 /* The next few slots of the set, with what the commit has written between them. */
 static void step(tag_walk *w) {
     uint32_t slots[MRL_READ_BATCH];
@@ -134,6 +142,10 @@ static void step(tag_walk *w) {
                    0};
     mrl_tag_read(w->asked->tag, &run);
     mrl_view_slots(view, slots, run.count, versions);
+    if (__builtin_expect(w->own.count == 0, 1)) {
+        give_run(w, &run, versions);
+        return;
+    }
     for (size_t i = 0; i < run.count; i++) {
         give_own(w, slots[i]);
         if (w->count == w->max) return;

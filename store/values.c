@@ -21,7 +21,7 @@ static uint64_t shard_bit(uint64_t hash) {
 /* Encodes and hashes the index's value of a version; 0: it has none. */
 static size_t hash_value(const mrl_root *root, const mrl_schema_index *index, const mrl_version *v,
                          uint8_t *encoded, uint64_t *out_hash) {
-    size_t size = v == NULL ? 0 : mrl_version_encode(v, index, encoded);
+    size_t size = v == NULL ? 0 : mrl_version_encode_unique(v, index, encoded);
     *out_hash = size == 0 ? 0 : mrl_unique_hash(root->indexes[index->number].unique, encoded, size);
     return size;
 }
@@ -101,9 +101,10 @@ static int is_taken_by(const mrl_unique_probe *probe, uint32_t slot) {
     const mrl_version *v = other != NULL ? mrl_touch_after(other)
                                          : mrl_slots_load(&asked->touch->part->root->slots, slot);
     if (v == NULL || mrl_version_is_tombstone(v)) return 0;
-    size_t size = mrl_version_encode(v, asked->index, encoded);
+    size_t size = mrl_version_encode_unique(v, asked->index, encoded);
     if (asked->size == 0)
-        asked->size = mrl_version_encode(asked->touch->version, asked->index, asked->encoded);
+        asked->size =
+            mrl_version_encode_unique(asked->touch->version, asked->index, asked->encoded);
     if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
     asked->other_key = mrl_version_key(v);
     return 1;

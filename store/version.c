@@ -16,10 +16,12 @@ static void version_init(mrl_version *v, merle_bytes key) {
 }
 
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
-                                merle_bytes doc, const uint32_t *offsets) {
+                                merle_bytes doc, const uint32_t *offsets,
+                                const merle_buffer *extracted) {
     size_t path_count = schema->path_count;
     size_t offset_size = doc.size > UINT16_MAX ? 4 : 2;
-    size_t size = offsetof(mrl_version, bytes) + key.size + path_count * offset_size + doc.size;
+    size_t size = offsetof(mrl_version, bytes) + key.size + path_count * offset_size + doc.size +
+                  extracted->size;
     mrl_version *v = mrl_alloc(member, MRL_FOR_DOCUMENTS, size);
     if (v == NULL) return NULL;
     version_init(v, key);
@@ -35,6 +37,10 @@ mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, me
             memcpy(at, &narrow, 2);
     }
     memcpy(at, doc.data, doc.size);
+    if (extracted->size > 0) {
+        v->flags |= MRL_VERSION_EXTRACTED;
+        memcpy(at + doc.size, extracted->data, extracted->size);
+    }
     return v;
 }
 
@@ -60,30 +66,129 @@ uint32_t mrl_version_scan(const mrl_version *v, const mrl_schema_part *part) {
     return offset;
 }
 
-size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out) {
-    const uint8_t *doc = mrl_version_doc(version);
+/* ---- what functions made ---- */
+
+/* The next one from `at` on; NULL: there are no more. */
+static const uint8_t *read_extracted(const uint8_t *at, const uint8_t *end, mrl_extracted *out) {
+    if ((size_t)(end - at) < sizeof *out) return NULL;
+    memcpy(out, at, sizeof *out);
+    at += sizeof *out;
+    return (size_t)(end - at) < out->size ? NULL : at + out->size;
+}
+
+int mrl_version_is_sound(const mrl_version *v) {
+    mrl_extracted one;
+    size_t size = mrl_version_extracted_size(v);
+    if (size == 0) return (v->flags & MRL_VERSION_EXTRACTED) == 0;
+    const uint8_t *at = mrl_version_doc(v) + v->doc_size, *end = at + size;
+    for (at += sizeof(uint32_t); at != NULL && at < end;) at = read_extracted(at, end, &one);
+    return at == end;
+}
+
+/* What the index's function made; size 0: the document is not in it, or a field is missing and that
+ * is out. */
+static merle_bytes find_extracted(const mrl_version *v, const mrl_schema_index *index,
+                                  merle_missing missing) {
+    mrl_extracted one;
+    size_t size = mrl_version_extracted_size(v);
+    if (size == 0) return merle_bytes_of(NULL, 0);
+    const uint8_t *at = mrl_version_doc(v) + v->doc_size, *end = at + size;
+    for (at += sizeof(uint32_t); (at = read_extracted(at, end, &one)) != NULL;) {
+        if (one.index != index->number) continue;
+        if (one.has_missing && missing == MERLE_MISSING_OUT) break;
+        return merle_bytes_of(at - one.size, one.size);
+    }
+    return merle_bytes_of(NULL, 0);
+}
+
+static size_t copy_extracted(merle_bytes value, uint8_t *out) {
+    if (value.size > 0) memcpy(out, value.data, value.size);
+    return value.size;
+}
+
+static int same_extracted(const mrl_version *a, const mrl_version *b,
+                          const mrl_schema_index *index) {
+    merle_bytes one = find_extracted(a, index, index->missing);
+    merle_bytes other = find_extracted(b, index, index->missing);
+    if (one.size != other.size) return 0;
+    return one.size == 0 || memcmp(one.data, other.data, one.size) == 0;
+}
+
+/* ---- values ---- */
+
+/* Where the value of a part stands that is not the key; NULL: it is missing. */
+static inline const uint8_t *part_at(const mrl_version *v, const mrl_schema_part *part,
+                                     const uint8_t *element) {
+    if (part->source == MRL_SOURCE_EACH) return element;
+    uint32_t offset = mrl_version_locate(v, part);
+    const uint8_t *at = mrl_version_doc(v) + offset;
+    return offset == 0 || *at == 0xc0 ? NULL : at;
+}
+
+static merle_err encode_key(const mrl_version *v, int descending, uint8_t *out, size_t out_max,
+                            size_t *out_size) {
+    const merle_value key = {.type = MERLE_TYPE_STR, .bytes = mrl_version_key(v)};
+    return mrl_encode_value(&key, descending, out, out_max, out_size);
+}
+
+static inline size_t encode(const mrl_version *v, const mrl_schema_index *index,
+                            merle_missing missing, const uint8_t *element, uint8_t *out) {
+    if (mrl_version_is_tombstone(v)) return 0;
+    if (index->extract != NULL) return copy_extracted(find_extracted(v, index, missing), out);
+    const uint8_t *end = mrl_version_doc(v) + v->doc_size;
     size_t used = 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
-        uint32_t offset = mrl_version_locate(version, &index->parts[i]);
-        if (offset == 0 || doc[offset] == 0xc0) return 0;
-        size_t size = 0;
-        merle_err err =
-            mrl_encode_at(doc + offset, doc + version->doc_size, (int)index->parts[i].descending,
-                          out + used, MERLE_VALUE_SIZE_MAX - used, &size);
+        const mrl_schema_part *part = &index->parts[i];
+        size_t size = 1, room = MERLE_VALUE_SIZE_MAX - used;
+        merle_err err = MERLE_OK;
+        const uint8_t *at = NULL;
+        if (part->source == MRL_SOURCE_KEY)
+            err = encode_key(v, (int)part->descending, out + used, room, &size);
+        else if ((at = part_at(v, part, element)) != NULL)
+            err = mrl_encode_at(at, end, (int)part->descending, out + used, room, &size);
+        else if (missing == MERLE_MISSING_OUT)
+            return 0;
+        else
+            out[used] = mrl_index_missing(index, i);
+        /* What cannot be encoded may stand in a document that is out for the want of another
+         * field, and in one from before the index. */
         if (err != MERLE_OK) return 0;
         used += size;
     }
     return used;
 }
 
+size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out) {
+    return encode(version, index, index->missing, NULL, out);
+}
+
+size_t mrl_version_encode_unique(const mrl_version *version, const mrl_schema_index *index,
+                                 uint8_t *out) {
+    return encode(version, index, MERLE_MISSING_OUT, NULL, out);
+}
+
+size_t mrl_version_encode_element(const mrl_version *version, const mrl_schema_index *index,
+                                  const uint8_t *element, uint8_t *out) {
+    return encode(version, index, index->missing, element, out);
+}
+
+size_t mrl_version_encode_besides(const mrl_version *version, const mrl_schema_index *index,
+                                  uint8_t *out) {
+    return encode(version, index, MERLE_MISSING_FIRST, NULL, out);
+}
+
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
                             const mrl_schema_index *index) {
     if (mrl_version_is_tombstone(a) || mrl_version_is_tombstone(b)) return 0;
+    if (index->extract != NULL) return same_extracted(a, b, index);
     const uint8_t *doc_a = mrl_version_doc(a), *doc_b = mrl_version_doc(b);
     for (uint32_t i = 0; i < index->part_count; i++) {
+        if (index->parts[i].source == MRL_SOURCE_KEY) continue;
         uint32_t at_a = mrl_version_locate(a, &index->parts[i]);
         uint32_t at_b = mrl_version_locate(b, &index->parts[i]);
-        if (at_a == 0 || at_b == 0) return at_a == at_b;
+        if (at_a != at_b && (at_a == 0 || at_b == 0)) return 0;
+        if (at_a == 0 && index->missing == MERLE_MISSING_OUT) return 1; /* neither is in it */
+        if (at_a == 0) continue;
         size_t size = (size_t)(mrl_scan_skip(doc_a + at_a) - (doc_a + at_a));
         if (size > b->doc_size - at_b || memcmp(doc_a + at_a, doc_b + at_b, size) != 0) return 0;
     }

@@ -26,7 +26,7 @@
 #define MRL_SEQ_NONE UINT64_MAX
 #define MRL_SLOT_NONE UINT32_MAX
 
-enum { MRL_VERSION_TOMBSTONE = 1, MRL_VERSION_WIDE = 2 };
+enum { MRL_VERSION_TOMBSTONE = 1, MRL_VERSION_WIDE = 2, MRL_VERSION_EXTRACTED = 4 };
 
 typedef struct mrl_version {
     _Atomic uint64_t seq;
@@ -36,7 +36,9 @@ typedef struct mrl_version {
     uint16_t key_size;
     uint8_t path_count; /* of the schema that it was made under: a later one may have more */
     uint8_t flags;
-    uint8_t bytes[]; /* key, then path_count offsets (2 bytes each, 4 if WIDE), then the document */
+    /* key, then path_count offsets (2 bytes each, 4 if WIDE), then the document, then, if
+     * EXTRACTED, what functions made of it: see mrl_extracted */
+    uint8_t bytes[];
 } mrl_version;
 
 static inline uint64_t mrl_version_seq(const mrl_version *v) {
@@ -61,9 +63,15 @@ static inline const uint8_t *mrl_version_doc(const mrl_version *v) {
 static inline merle_bytes mrl_version_key(const mrl_version *v) {
     return merle_bytes_of(v->bytes, v->key_size);
 }
+static inline size_t mrl_version_extracted_size(const mrl_version *v) {
+    uint32_t size = 0;
+    if (__builtin_expect((v->flags & MRL_VERSION_EXTRACTED) != 0, 0))
+        memcpy(&size, mrl_version_doc(v) + v->doc_size, sizeof size);
+    return size;
+}
 static inline size_t mrl_version_size(const mrl_version *v) {
     return offsetof(mrl_version, bytes) + v->key_size + v->path_count * mrl_version_offset_size(v) +
-           v->doc_size;
+           v->doc_size + mrl_version_extracted_size(v);
 }
 /* Where the path's value begins in the document; 0: it has none. */
 static inline uint32_t mrl_version_offset(const mrl_version *v, uint32_t path) {
@@ -99,7 +107,8 @@ static inline const mrl_version *mrl_version_at(const mrl_version *v, uint64_t s
 /* A version with a copy of key and document, which mrl_schema_check_doc has checked and located the
  * fields of. seq is NONE, slot NONE, before NULL. NULL: no memory. */
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
-                                merle_bytes doc, const uint32_t *offsets);
+                                merle_bytes doc, const uint32_t *offsets,
+                                const merle_buffer *extracted);
 /* A tombstone; may use the reserve beyond the memory limit. */
 mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key);
 void mrl_version_free(mrl_member *member, mrl_version *version);
@@ -108,11 +117,25 @@ static inline void mrl_version_free_sized(mrl_member *member, mrl_version *versi
     mrl_free(member, MRL_FOR_DOCUMENTS, version, size);
 }
 
-/* The value of an index in this version, encoded into out (MERLE_VALUE_SIZE_MAX bytes). 0: the
- * document lacks it (a field absent or nil), or is from before the index, and has what it cannot
- * hold. */
+/* Whether what functions made is as it should be: it fills its place. */
+int mrl_version_is_sound(const mrl_version *version);
+/* The value under which an index with a tree lists this version, encoded into out
+ * (MERLE_VALUE_SIZE_MAX bytes). 0: it does not (a field absent or nil, of which the index has not
+ * the missing ones), or is from before the index, and has what it cannot hold. An index on each
+ * element has several: see below. */
 size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *index, uint8_t *out);
-/* Whether two versions certainly have the same bytes in all fields of the index. 0: perhaps not. */
+/* The value of a unique index, as above. 0: a field is absent or nil, which takes no value. */
+size_t mrl_version_encode_unique(const mrl_version *version, const mrl_schema_index *index,
+                                 uint8_t *out);
+/* For an index on each element: the value with this element, which stands in the version; NULL:
+ * with none. store/entries.h tells which elements there are. */
+size_t mrl_version_encode_element(const mrl_version *version, const mrl_schema_index *index,
+                                  const uint8_t *element, uint8_t *out);
+/* The same with a byte in the element's place, and in that of whatever is missing. */
+size_t mrl_version_encode_besides(const mrl_version *version, const mrl_schema_index *index,
+                                  uint8_t *out);
+/* Whether two versions of one document certainly have the same bytes in all fields of the index. 0:
+ * perhaps not. */
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
                             const mrl_schema_index *index);
 

@@ -5,6 +5,7 @@
 #include "store/view.h"
 
 #include "document/encode.h"
+#include "store/entries.h"
 #include "store/own.h"
 
 static merle_err add_own(mrl_view *view, const merle_collection *collection) {
@@ -82,12 +83,6 @@ void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
             out_versions[i] = NULL;
 }
 
-merle_doc mrl_view_doc(const mrl_version *v) {
-    merle_doc doc = mrl_version_view(v);
-    if (doc.seq == MRL_SEQ_NONE) doc.seq = 0;
-    return doc;
-}
-
 const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name) {
     const mrl_schema_index *index;
     (void)mrl_schema_read_index(view->schema, name, &index);
@@ -103,7 +98,7 @@ static inline int is_number_of(const mrl_version *v, const mrl_schema_index *ind
     uint8_t tag;
     uint64_t bits;
     if (hit->size != 9 || hit->prefix_size != 1 || index->part_count != 1 ||
-        index->parts[0].descending)
+        index->parts[0].descending || index->parts[0].source != MRL_SOURCE_PATH)
         return -1;
     uint32_t offset = mrl_version_locate(v, &index->parts[0]);
     if (offset == 0) return 0;
@@ -116,18 +111,44 @@ static int is_value_of(const mrl_version *v, const mrl_schema_index *index,
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     int is_number = is_number_of(v, index, hit);
     if (__builtin_expect(is_number >= 0, 1)) return is_number;
+    if (index->each != MRL_PART_NONE) return mrl_entries_have(v, index, hit);
     size_t size = mrl_version_encode(v, index, encoded);
     return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
 }
 
-void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
-                   size_t count, const mrl_version **out_versions) {
+/* The versions of the slots, whatever their values. */
+static inline void hit_slots(const mrl_view *view, const mrl_ordered_hit *hits, size_t count,
+                             const mrl_version **out_versions) {
     uint32_t slots[MRL_READ_BATCH];
-    if (count == 0) return;
     slots[0] = hits[0].slot;
     for (size_t i = 1; i < count; i++) slots[i] = hits[i].slot;
     mrl_view_slots(view, slots, count, out_versions);
-    for (size_t i = 0; i < count; i++)
+}
+
+void mrl_view_sift(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
+                   size_t count, uint64_t unsure, const mrl_version **out_versions) {
+    if (count == 0) return;
+    hit_slots(view, hits, count, out_versions);
+    if (count < 64) unsure &= ((uint64_t)1 << count) - 1;
+    for (; unsure != 0; unsure &= unsure - 1) {
+        int i = __builtin_ctzll(unsure);
         if (out_versions[i] != NULL && !is_value_of(out_versions[i], index, &hits[i]))
+            out_versions[i] = NULL;
+    }
+}
+
+void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
+                         const mrl_ordered_range *range, int is_backwards,
+                         const mrl_ordered_hit *hits, size_t count, uint64_t unsure,
+                         const mrl_version **out_versions) {
+    if (index->each == MRL_PART_NONE) {
+        mrl_view_sift(view, index, hits, count, unsure, out_versions);
+        return;
+    }
+    if (count == 0) return;
+    hit_slots(view, hits, count, out_versions);
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL &&
+            !mrl_entries_gives_hit(out_versions[i], index, range, is_backwards, &hits[i]))
             out_versions[i] = NULL;
 }

@@ -52,11 +52,28 @@ size_t mrl_view_first_new(const mrl_view *view);
  * that the commit has changed. Their first lines are on their way or there. */
 void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
                     const mrl_version **out_versions);
-/* The same for hits of an ordered index; NULL also where the version has not the hit's value. */
-void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
-                   size_t count, const mrl_version **out_versions);
+/* The same for hits of an ordered index; NULL also where the version has not the hit's value. Bit i
+ * of unsure is 0 if the section is known to see hits[i] (see mrl_ordered_cursor); UINT64_MAX:
+ * nothing is known. */
+void mrl_view_sift(const mrl_view *view, const mrl_schema_index *index, const mrl_ordered_hit *hits,
+                   size_t count, uint64_t unsure, const mrl_version **out_versions);
+static inline void mrl_view_hits(const mrl_view *view, const mrl_schema_index *index,
+                                 const mrl_ordered_hit *hits, size_t count,
+                                 const mrl_version **out_versions) {
+    mrl_view_sift(view, index, hits, count, UINT64_MAX, out_versions);
+}
+/* The same, and NULL also where the document has an earlier value in the range, at which it is
+ * given: what a range gives of an index on each element. */
+void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
+                         const mrl_ordered_range *range, int is_backwards,
+                         const mrl_ordered_hit *hits, size_t count, uint64_t unsure,
+                         const mrl_version **out_versions);
 /* The document as it is given out; one that is not committed yet has seq 0. */
-merle_doc mrl_view_doc(const mrl_version *v);
+static inline merle_doc mrl_view_doc(const mrl_version *v) {
+    merle_doc doc = mrl_version_view(v);
+    if (__builtin_expect(doc.seq == MRL_SEQ_NONE, 0)) doc.seq = 0;
+    return doc;
+}
 /* The index of this name, if the section may use it; NULL: there is none. */
 const mrl_schema_index *mrl_view_index(const mrl_view *view, const char *name);
 

@@ -96,11 +96,31 @@ typedef enum merle_index_kind {
     MERLE_UNIQUE_ORDERED = 4 /* both of the first two, of the same values */
 } merle_index_kind;
 
+/* Where an ordered index lists the documents in which a field is missing, or nil: before or behind
+ * all that have it, whichever way the field is ordered. */
+typedef enum merle_missing {
+    MERLE_MISSING_OUT = 0, /* not at all */
+    MERLE_MISSING_FIRST = 1,
+    MERLE_MISSING_LAST = 2
+} merle_missing;
+
+/* Makes the values of an index from a document: one for each part, or none (*out_count 0: the
+ * document is not in the index). A nil is a value that is missing. Strings and binaries lie in key,
+ * doc or memory that lasts for ever. Gives the same for the same document always, and calls nothing
+ * of merle but functions of documents. It may run several times for one write, also where others
+ * wait, and never for a read. An error refuses the document. */
+typedef merle_err merle_extract_fn(void *context, merle_bytes key, merle_doc doc,
+                                   merle_value *out_values, size_t value_max, size_t *out_count);
+
+/* docs/indexes.md tells what can be combined. Leave the rest 0. */
 typedef struct merle_index {
     const char *name;
     merle_index_kind kind;
-    const char *on; /* paths, separated by commas; "-path" descending. A document that lacks one is
-                       not in it */
+    const char *on;        /* paths, separated by commas; "-path" descending */
+    merle_missing missing; /* of ordered indexes; elsewhere 0 */
+    uint32_t reserved;
+    merle_extract_fn *extract; /* NULL: the values stand at the paths. Else `on` has only labels */
+    void *extract_context;     /* held as long as the database is open */
 } merle_index;
 
 typedef struct merle_rule {
@@ -257,7 +277,9 @@ typedef struct merle_bound {
 } merle_bound;
 
 /* A part of an ordered index, in its own order: where a field is descending, `from` has the greater
- * value. Zero-filled but for the name: all of it. */
+ * value. Zero-filled but for the name: all of it. Documents in which a field is missing, where the
+ * index has them, have merle_value_nil() there: a range with a bound on a field gives them only if
+ * one of its bounds is that. */
 typedef struct merle_range {
     const char *index;
     merle_bound from, to;

@@ -42,6 +42,15 @@ static void try_path(const uint8_t *data, size_t size) {
     mrl_path_destroy(path);
 }
 
+/* The text of a path is a path. */
+static void try_again(const mrl_path *made) {
+    mrl_path *path;
+    if (made == NULL) return;
+    const char *text = mrl_path_text(made);
+    MRL_ASSERT(mrl_path_compile(text, strlen(text), &path) == MERLE_OK);
+    mrl_path_destroy(path);
+}
+
 static void try_parts(const uint8_t *data, size_t size) {
     char *on = malloc(size + 1);
     mrl_part parts[4];
@@ -53,10 +62,10 @@ static void try_parts(const uint8_t *data, size_t size) {
     merle_err err = mrl_parts_parse(on, parts, 4, &count, &report);
     MRL_ASSERT(err == MERLE_OK || (count == 0 && report.err == err));
     for (size_t i = 0; i < count; i++) {
-        mrl_path *path;
-        const char *text = mrl_path_text(parts[i].path);
-        MRL_ASSERT(mrl_path_compile(text, strlen(text), &path) == MERLE_OK);
-        mrl_path_destroy(path);
+        MRL_ASSERT((parts[i].path == NULL) == (parts[i].source == MRL_SOURCE_KEY));
+        MRL_ASSERT(parts[i].element == NULL || parts[i].source == MRL_SOURCE_EACH);
+        try_again(parts[i].path);
+        try_again(parts[i].element);
     }
     mrl_parts_destroy(parts, count);
     free(on);
@@ -70,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 void fuzz_corpus(fuzz_add_fn *add) {
     static const char *const texts[] = {"a.b[1].c", "a.\"x.y\"",     "a.\"q\\\"\\\\\"",
-                                        "a.b[-2]",  "guild, -score", "\"-\", a.b[0] ,-\",\""};
+                                        "a.b[-2]",  "guild, -score", "\"-\", a.b[0] ,-\",\"",
+                                        "a, key()", "-a[*].b, c",    "a.b[*]"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) add(texts[i], strlen(texts[i]));
 }

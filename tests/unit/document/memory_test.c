@@ -45,7 +45,7 @@ static merle_err run_compile(void) {
 static merle_err run_parts(void) {
     mrl_part parts[3];
     size_t count;
-    merle_err err = mrl_parts_parse("a, -b, c", parts, 3, &count, NULL);
+    merle_err err = mrl_parts_parse("a, -b, c[*].d", parts, 3, &count, NULL);
     assert_int_equal(count, err == MERLE_OK ? 3 : 0);
     mrl_parts_destroy(parts, count);
     return err;

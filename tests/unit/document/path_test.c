@@ -227,6 +227,14 @@ static void parts_of_an_index_are_read(void **state) {
         {"a, -a", {NULL}, {0}, 0, MERLE_INVALID},
         {"a, b[", {NULL}, {0}, 0, MERLE_INVALID},
         {"a,b,c,d", {NULL}, {0}, 0, MERLE_TOO_BIG},
+        {"a[*], a[*]", {NULL}, {0}, 0, MERLE_INVALID},
+        {"key(), -key()", {NULL}, {0}, 0, MERLE_INVALID},
+        {"[*]", {NULL}, {0}, 0, MERLE_INVALID},
+        {"a[*][0]", {NULL}, {0}, 0, MERLE_INVALID},
+        {"a[*].", {NULL}, {0}, 0, MERLE_INVALID},
+        {"a[*]b", {NULL}, {0}, 0, MERLE_INVALID},
+        {"a[*].b[*]", {NULL}, {0}, 0, MERLE_INVALID},
+        {"key().a[", {NULL}, {0}, 0, MERLE_INVALID},
         {NULL, {NULL}, {0}, 0, MERLE_INVALID},
     };
     (void)state;
@@ -242,6 +250,39 @@ static void parts_of_an_index_are_read(void **state) {
             assert_int_equal(parts[j].descending, cases[i].descending[j]);
         }
         mrl_parts_destroy(parts, count);
+    }
+}
+
+static void parts_are_on_elements_and_on_the_key(void **state) {
+    static const struct {
+        const char *on, *path, *element;
+        mrl_source source;
+        uint8_t descending;
+    } cases[] = {
+        {"scores[*]", "scores", NULL, MRL_SOURCE_EACH, 0},
+        {" - a.b[2][*] ", "a.b[2]", NULL, MRL_SOURCE_EACH, 1},
+        {"items[*].id", "items", "id", MRL_SOURCE_EACH, 0},
+        {"items[*].a[1].\"x.y\"", "items", "a[1].\"x.y\"", MRL_SOURCE_EACH, 0},
+        {"\"a[*]\"", "\"a[*]\"", NULL, MRL_SOURCE_PATH, 0},
+        {"\"a\\\"[*]\"[*]", "\"a\\\"[*]\"", NULL, MRL_SOURCE_EACH, 0},
+        {"key()", NULL, NULL, MRL_SOURCE_KEY, 0},
+        {"- key() ", NULL, NULL, MRL_SOURCE_KEY, 1},
+        {"\"key()\"", "\"key()\"", NULL, MRL_SOURCE_PATH, 0},
+        {"key().a", "key().a", NULL, MRL_SOURCE_PATH, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mrl_part part;
+        size_t count = 0;
+        assert_int_equal(mrl_parts_parse(cases[i].on, &part, 1, &count, NULL), MERLE_OK);
+        assert_int_equal(part.source, cases[i].source);
+        assert_int_equal(part.descending, cases[i].descending);
+        assert_int_equal(part.path == NULL, cases[i].path == NULL);
+        assert_int_equal(part.element == NULL, cases[i].element == NULL);
+        if (part.path != NULL) assert_string_equal(mrl_path_text(part.path), cases[i].path);
+        if (part.element != NULL)
+            assert_string_equal(mrl_path_text(part.element), cases[i].element);
+        mrl_parts_destroy(&part, count);
     }
 }
 
@@ -297,6 +338,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(values_are_found_where_they_are),
         cmocka_unit_test(random_paths_are_found_alike_in_every_way),
         cmocka_unit_test(parts_of_an_index_are_read),
+        cmocka_unit_test(parts_are_on_elements_and_on_the_key),
         cmocka_unit_test(rules_ask_type_presence_and_length),
     };
     test_seed = seed_of(argc, argv);

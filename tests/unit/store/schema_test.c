@@ -19,6 +19,15 @@ static merle_report report;
 #define INDEXES(...) ((const merle_index[]){__VA_ARGS__, {NULL, 0, NULL}})
 #define RULES(...) ((const merle_rule[]){__VA_ARGS__, {NULL, 0, 0, 0}})
 
+static merle_err check_doc(const mrl_schema *schema, const merle_buffer *doc, uint32_t *offsets) {
+    merle_buffer made = {NULL, 0, 0};
+    merle_err err =
+        mrl_schema_check_doc(schema, MERLE_STR("k"), bytes_of(doc), offsets, &made, &report);
+    assert_int_equal(made.size, 0);
+    merle_buffer_free(&made);
+    return err;
+}
+
 /* ---- compiling ---- */
 
 static mrl_schema *compile(const merle_schema *given) {
@@ -74,6 +83,14 @@ static void tags_are_on_one_field_without_order(void **state) {
     refuse_index((merle_index){"labels", MERLE_TAGS, "-list"}, MERLE_INVALID, "labels");
 }
 
+static void missing_ones_need_an_order(void **state) {
+    (void)state;
+    refuse_index((merle_index){"it", MERLE_UNIQUE, "x", MERLE_MISSING_LAST}, MERLE_INVALID, "it");
+    refuse_index((merle_index){"it", MERLE_TAGS, "x", MERLE_MISSING_FIRST}, MERLE_INVALID, "it");
+    refuse_index((merle_index){"it", MERLE_ORDERED, "x", (merle_missing)3}, MERLE_INVALID, "it");
+    refuse_index((merle_index){"it", MERLE_ORDERED, "x", .reserved = 1}, MERLE_INVALID, "it");
+}
+
 /* Checks a document, written as JSON, against an index on "x". */
 static merle_err check_x(merle_index_kind kind, const char *json) {
     uint32_t offsets[MRL_PATH_COUNT_MAX];
@@ -81,7 +98,7 @@ static merle_err check_x(merle_index_kind kind, const char *json) {
     mrl_schema *schema = compile(&given);
     merle_buffer doc = doc_of(json);
     memset(&report, 0, sizeof report);
-    merle_err err = mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report);
+    merle_err err = check_doc(schema, &doc, offsets);
     merle_buffer_free(&doc);
     mrl_schema_release(schema);
     return err;
@@ -282,6 +299,16 @@ static void compare_tells_each_difference(void **state) {
     assert_string_equal(report.index, "name");
     asked.indexes = INDEXES({"email", MERLE_UNIQUE, "-email"});
     assert_differs(in_force, asked, "-email", "email");
+    asked.indexes = INDEXES({"email", MERLE_UNIQUE_ORDERED, "email"});
+    assert_differs(in_force, asked, "unique ordered", "unique");
+    const merle_schema placed = {
+        .version = 1, .indexes = INDEXES({"email", MERLE_ORDERED, "email", MERLE_MISSING_FIRST})};
+    asked = placed;
+    asked.indexes = INDEXES({"email", MERLE_ORDERED, "email", MERLE_MISSING_LAST});
+    assert_differs(placed, asked, "last", "first");
+    asked.indexes = INDEXES({"email", MERLE_ORDERED, "email"});
+    assert_differs(placed, asked, "out", "first");
+    asked = in_force;
     asked.indexes = email;
     asked.rules = NULL;
     assert_differs(in_force, asked, "0", "1");
@@ -342,8 +369,7 @@ static void check_doc_holds_rules(void **state) {
         .rules = RULES({"gold", MERLE_TYPE_INT, 1, 0}, {"name", MERLE_TYPE_STR, 0, 5})});
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         merle_buffer doc = doc_of(cases[i].json);
-        assert_int_equal(mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report),
-                         cases[i].err);
+        assert_int_equal(check_doc(schema, &doc, offsets), cases[i].err);
         if (cases[i].err != MERLE_OK) assert_string_equal(report.path, cases[i].path);
         merle_buffer_free(&doc);
     }
@@ -373,7 +399,7 @@ static merle_err check_values(const mrl_schema *schema, const merle_value *email
     uint32_t offsets[MRL_PATH_COUNT_MAX];
     merle_buffer doc = doc_with(email, guild);
     memset(&report, 0, sizeof report);
-    merle_err err = mrl_schema_check_doc(schema, bytes_of(&doc), offsets, &report);
+    merle_err err = check_doc(schema, &doc, offsets);
     merle_buffer_free(&doc);
     return err;
 }
@@ -453,11 +479,12 @@ static void check_doc_limit_of_values_is_exact(void **state) {
 static void describe_is_json_with_everything(void **state) {
     (void)state;
     merle_buffer json = {NULL, 0, 0}, doc = {NULL, 0, 0};
-    mrl_schema *schema =
-        compile(&(merle_schema){.version = 4,
-                                .memory_only = 1,
-                                .indexes = INDEXES({"email", MERLE_UNIQUE, "email, -guild"}),
-                                .rules = RULES({"gold", MERLE_TYPE_INT, 1, 5})});
+    mrl_schema *schema = compile(&(merle_schema){
+        .version = 4,
+        .memory_only = 1,
+        .indexes = INDEXES({"email", MERLE_UNIQUE, "email, -guild"},
+                           {"rank", MERLE_UNIQUE_ORDERED, "rank", MERLE_MISSING_LAST}),
+        .rules = RULES({"gold", MERLE_TYPE_INT, 1, 5})});
     assert_int_equal(mrl_schema_describe(schema, &json), MERLE_OK);
     assert_int_equal(merle_json_read(bytes_of(&json), &doc, &report), MERLE_OK);
     merle_doc view;
@@ -472,7 +499,12 @@ static void describe_is_json_with_everything(void **state) {
     assert_memory_equal(text.data, "email, -guild", 13);
     text = merle_doc_str(view, "indexes[0].kind");
     assert_memory_equal(text.data, "unique", 6);
-    assert_false(merle_doc_has(view, "indexes[1]"));
+    assert_false(merle_doc_has(view, "indexes[0].missing"));
+    text = merle_doc_str(view, "indexes[1].kind");
+    assert_memory_equal(text.data, "unique ordered", 14);
+    text = merle_doc_str(view, "indexes[1].missing");
+    assert_memory_equal(text.data, "last", 4);
+    assert_false(merle_doc_has(view, "indexes[2]"));
     text = merle_doc_str(view, "rules[0].path");
     assert_memory_equal(text.data, "gold", 4);
     assert_int_equal(merle_doc_int(view, "rules[0].type", 0), MERLE_TYPE_INT);
@@ -489,6 +521,7 @@ int main(void) {
         cmocka_unit_test(schema_version_0_is_refused),
         cmocka_unit_test(index_of_an_unknown_kind_is_refused),
         cmocka_unit_test(tags_are_on_one_field_without_order),
+        cmocka_unit_test(missing_ones_need_an_order),
         cmocka_unit_test(what_each_kind_holds),
         cmocka_unit_test(more_tags_than_fit_are_refused),
         cmocka_unit_test(index_name_limits_hold),
