@@ -19,18 +19,17 @@ typedef struct computing {
     merle_commit *commit;
     mrl_touch *touch;
     const mrl_schema_index *index;
-    int is_new;
 } computing;
 
 /* Notes one value, in the arena; 1: no memory. */
-static int note(void *context, merle_bytes value) {
+static int note(void *context, merle_bytes value, int is_new) {
     const computing *c = context;
     mrl_hint *hint = mrl_arena_take(&c->commit->arena, c->commit->member, sizeof *hint);
     if (hint == NULL) return 1;
     memset(hint, 0, sizeof *hint);
     if (mrl_commit_copy(c->commit, value, &hint->value) != MERLE_OK) return 1;
     hint->index = c->index;
-    hint->is_new = (uint8_t)c->is_new;
+    hint->is_new = (uint8_t)is_new;
     hint->next = c->touch->hints;
     c->touch->hints = hint;
     return 0;
@@ -42,12 +41,9 @@ merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch) {
     touch->hints = NULL;
     if (touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        computing c = {commit, touch, &schema->indexes[i], 1};
+        computing c = {commit, touch, &schema->indexes[i]};
         if (!mrl_index_has_tree(c.index) && !mrl_index_has_tags(c.index)) continue;
-        int failed = mrl_entries_each_but(new, old, c.index, note, &c);
-        c.is_new = 0;
-        if (!failed) failed = mrl_entries_each_but(old, new, c.index, note, &c);
-        if (failed)
+        if (mrl_entries_differ(old, new, c.index, note, &c) != 0)
             return mrl_store_fail(commit->member, MERLE_NO_MEMORY, touch->part->collection,
                                   touch->key, "no memory for index %s", c.index->name);
     }
