@@ -21,6 +21,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <merle/query.h>
+
 #include "database/database.h"
 #include "tests/model/seed.h"
 #include "tests/sim/sim.h"
@@ -236,9 +238,27 @@ static void defines(void *context) {
     }
 }
 
+/* A query takes what is ready, and needs none. */
+static void ask(worker *k) {
+    merle_section section;
+    merle_condition *where;
+    uint64_t count;
+    merle_value level = merle_value_int(below(k, LEVELS));
+    assert_int_equal(merle_condition_parse(merle_str("l = $1"), &where, NULL), MERLE_OK);
+    merle_query query = {.where = where, .values = &level, .value_count = 1};
+    assert_int_equal(merle_section_begin(k->w->db, &section), MERLE_OK);
+    seen wanted = walk(k, &section);
+    sim_point(k->w->s, "test.walked");
+    assert_int_equal(merle_query_count(&section, k->w->things, &query, &count), MERLE_OK);
+    assert_int_equal(count, wanted.levels[level.number.i]);
+    assert_int_equal(merle_section_end(&section), MERLE_OK);
+    merle_condition_destroy(where);
+}
+
 static void reads(void *context) {
     worker *k = context;
     for (int i = 0; i < 10; i++) {
+        ask(k);
         const merle_index *index = &indexes[below(k, 2)][below(k, KIND_COUNT)];
         merle_err err = use(k, index);
         assert_true(err == MERLE_OK || err == MERLE_NOT_READY || err == MERLE_INVALID);
