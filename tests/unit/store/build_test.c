@@ -711,6 +711,33 @@ static void opening_asks_for_the_indexes_of_now(void **state) {
     writing_close(&s);
 }
 
+/* ---- merle_check ---- */
+
+static void entries_too_many_in_a_build_are_found(void **state) {
+    stand s;
+    uint8_t value[9] = {0x30};
+    int added;
+    (void)state;
+    writing_open_plain(&s);
+    put_players(&s, 5);
+    (void)add(&s, &by_level);
+    mrl_root *root = mrl_collection_current(s.players);
+    uint32_t number = mrl_schema_find_index(mrl_root_schema_now(root), "level")->number;
+    mrl_member *member = mrl_member_join(s.db->domain);
+    for (int i = 0; i < 6; i++) {
+        check(&s);
+        value[8] = (uint8_t)i;
+        mrl_epoch_token token;
+        mrl_member_enter(member, &token);
+        must(&s, mrl_ordered_add(root->indexes[number].ordered, member,
+                                 merle_bytes_of(value, sizeof value), 0, &added));
+        mrl_member_leave(member, &token);
+    }
+    assert_int_equal(merle_check(s.db, &s.report), MERLE_CORRUPT);
+    assert_string_equal(s.report.index, "level");
+    stand_close(&s);
+}
+
 /* ---- memory ---- */
 
 static uint64_t build_with(void *context, uint64_t grants) {
@@ -817,6 +844,7 @@ int main(void) {
         cmocka_unit_test(empty_collection_is_ready_after_a_step),
         cmocka_unit_test(definitions_are_changes),
         cmocka_unit_test(opening_asks_for_the_indexes_of_now),
+        cmocka_unit_test(entries_too_many_in_a_build_are_found),
         cmocka_unit_test(build_without_memory_goes_on_later),
         cmocka_unit_test(failing_without_memory_fails_later),
         cmocka_unit_test(build_at_the_limit_waits),
