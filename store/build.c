@@ -391,6 +391,18 @@ static uint32_t judge_all(stepping *s, size_t room) {
     return standing;
 }
 
+/* Room was made for the longest keys; without memory for less it stays. */
+static void shrink_kept(mrl_member *member, mrl_build *build) {
+    const mrl_kept *last = &build->kept[build->kept_count - 1];
+    uint32_t used = last->key_at + last->key_size + last->other_size;
+    uint8_t *bytes = mrl_alloc(member, MRL_FOR_TABLES, used);
+    if (bytes == NULL) return;
+    memcpy(bytes, build->kept_bytes, used);
+    mrl_free(member, MRL_FOR_TABLES, build->kept_bytes, build->kept_size);
+    build->kept_bytes = bytes;
+    build->kept_size = used;
+}
+
 /* The catalog is locked. *out_done: 0 if none of the suspects stands any more. */
 static merle_err become_failed(stepping *s, int *out_done) {
     change c;
@@ -412,6 +424,7 @@ static merle_err become_failed(stepping *s, int *out_done) {
         /* Those that were not asked stood a moment ago. */
         uint64_t rest = build->note_count > ASKED_MAX ? build->note_count - ASKED_MAX : 0;
         atomic_store_explicit(&build->offence_count, standing + rest, memory_order_relaxed);
+        shrink_kept(s->member, build);
         swing_now(s, c.schema);
     }
     mrl_root_unlock_all(s->root, s->schema);
