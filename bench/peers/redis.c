@@ -266,16 +266,27 @@ static found find_top(redisContext *link, uint32_t highest) {
     return find_listed(link, &command);
 }
 
+/* All documents of a set by one command, or those in both sets by two. */
 static found find_tagged(redisContext *link, uint32_t guild, uint32_t lang) {
     char guild_text[24];
     char lang_text[24];
     words command = {.count = 0};
     snprintf(guild_text, sizeof guild_text, "guild:%06u", guild);
     snprintf(lang_text, sizeof lang_text, "lang:%u", lang);
-    add_text(&command, lang == ANY_LANG ? "SMEMBERS" : "SINTER");
-    add_text(&command, guild_text);
-    if (lang != ANY_LANG) add_text(&command, lang_text);
-    return find_listed(link, &command);
+    if (lang != ANY_LANG) {
+        add_text(&command, "SINTER");
+        add_text(&command, guild_text);
+        add_text(&command, lang_text);
+        return find_listed(link, &command);
+    }
+    const char *const rest[] = {guild_text, "BY", "nosort", "GET", "*"};
+    add_text(&command, "SORT");
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) add_text(&command, rest[i]);
+    found all = {0};
+    redisReply *documents = ask(link, &command);
+    for (size_t i = 0; i < documents->elements; i++) found_add(&all, documents->element[i]);
+    freeReplyObject(documents);
+    return all;
 }
 
 static unsigned insert(redisContext *link, const bench_record *record) {
