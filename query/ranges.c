@@ -334,7 +334,7 @@ static uint64_t estimate(mrl_ordered *tree, const mrl_drive *drive) {
 int mrl_ranges_of(mrl_planner *planner, const mrl_terms *terms, const mrl_schema_index *index,
                   mrl_drive *out_drive) {
     merle_bytes whole = {NULL, 0};
-    field_bounds field = {.is_bounded = 0};
+    field_bounds field; /* filled with the first field, of which there is one */
     making m = {planner, terms, index, out_drive, &whole, 1};
     uint32_t part = 0, descending = 0;
     memset(out_drive, 0, sizeof *out_drive);

@@ -550,53 +550,104 @@ static void *patch_on(void *context) {
     return NULL;
 }
 
-/* All of them meet the condition all the time, while their places in the index change. */
-static void update_where_beside_writers_changes_each_match_once(void **state) {
+/* A collection with an index on the score, and two threads that set scores below 1,000. */
+typedef struct busy {
+    stage s;
+    _Atomic int stops;
+    pthread_t threads[2];
+    writer writers[2];
+} busy;
+
+static void busy_begin(busy *b) {
     static const merle_index indexes[] = {{.name = "score", .kind = MERLE_ORDERED, .on = "score"},
                                           {0}};
+    static const uint8_t doc[] = {0x81, 0xa5, 's', 'c', 'o', 'r', 'e', 0x05};
     const merle_schema schema = {.version = 1, .indexes = indexes};
+    memset(b, 0, sizeof *b);
+    must(&b->s, merle_open(NULL, NULL, &b->s.db));
+    must(&b->s, merle_collection_open(b->s.db, "players", &schema, &b->s.players));
+    for (uint64_t i = 0; i < KEY_COUNT; i++) {
+        char text[16];
+        merle_bytes key = key_of(text, i);
+        must(&b->s, merle_one_put(b->s.players, key, merle_bytes_of(doc, sizeof doc), NULL));
+    }
+    for (int i = 0; i < 2; i++) {
+        b->writers[i] = (writer){&b->s, test_seed() + 20 + (uint64_t)i, &b->stops};
+        assert_int_equal(pthread_create(&b->threads[i], NULL, patch_on, &b->writers[i]), 0);
+    }
+}
+
+static void busy_stop(busy *b) {
+    atomic_store(&b->stops, 1);
+    for (int i = 0; i < 2; i++) (void)pthread_join(b->threads[i], NULL);
+}
+
+/* All of them meet the condition all the time, while their places in the index change. */
+static void update_where_beside_writers_changes_each_match_once(void **state) {
+    static busy b;
+    static rows all;
     const merle_op ops[] = {MERLE_INC("visits", 1), MERLE_INC("score", 1)};
     const merle_value zero = merle_value_int(0);
     merle_condition *condition;
-    _Atomic int stops = 0;
-    pthread_t threads[2];
-    writer writers[2];
-    stage s = {0};
-    rows all = {.count = 0};
+    const stage *s = &b.s;
     (void)state;
-    must(&s, merle_open(NULL, NULL, &s.db));
-    must(&s, merle_collection_open(s.db, "players", &schema, &s.players));
-    must(&s, merle_condition_create(merle_where_compare("score", MERLE_GE, merle_parameter("1")),
-                                    &condition, NULL));
-    for (uint64_t i = 0; i < KEY_COUNT; i++) {
-        char text[16];
-        static const uint8_t doc[] = {0x81, 0xa5, 's', 'c', 'o', 'r', 'e', 0x05};
-        must(&s, merle_one_put(s.players, key_of(text, i), merle_bytes_of(doc, sizeof doc), NULL));
-    }
-    for (int i = 0; i < 2; i++) {
-        writers[i] = (writer){&s, test_seed() + 20 + (uint64_t)i, &stops};
-        assert_int_equal(pthread_create(&threads[i], NULL, patch_on, &writers[i]), 0);
-    }
-    const merle_query query = {.where = condition, .values = &zero, .value_count = 1};
+    busy_begin(&b);
+    must(s, merle_condition_parse(merle_str("score >= $1"), &condition, NULL));
+    merle_query query = {.where = condition, .values = &zero, .value_count = 1};
     int64_t times = (int64_t)test_amount(20);
     for (int64_t i = 0; i < times; i++) {
         merle_bulk bulk = {0};
-        merle_query small = query;
-        if (i % 2 == 1) small.memory_max = 300;
-        must(&s, merle_update_where(s.players, &small, ops, 2, 1 + (uint32_t)i % 16, &bulk));
+        query.memory_max = i % 2 == 1 ? 300 : 0;
+        must(s, merle_update_where(s->players, &query, ops, 2, 1 + (uint32_t)i % 16, &bulk));
         assert_int_equal(bulk.changed, KEY_COUNT);
     }
-    atomic_store(&stops, 1);
-    for (int i = 0; i < 2; i++) (void)pthread_join(threads[i], NULL);
+    busy_stop(&b);
     merle_section section;
     question everything = {.condition = NULL};
-    must(&s, merle_section_begin(s.db, &section));
-    walk(&section, &s, &everything, NULL, &all);
-    must(&s, merle_section_end(&section));
+    must(s, merle_section_begin(s->db, &section));
+    walk(&section, s, &everything, NULL, &all);
+    must(s, merle_section_end(&section));
     assert_int_equal(all.count, KEY_COUNT);
-    assert_visited(&s, &all, "visits", times);
+    assert_visited(s, &all, "visits", times);
     merle_condition_destroy(condition);
-    stage_close(&s);
+    stage_close(&b.s);
+}
+
+/* Nobody else goes beyond a million: who is there came from above 500. */
+static void assert_left_out(const stage *s) {
+    merle_section section;
+    merle_scan scan = {0};
+    merle_doc doc;
+    size_t count;
+    must(s, merle_section_begin(s->db, &section));
+    while (merle_scan_next(&section, s->players, &scan, &doc, 1, &count) == MERLE_OK) {
+        int64_t score = merle_doc_int(doc, "score", 0);
+        if (score >= 1000000) assert_in_range(score, 1000500, 1000999);
+    }
+    must(s, merle_section_end(&section));
+}
+
+static void update_where_leaves_out_what_meets_it_no_more(void **state) {
+    static busy b;
+    const merle_op op = MERLE_INC("score", 1000000);
+    merle_condition *condition;
+    const stage *s = &b.s;
+    uint64_t skipped = 0;
+    (void)state;
+    busy_begin(&b);
+    must(s, merle_condition_parse(merle_str("score between 500 and 999"), &condition, NULL));
+    const merle_query query = {.where = condition};
+    for (uint64_t i = 0; i < test_amount(40) || (skipped == 0 && i < 10000); i++) {
+        merle_bulk bulk = {0};
+        must(s, merle_update_where(s->players, &query, &op, 1, 8, &bulk));
+        assert_int_equal(bulk.changed + bulk.skipped, bulk.matched);
+        skipped += bulk.skipped;
+        assert_left_out(s);
+    }
+    busy_stop(&b);
+    assert_int_not_equal(skipped, 0);
+    merle_condition_destroy(condition);
+    stage_close(&b.s);
 }
 
 int main(void) {
@@ -606,6 +657,7 @@ int main(void) {
         cmocka_unit_test(update_where_changes_each_match_once),
         cmocka_unit_test(query_beside_writers_gives_what_a_walk_gives),
         cmocka_unit_test(update_where_beside_writers_changes_each_match_once),
+        cmocka_unit_test(update_where_leaves_out_what_meets_it_no_more),
     };
     test_seed_print();
     return cmocka_run_group_tests(tests, NULL, NULL);

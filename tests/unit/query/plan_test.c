@@ -166,6 +166,11 @@ static void order_is_given_by_an_index_where_it_lacks_nothing(void **state) {
     assert_true(tells(&a, "\"backwards\": true"));
     assert_int_equal(merle_doc_int(a.docs[2], "score", 0), 24);
     answer_end(&s, &a);
+    /* One field upwards, the other one downwards, is not its order. */
+    ask(&s, "guild >= 'g8' and score > 0", (merle_query){.order = "guild, score", .limit = 3}, &a);
+    assert_int_equal(told(&a, "sorted"), 200);
+    assert_int_equal(merle_doc_int(a.docs[0], "score", 0), 8);
+    answer_end(&s, &a);
     /* Every fourth is not in the index, and comes first. */
     ask(&s, NULL, (merle_query){.order = "rating", .limit = 300}, &a);
     assert_driven(&a, "walk", NULL);
