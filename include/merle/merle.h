@@ -331,6 +331,23 @@ MERLE_API merle_err merle_tag_next(merle_section *section, merle_collection *col
                                    const char *index, merle_value tag, merle_scan *scan,
                                    merle_doc *out_docs, size_t doc_max, size_t *out_count);
 
+typedef struct merle_tag_listed {
+    merle_value tag;
+    uint64_t estimate; /* about how many documents have it now */
+} merle_tag_listed;
+
+/* The tags of an index, ascending, at most tag_max. prefix: a string or a binary that they begin
+ * with, or a value of type MERLE_TYPE_NONE (zero-filled): all. after: those behind this tag, which
+ * need not be there any more; MERLE_TYPE_NONE: from the first on. The contents of strings and
+ * binaries lie in *bytes, which is filled anew and belongs to the caller. A number is an integer if
+ * it is one. Listed are the tags that somebody may see: each that a document of the section's
+ * instant has, and perhaps others; what the section's commit has written is not among them. Fewer
+ * than tag_max: there are no more. Errors: MERLE_INVALID, MERLE_NO_MEMORY, MERLE_GONE. */
+MERLE_API merle_err merle_tags_list(merle_section *section, merle_collection *collection,
+                                    const char *index, merle_value prefix, merle_value after,
+                                    merle_buffer *bytes, merle_tag_listed *out_tags, size_t tag_max,
+                                    size_t *out_count);
+
 /* ---- sections: documents ---- */
 
 /* The key of a document that merle gave; valid as long as the document. {NULL, 0} for the caller's
