@@ -41,21 +41,49 @@ static int has_element(element_walk walk, const uint8_t *value, const uint8_t *u
     return 0;
 }
 
+/* A version's tags, each once; where they are few, so that they are gone over once only. */
+enum { FEW_MAX = 16 };
+typedef struct few_tags {
+    const uint8_t *at[FEW_MAX];
+    uint32_t count;
+} few_tags;
+
+static int few_have(const few_tags *few, const uint8_t *at) {
+    for (uint32_t i = 0; i < few->count; i++)
+        if (mrl_scan_equal(few->at[i], at)) return 1;
+    return 0;
+}
+
+/* 0: there are more. */
+static int few_collect(const mrl_version *v, const mrl_schema_index *index, few_tags *out_few) {
+    element_walk walk = elements_of(v, index);
+    out_few->count = 0;
+    if (walk.field == NULL) return 1;
+    if (walk.elements.count > FEW_MAX) return 0;
+    for (const uint8_t *at; (at = next_element(&walk)) != NULL;)
+        if (!few_have(out_few, at)) out_few->at[out_few->count++] = at;
+    return 1;
+}
+
+/* One tag, encoded; what cannot be encoded is only in a document from before the index, which
+ * stands against it. */
+static int give_tag(const mrl_version *v, const uint8_t *at, mrl_entries_fn *fn, void *context) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size = 0;
+    if (mrl_encode_at(at, mrl_version_doc(v) + v->doc_size, 0, encoded, sizeof encoded, &size) !=
+        MERLE_OK)
+        return 0;
+    return fn(context, merle_bytes_of(encoded, size));
+}
+
 static int each_tag(const mrl_version *v, const mrl_version *other, const mrl_schema_index *index,
                     mrl_entries_fn *fn, void *context) {
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     const element_walk own = elements_of(v, index), others = elements_of(other, index);
     element_walk walk = own;
     int result = 0;
-    for (const uint8_t *at; result == 0 && (at = next_element(&walk)) != NULL;) {
-        if (has_element(others, at, NULL) || has_element(own, at, at)) continue;
-        size_t size = 0;
-        merle_err err =
-            mrl_encode_at(at, mrl_version_doc(v) + v->doc_size, 0, encoded, sizeof encoded, &size);
-        /* Only in a document from before the index, which stands against it. */
-        if (err != MERLE_OK) continue;
-        result = fn(context, merle_bytes_of(encoded, size));
-    }
+    for (const uint8_t *at; result == 0 && (at = next_element(&walk)) != NULL;)
+        if (!has_element(others, at, NULL) && !has_element(own, at, at))
+            result = give_tag(v, at, fn, context);
     return result;
 }
 
@@ -89,25 +117,89 @@ static int each_element(const mrl_version *v, const mrl_version *other,
     return size == 0 ? 0 : fn(context, merle_bytes_of(encoded, size));
 }
 
-int mrl_entries_each_but(const mrl_version *v, const mrl_version *other,
-                         const mrl_schema_index *index, mrl_entries_fn *fn, void *context) {
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX], others[MERLE_VALUE_SIZE_MAX];
-    if (v == NULL || (other != NULL && mrl_version_same_fields(v, other, index))) return 0;
-    if (mrl_index_has_tags(index)) return each_tag(v, other, index, fn, context);
-    if (index->each != MRL_PART_NONE) return each_element(v, other, index, fn, context);
-    size_t size = mrl_version_encode(v, index, encoded);
-    size_t others_size = other == NULL ? 0 : mrl_version_encode(other, index, others);
-    /* 5 and 5.0 are other bytes and the same value. */
-    if (size == 0 || (size == others_size && memcmp(encoded, others, size) == 0)) return 0;
-    return fn(context, merle_bytes_of(encoded, size));
-}
-
 int mrl_entries_each(const mrl_version *v, const mrl_schema_index *index, mrl_entries_fn *fn,
                      void *context) {
-    return mrl_entries_each_but(v, NULL, index, fn, context);
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    if (mrl_index_has_tags(index)) return each_tag(v, NULL, index, fn, context);
+    if (index->each != MRL_PART_NONE) return each_element(v, NULL, index, fn, context);
+    size_t size = mrl_version_encode(v, index, encoded);
+    return size == 0 ? 0 : fn(context, merle_bytes_of(encoded, size));
+}
+
+/* ---- what two versions do not share ---- */
+
+/* Hands values on as the new version's, or the old one's. */
+typedef struct handing {
+    mrl_entries_change_fn *fn;
+    void *context;
+    int is_new;
+} handing;
+
+static int hand_on(void *context, merle_bytes value) {
+    const handing *h = context;
+    return h->fn(h->context, value, h->is_new);
+}
+
+static int few_but(const mrl_version *v, const few_tags *few, const few_tags *others, handing *h) {
+    int result = 0;
+    for (uint32_t i = 0; result == 0 && i < few->count; i++)
+        if (!few_have(others, few->at[i])) result = give_tag(v, few->at[i], hand_on, h);
+    return result;
+}
+
+static int differ_in_tags(const mrl_version *old, const mrl_version *new,
+                          const mrl_schema_index *index, handing *h) {
+    few_tags olds, news;
+    if (few_collect(old, index, &olds) && few_collect(new, index, &news)) {
+        int result = few_but(new, &news, &olds, h);
+        h->is_new = 0;
+        return result != 0 ? result : few_but(old, &olds, &news, h);
+    }
+    int result = new == NULL ? 0 : each_tag(new, old, index, hand_on, h);
+    h->is_new = 0;
+    return result != 0 || old == NULL ? result : each_tag(old, new, index, hand_on, h);
+}
+
+static int differ_in_elements(const mrl_version *old, const mrl_version *new,
+                              const mrl_schema_index *index, handing *h) {
+    int result = new == NULL ? 0 : each_element(new, old, index, hand_on, h);
+    h->is_new = 0;
+    return result != 0 || old == NULL ? result : each_element(old, new, index, hand_on, h);
+}
+
+int mrl_entries_differ(const mrl_version *old, const mrl_version *new,
+                       const mrl_schema_index *index, mrl_entries_change_fn *fn, void *context) {
+    uint8_t olds[MERLE_VALUE_SIZE_MAX], news[MERLE_VALUE_SIZE_MAX];
+    handing h = {fn, context, 1};
+    if (old != NULL && new != NULL && mrl_version_same_fields(old, new, index)) return 0;
+    if (mrl_index_has_tags(index)) return differ_in_tags(old, new, index, &h);
+    if (index->each != MRL_PART_NONE) return differ_in_elements(old, new, index, &h);
+    size_t old_size = old == NULL ? 0 : mrl_version_encode(old, index, olds);
+    size_t new_size = new == NULL ? 0 : mrl_version_encode(new, index, news);
+    /* 5 and 5.0 are other bytes and the same value. */
+    if (old_size == new_size && memcmp(olds, news, old_size) == 0) return 0;
+    int result = new_size == 0 ? 0 : fn(context, merle_bytes_of(news, new_size), 1);
+    if (result != 0 || old_size == 0) return result;
+    return fn(context, merle_bytes_of(olds, old_size), 0);
 }
 
 /* ---- where a document comes in a range ---- */
+
+/* As mrl_entries_each, for who does not mind to be given an element twice: it costs one pass. */
+static int visit_values(const mrl_version *v, const mrl_schema_index *index, mrl_entries_fn *fn,
+                        void *context) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    if (index->each == MRL_PART_NONE) return mrl_entries_each(v, index, fn, context);
+    element_walk walk = elements_of(v, index);
+    const uint8_t *at = next_element(&walk);
+    int result = 0;
+    /* Without an element, once. */
+    do {
+        size_t size = mrl_version_encode_element(v, index, at, encoded);
+        if (size != 0) result = fn(context, merle_bytes_of(encoded, size));
+    } while (result == 0 && at != NULL && (at = next_element(&walk)) != NULL);
+    return result;
+}
 
 int mrl_range_has(const mrl_ordered_range *range, merle_bytes value) {
     const merle_bytes *ends[2] = {&range->from, &range->to};
@@ -148,7 +240,7 @@ static int take_first(void *context, merle_bytes value) {
 size_t mrl_entries_first(const mrl_version *v, const mrl_schema_index *index,
                          const mrl_ordered_range *range, int is_backwards, uint8_t *out) {
     first_of f = {range, is_backwards, out, 0};
-    (void)mrl_entries_each(v, index, take_first, &f);
+    (void)visit_values(v, index, take_first, &f);
     return f.size;
 }
 
@@ -173,5 +265,5 @@ static int is_hit(void *context, merle_bytes value) {
 
 int mrl_entries_have(const mrl_version *v, const mrl_schema_index *index,
                      const mrl_ordered_hit *hit) {
-    return mrl_entries_each(v, index, is_hit, (void *)(uintptr_t)hit);
+    return visit_values(v, index, is_hit, (void *)(uintptr_t)hit);
 }

@@ -20,9 +20,11 @@ typedef int mrl_entries_fn(void *context, merle_bytes value);
 /* Calls fn for each value of `v`, encoded, until it returns non-zero; gives that. */
 int mrl_entries_each(const mrl_version *v, const mrl_schema_index *index, mrl_entries_fn *fn,
                      void *context);
-/* The same for those that `other` lacks; v and other may be NULL: such have none. */
-int mrl_entries_each_but(const mrl_version *v, const mrl_version *other,
-                         const mrl_schema_index *index, mrl_entries_fn *fn, void *context);
+/* Calls fn for each value that only one of two versions has; is_new: it is the new one. A version
+ * that is NULL has none. */
+typedef int mrl_entries_change_fn(void *context, merle_bytes value, int is_new);
+int mrl_entries_differ(const mrl_version *old, const mrl_version *new,
+                       const mrl_schema_index *index, mrl_entries_change_fn *fn, void *context);
 
 /* ---- ranges of an index with a tree ---- */
 

@@ -13,27 +13,43 @@
 #include "store/entries.h"
 #include "tags/set.h"
 
+static const mrl_root_index *made_of(const mrl_touch *touch, const mrl_hint *hint) {
+    return &touch->part->root->indexes[hint->index->number];
+}
+
 /* ---- computing ---- */
 
 typedef struct computing {
     merle_commit *commit;
     mrl_touch *touch;
     const mrl_schema_index *index;
-    int is_new;
 } computing;
 
 /* Notes one value, in the arena; 1: no memory. */
-static int note(void *context, merle_bytes value) {
+static int note(void *context, merle_bytes value, int is_new) {
     const computing *c = context;
     mrl_hint *hint = mrl_arena_take(&c->commit->arena, c->commit->member, sizeof *hint);
     if (hint == NULL) return 1;
     memset(hint, 0, sizeof *hint);
     if (mrl_commit_copy(c->commit, value, &hint->value) != MERLE_OK) return 1;
     hint->index = c->index;
-    hint->is_new = (uint8_t)c->is_new;
+    hint->is_new = (uint8_t)is_new;
     hint->next = c->touch->hints;
     c->touch->hints = hint;
+    /* Each entry lies elsewhere, most likely far away: all are asked for before the first is
+     * changed. */
+    const mrl_root_index *made = made_of(c->touch, hint);
+    if (mrl_index_has_tags(c->index))
+        mrl_tags_prefetch(made->tags, hint->value);
+    else
+        mrl_ordered_prefetch(made->ordered, hint->value, 0);
     return 0;
+}
+
+void mrl_hints_approach(const mrl_touch *touch) {
+    for (const mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next)
+        if (mrl_index_has_tags(hint->index))
+            mrl_tags_prefetch_tag(made_of(touch, hint)->tags, hint->value);
 }
 
 merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch) {
@@ -42,12 +58,9 @@ merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch) {
     touch->hints = NULL;
     if (touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        computing c = {commit, touch, &schema->indexes[i], 1};
+        computing c = {commit, touch, &schema->indexes[i]};
         if (!mrl_index_has_tree(c.index) && !mrl_index_has_tags(c.index)) continue;
-        int failed = mrl_entries_each_but(new, old, c.index, note, &c);
-        c.is_new = 0;
-        if (!failed) failed = mrl_entries_each_but(old, new, c.index, note, &c);
-        if (failed)
+        if (mrl_entries_differ(old, new, c.index, note, &c) != 0)
             return mrl_store_fail(commit->member, MERLE_NO_MEMORY, touch->part->collection,
                                   touch->key, "no memory for index %s", c.index->name);
     }
@@ -56,11 +69,10 @@ merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch) {
 
 /* ---- adding, and giving up ---- */
 
-static const mrl_root_index *made_of(const mrl_touch *touch, const mrl_hint *hint) {
-    return &touch->part->root->indexes[hint->index->number];
-}
-
 merle_err mrl_hints_add(merle_commit *commit, mrl_touch *touch) {
+    for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next)
+        if (mrl_index_has_tags(hint->index))
+            mrl_tags_prefetch_set(made_of(touch, hint)->tags, hint->value);
     for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next) {
         if (!hint->is_new) continue;
         const mrl_root_index *made = made_of(touch, hint);
