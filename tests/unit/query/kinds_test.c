@@ -2,7 +2,8 @@
  *
  * Aim     An index that lists what is missing has all documents, and gives an order where it lists
  *         them as a query does; what is unique and ordered does both; a key behind the fields is
- *         passed over; by a function, and on each element of what may be missing, no query is driven.
+ *         passed over; by a function, and on each element of what may be missing, no query is
+ *         driven.
  * Method  A thousand players; what merle_rows_explain says, and answers counted by hand.
  * Blind   Whether answers are right under random conditions: model/query_test.c.
  *
