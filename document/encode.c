@@ -263,3 +263,90 @@ int mrl_encode_number(const uint8_t *value, uint8_t *out_tag, uint64_t *out_bits
     *out_bits = turn((double)number);
     return 1;
 }
+
+/* ---- reading an encoding back ---- */
+
+static merle_value number_of(double floor, uint32_t above) {
+    double magnitude = floor < 0 ? -floor : floor;
+    if (!(magnitude < TWO_TO_64) || (double)(uint64_t)magnitude != magnitude)
+        return merle_value_float(floor);
+    if (magnitude < TWO_TO_53) above = 0; /* these have no bytes for it */
+    if (floor >= 0) return merle_value_uint((uint64_t)floor + above);
+    uint64_t below = (uint64_t)magnitude - above;
+    return below > SIGN_BIT ? merle_value_float(floor) : merle_value_int((int64_t)(0 - below));
+}
+
+/* A string or binary up to its end; 0: it has none. */
+static size_t decode_bytes(merle_bytes encoded, uint8_t turned, uint8_t *out,
+                           merle_bytes *out_bytes) {
+    const uint8_t *data = encoded.data;
+    size_t at = 1, size = 0;
+    while (at < encoded.size) {
+        uint8_t byte = data[at++] ^ turned;
+        if (byte == 0) {
+            uint8_t next = at < encoded.size ? data[at] ^ turned : 1;
+            if (next != 0 && next != 0xff) return 0;
+            at++;
+            if (next == 0) {
+                *out_bytes = merle_bytes_of(out, size);
+                return at;
+            }
+        }
+        out[size++] = byte;
+    }
+    return 0;
+}
+
+/* Anything else; `bytes` is ascending and goes on with noughts. 0: it is none. */
+static size_t decode_scalar(const uint8_t *bytes, merle_value *out_value) {
+    uint64_t bits = mrl_scan_u64(bytes + 1);
+    double floor;
+    switch (bytes[0]) {
+    case TAG_NIL:
+        *out_value = merle_value_nil();
+        return 1;
+    case TAG_FALSE:
+    case TAG_TRUE:
+        *out_value = merle_value_bool(bytes[0] == TAG_TRUE);
+        return 1;
+    case TAG_TIME:
+        *out_value = merle_value_time((int64_t)(bits ^ SIGN_BIT), mrl_scan_u32(bytes + 9));
+        return MRL_ENCODE_SCALAR_SIZE_MAX;
+    case TAG_NUMBER:
+        bits = bits & SIGN_BIT ? bits ^ SIGN_BIT : ~bits;
+        memcpy(&floor, &bits, sizeof floor);
+        *out_value = number_of(floor, mrl_scan_u16(bytes + 9));
+        return 9;
+    default:
+        return 0;
+    }
+}
+
+merle_err mrl_decode_value(merle_bytes encoded, int descending, uint8_t *out,
+                           merle_value *out_value, size_t *out_size) {
+    uint8_t scalar[MRL_ENCODE_SCALAR_SIZE_MAX] = {0}, again[MRL_ENCODE_SCALAR_SIZE_MAX];
+    const uint8_t *data = encoded.data;
+    uint8_t turned = descending ? 0xff : 0;
+    memset(out_value, 0, sizeof *out_value);
+    *out_size = 0;
+    if (encoded.size == 0) return MERLE_INVALID;
+    uint8_t tag = data[0] ^ turned;
+    if (tag == TAG_STR || tag == TAG_BIN) {
+        merle_bytes bytes;
+        *out_size = decode_bytes(encoded, turned, out, &bytes);
+        if (*out_size == 0) return MERLE_INVALID;
+        *out_value = tag == TAG_STR ? merle_value_bytes(bytes) : merle_value_bin(bytes);
+        return MERLE_OK;
+    }
+    for (size_t i = 0; i < sizeof scalar && i < encoded.size; i++) scalar[i] = data[i] ^ turned;
+    merle_value value;
+    size_t size = 0;
+    /* What the bytes say is believed if it says the same bytes. */
+    if (decode_scalar(scalar, &value) == 0 ||
+        mrl_encode_value(&value, 0, again, sizeof again, &size) != MERLE_OK ||
+        size > encoded.size || memcmp(again, scalar, size) != 0)
+        return MERLE_INVALID;
+    *out_value = value;
+    *out_size = size;
+    return MERLE_OK;
+}

@@ -43,4 +43,10 @@ void mrl_encode_class(merle_type type, uint8_t *out_first, uint8_t *out_last);
  * first), and 1; else 0. */
 int mrl_encode_number(const uint8_t *value, uint8_t *out_tag, uint64_t *out_bits);
 
+/* Reads the encoding of one value back, of which others may follow; *out_size is what it takes. A
+ * number is an integer if it is one and fits. A string's bytes are written to out, which has room
+ * for encoded.size. Errors: MERLE_INVALID: that is no encoding; *out_value is empty then. */
+MERLE_MUST_USE merle_err mrl_decode_value(merle_bytes encoded, int descending, uint8_t *out,
+                                          merle_value *out_value, size_t *out_size);
+
 #endif

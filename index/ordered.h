@@ -43,6 +43,8 @@ size_t mrl_ordered_clear_some(mrl_ordered *tree, mrl_member *member, size_t max)
  * added, and adds all that it had marked. Errors: MERLE_NO_MEMORY, nothing has changed then. */
 MERLE_MUST_USE merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes value,
                                          uint32_t slot, int *out_added);
+/* Brings the leaf nearer in which the hint is, or will be, for those who will change it soon. */
+void mrl_ordered_prefetch(mrl_ordered *tree, merle_bytes value, uint32_t slot);
 /* Gives a live hint up. Called by a commit before it publishes, so that counts know of it. */
 void mrl_ordered_mark(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot);
 /* Goes on along the leaves where it stopped, looks at up to max of them, removes what nobody can

@@ -54,6 +54,17 @@ void mrl_owalk_seek(owalk *walk, mrl_ordered *tree, const okey *key, int is_belo
     }
 }
 
+void mrl_ordered_prefetch(mrl_ordered *tree, merle_bytes value, uint32_t slot) {
+    owalk walk;
+    okey key = okey_of(value, slot);
+    onode *n = tree->top;
+    walk.depth = 0;
+    /* From top to the root; the last step from there asks for the leaf, and does not look at it. */
+    if (!down(&walk, &n, &key, 0)) return;
+    for (uint32_t level = n->level; level > 0; level--)
+        if (!down(&walk, &n, &key, 0)) return;
+}
+
 /* Down along the edge that comes first in the direction. */
 static int edge(owalk *walk, onode *n, int direction) {
     while (n->level != 0) {

@@ -65,13 +65,22 @@ static void add(planning *p, const mrl_drive *drive) {
     if (to->kind == MRL_DRIVE_UNIQUE) to->terms = 0;
 }
 
+/* On each element an index lists a document several times, and of what a function makes no
+ * condition knows. Parts behind the key are not used. */
+static int has_plain_parts(const mrl_schema_index *index) {
+    for (uint32_t i = 0; i < index->part_count; i++)
+        if (index->parts[i].source != MRL_SOURCE_PATH && index->parts[i].source != MRL_SOURCE_KEY)
+            return 0;
+    return 1;
+}
+
 /* The drive of one index for these terms; 0: it has none. */
 static int drive_of(planning *p, const mrl_terms *terms, const mrl_schema_index *index,
                     mrl_drive *out) {
     if (mrl_view_index(p->planner.view, index->name) != index) return 0;
-    if (index->kind == MERLE_UNIQUE) return mrl_unique_of(&p->planner, terms, index, out);
-    if (index->kind == MERLE_ORDERED) return mrl_ranges_of(&p->planner, terms, index, out);
-    return 0;
+    if (!has_plain_parts(index)) return 0;
+    if (mrl_index_is_unique(index) && mrl_unique_of(&p->planner, terms, index, out)) return 1;
+    return mrl_index_has_tree(index) && mrl_ranges_of(&p->planner, terms, index, out);
 }
 
 /* The drive with the fewest candidates for one branch of an `or`; 0: there is none. */
@@ -161,6 +170,13 @@ static merle_err parse_order(planning *p, const char *text) {
     merle_err err = mrl_parts_parse(text, parts, MERLE_INDEX_PART_COUNT_MAX, &count,
                                     p->rows->view.section->member->report);
     if (err != MERLE_OK) return err;
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].source != MRL_SOURCE_PATH) {
+            mrl_parts_destroy(parts, count);
+            return mrl_query_fail(p->rows, MERLE_INVALID,
+                                  "a query is ordered by paths, and not all of \"%.100s\" are such",
+                                  text);
+        }
     plan->order = mrl_pool_take(p->planner.pool, count * sizeof *plan->order);
     if (plan->order == NULL) {
         mrl_parts_destroy(parts, count);
@@ -201,6 +217,16 @@ static void drop_constants(planning *p) {
     plan->order_count = kept;
 }
 
+/* Whether the index has the field where a query wants it: what is missing, if it lists that at all,
+ * before all values, behind them where descending. */
+static int is_in_order(const planning *p, const mrl_schema_index *index,
+                       const mrl_schema_part *part) {
+    merle_missing wanted = part->descending ? MERLE_MISSING_LAST : MERLE_MISSING_FIRST;
+    if (part->source != MRL_SOURCE_PATH) return 0;
+    return index->missing == MERLE_MISSING_OUT || index->missing == wanted ||
+           mrl_terms_imply(&p->planner, &p->plan->terms, part->path);
+}
+
 /* Whether the drive gives the order, and in which direction it must be gone through for it. */
 static void match_order(const planning *p, mrl_drive *drive) {
     const mrl_plan *plan = p->plan;
@@ -211,6 +237,7 @@ static void match_order(const planning *p, mrl_drive *drive) {
     while (met < plan->order_count && part < index->part_count) {
         const mrl_sort_part *wanted = &plan->order[met];
         const mrl_schema_part *has = &index->parts[part++];
+        if (!is_in_order(p, index, has)) return;
         int is_same = mrl_path_order(p->rows->view.schema->paths[has->path], wanted->path) == 0;
         if (!is_same && (drive->constant_parts >> (part - 1) & 1)) continue;
         if (!is_same) return;

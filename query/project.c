@@ -56,6 +56,9 @@ static merle_err add_path(merle_rows *rows, const mrl_path *path) {
 
 static merle_err check_part(const merle_rows *rows, const mrl_part *part) {
     uint32_t count;
+    if (part->source != MRL_SOURCE_PATH)
+        return mrl_query_fail(rows, MERLE_INVALID,
+                              "a query gives fields by their names, not keys and elements");
     const mrl_step *steps = mrl_path_steps(part->path, &count);
     int is_wrong = part->descending;
     for (uint32_t i = 0; i < count; i++) is_wrong |= steps[i].key == NULL;

@@ -49,8 +49,11 @@ int mrl_terms_imply(const mrl_planner *planner, const mrl_terms *terms, uint32_t
 /* Whether the index has every document that meets the terms. */
 static int has_them_all(const mrl_planner *planner, const mrl_terms *terms,
                         const mrl_schema_index *index) {
+    if (index->missing != MERLE_MISSING_OUT) return 1;
     for (uint32_t i = 0; i < index->part_count; i++)
-        if (!mrl_terms_imply(planner, terms, index->parts[i].path)) return 0;
+        if (index->parts[i].source == MRL_SOURCE_PATH &&
+            !mrl_terms_imply(planner, terms, index->parts[i].path))
+            return 0;
     return 1;
 }
 
@@ -327,7 +330,7 @@ int mrl_ranges_of(mrl_planner *planner, const mrl_terms *terms, const mrl_schema
     out_drive->kind = MRL_DRIVE_RANGES;
     out_drive->index = index;
     int goes_on = 1;
-    while (goes_on && part < index->part_count) {
+    while (goes_on && part < index->part_count && index->parts[part].source == MRL_SOURCE_PATH) {
         descending = index->parts[part].descending;
         goes_on = take_field(&m, part++, &field);
     }

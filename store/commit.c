@@ -252,6 +252,7 @@ static merle_err reserve_queues(merle_commit *commit) {
 
 static merle_err take_slot(merle_commit *commit, mrl_touch *touch) {
     if (touch->outcome == MRL_OUTCOME_NONE) return MERLE_OK;
+    mrl_hints_approach(touch);
     if (touch->base != NULL) {
         touch->slot = touch->base->slot;
     } else {

@@ -207,6 +207,8 @@ void mrl_values_undo(merle_commit *commit, mrl_touch *touch);
 /* ---- store/hints.c: entries of ordered and tag indexes; key shards locked ---- */
 /* Which entries come and go. Errors: MERLE_NO_MEMORY. */
 merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch);
+/* A little later: goes on with bringing nearer what they will change. */
+void mrl_hints_approach(const mrl_touch *touch);
 /* Adds those that come. Errors: MERLE_NO_MEMORY; those that were added are noted. */
 merle_err mrl_hints_add(merle_commit *commit, mrl_touch *touch);
 /* Takes those that were added away again. */

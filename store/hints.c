@@ -13,6 +13,10 @@
 #include "store/entries.h"
 #include "tags/set.h"
 
+static const mrl_root_index *made_of(const mrl_touch *touch, const mrl_hint *hint) {
+    return &touch->part->root->indexes[hint->index->number];
+}
+
 /* ---- computing ---- */
 
 typedef struct computing {
@@ -32,7 +36,20 @@ static int note(void *context, merle_bytes value, int is_new) {
     hint->is_new = (uint8_t)is_new;
     hint->next = c->touch->hints;
     c->touch->hints = hint;
+    /* Each entry lies elsewhere, most likely far away: all are asked for before the first is
+     * changed. */
+    const mrl_root_index *made = made_of(c->touch, hint);
+    if (mrl_index_has_tags(c->index))
+        mrl_tags_prefetch(made->tags, hint->value);
+    else
+        mrl_ordered_prefetch(made->ordered, hint->value, 0);
     return 0;
+}
+
+void mrl_hints_approach(const mrl_touch *touch) {
+    for (const mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next)
+        if (mrl_index_has_tags(hint->index))
+            mrl_tags_prefetch_tag(made_of(touch, hint)->tags, hint->value);
 }
 
 merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch) {
@@ -52,11 +69,10 @@ merle_err mrl_hints_compute(merle_commit *commit, mrl_touch *touch) {
 
 /* ---- adding, and giving up ---- */
 
-static const mrl_root_index *made_of(const mrl_touch *touch, const mrl_hint *hint) {
-    return &touch->part->root->indexes[hint->index->number];
-}
-
 merle_err mrl_hints_add(merle_commit *commit, mrl_touch *touch) {
+    for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next)
+        if (mrl_index_has_tags(hint->index))
+            mrl_tags_prefetch_set(made_of(touch, hint)->tags, hint->value);
     for (mrl_hint *hint = touch->hints; hint != NULL; hint = hint->next) {
         if (!hint->is_new) continue;
         const mrl_root_index *made = made_of(touch, hint);

@@ -203,8 +203,7 @@ static merle_err refresh_values(merle_commit *commit, const mrl_own_writes *own,
     if (err == MERLE_OK)
         err =
             merge_rest(commit, values->list, values->count, sorted, sizeof *values->list, by_value);
-    /* Whatever is half done is done again from the beginning. */
-    if (err != MERLE_OK) values->count = 0;
+    /* What is half done is done again from the beginning: then all is new. */
     values->seen_actions = err == MERLE_OK ? own->seen_actions : 0;
     values->seen_touches = err == MERLE_OK ? commit->touch_count : 0;
     return err;

@@ -4,10 +4,14 @@
  */
 #include <string.h>
 
+#include "base/assert.h"
+#include "base/buffer.h"
 #include "document/encode.h"
 #include "store/entries.h"
 #include "store/own.h"
 #include "tags/set.h"
+
+enum { LIST_PIECE = 32 };
 
 typedef struct asked_tag {
     mrl_view view;
@@ -169,4 +173,81 @@ merle_err merle_tag_next(merle_section *section, merle_collection *collection, c
     give_own(&w, UINT64_MAX);
     *out_count = w.count;
     return w.count == 0 && doc_max > 0 ? MERLE_NOT_FOUND : MERLE_OK;
+}
+
+/* ---- which tags there are ---- */
+
+/* The encoding of a tag that was asked for; none: size 0. */
+static merle_err encode_asked(const merle_value *tag, uint8_t *out, merle_bytes *out_bytes) {
+    size_t size = 0;
+    *out_bytes = merle_bytes_of(out, 0);
+    if (tag->type == MERLE_TYPE_NONE) return MERLE_OK;
+    if (mrl_encode_value(tag, 0, out, MERLE_VALUE_SIZE_MAX, &size) != MERLE_OK)
+        return MERLE_INVALID;
+    out_bytes->size = size;
+    return MERLE_OK;
+}
+
+/* Reads one back. Its text is put at the end of the buffer, which may still move: for the moment
+ * tag.bytes.size says how long it is, and tag.bytes.data nothing. */
+static merle_err list_one(const mrl_tags_listed *listed, merle_buffer *bytes,
+                          merle_tag_listed *out_tag) {
+    size_t size;
+    merle_err err = mrl_buffer_reserve(bytes, listed->name.size);
+    if (err != MERLE_OK) return err;
+    err = mrl_decode_value(listed->name, 0, bytes->data + bytes->size, &out_tag->tag, &size);
+    MRL_ASSERT(err == MERLE_OK && size == listed->name.size);
+    bytes->size += out_tag->tag.bytes.size;
+    out_tag->estimate = listed->estimate;
+    return MERLE_OK;
+}
+
+static merle_err list_some(const mrl_tags *tags, merle_bytes prefix, merle_bytes after,
+                           merle_buffer *bytes, merle_tag_listed *out_tags, size_t max,
+                           size_t *count) {
+    mrl_tags_listed listed[LIST_PIECE];
+    size_t wanted, met;
+    do {
+        wanted = max - *count < LIST_PIECE ? max - *count : LIST_PIECE;
+        met = mrl_tags_list(tags, prefix, after, listed, wanted);
+        for (size_t i = 0; i < met; i++) {
+            merle_err err = list_one(&listed[i], bytes, &out_tags[*count]);
+            if (err != MERLE_OK) return err;
+            ++*count;
+        }
+        if (met > 0) after = listed[met - 1].name;
+    } while (met == wanted && *count < max);
+    return MERLE_OK;
+}
+
+merle_err merle_tags_list(merle_section *section, merle_collection *collection, const char *index,
+                          merle_value prefix, merle_value after, merle_buffer *bytes,
+                          merle_tag_listed *out_tags, size_t tag_max, size_t *out_count) {
+    uint8_t begin[MERLE_VALUE_SIZE_MAX], behind[MERLE_VALUE_SIZE_MAX];
+    merle_bytes begins, follows;
+    const mrl_schema_index *definition;
+    mrl_view view;
+    size_t count = 0;
+    *out_count = 0;
+    bytes->size = 0;
+    merle_err err = mrl_view_open_briefly(section, collection, &view);
+    if (err == MERLE_OK) err = find_tags(&view, index, &definition);
+    if (err == MERLE_OK) err = encode_asked(&prefix, begin, &begins);
+    if (err == MERLE_OK) err = encode_asked(&after, behind, &follows);
+    if (err != MERLE_OK) return err;
+    if (begins.size > 0) {
+        if (prefix.type != MERLE_TYPE_STR && prefix.type != MERLE_TYPE_BIN) return MERLE_INVALID;
+        begins.size -= 2; /* what ends a string */
+    }
+    err = list_some(view.root->indexes[definition->number].tags, begins, follows, bytes, out_tags,
+                    tag_max, &count);
+    if (err != MERLE_OK) return err;
+    const uint8_t *text = bytes->data;
+    for (size_t i = 0; i < count; i++) {
+        if (out_tags[i].tag.bytes.size == 0) continue;
+        out_tags[i].tag.bytes.data = text;
+        text += out_tags[i].tag.bytes.size;
+    }
+    *out_count = count;
+    return MERLE_OK;
 }

@@ -50,6 +50,25 @@ void mrl_tags_prefetch(const mrl_tags *tags, merle_bytes name) {
     mrl_map_prefetch(&mrl_tags_shard_of(tags, hash)->map, hash);
 }
 
+/* The first tag that most likely has the name is prefetched, and none is compared. */
+static int name_is_likely(const mrl_probe *probe, uint64_t entry) {
+    (void)probe;
+    __builtin_prefetch(mrl_entry_to_pointer(entry));
+    return 1;
+}
+
+void mrl_tags_prefetch_tag(const mrl_tags *tags, merle_bytes name) {
+    name_probe p = probe_of(tags, name);
+    p.probe.matches = name_is_likely;
+    (void)find(tags, &p);
+}
+
+void mrl_tags_prefetch_set(const mrl_tags *tags, merle_bytes name) {
+    const mrl_tag *tag = mrl_tags_find(tags, name);
+    const char *root = tag == NULL ? NULL : (const char *)MRL_GET(&tag->root);
+    for (int i = 0; root != NULL && i < 4; i++) __builtin_prefetch(root + 64 * i);
+}
+
 /* ---- the index ---- */
 
 mrl_tags *mrl_tags_create(mrl_member *member, uint64_t seed) {

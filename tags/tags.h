@@ -52,8 +52,11 @@ size_t mrl_tags_clear_some(mrl_tags *tags, mrl_member *member, size_t max);
 /* The tag, or NULL if no slot has it, which is certain. Good until the section ends, within which
  * it was found: look it up again in the next one. Borrows name. */
 const mrl_tag *mrl_tags_find(const mrl_tags *tags, merle_bytes name);
-/* Brings the lines that looking it up will touch nearer. */
+/* For those who will change its set soon, each a little later than the one before: brings nearer
+ * what looking the tag up will touch, the tag, its set. */
 void mrl_tags_prefetch(const mrl_tags *tags, merle_bytes name);
+void mrl_tags_prefetch_tag(const mrl_tags *tags, merle_bytes name);
+void mrl_tags_prefetch_set(const mrl_tags *tags, merle_bytes name);
 
 /* Adds (name, slot), or takes its mark away; *out_added is 1 then, 0 if it was there unmarked. A
  * commit that fails marks exactly those with 1. Borrows name.

@@ -116,7 +116,9 @@ typedef merle_err merle_extract_fn(void *context, merle_bytes key, merle_doc doc
 typedef struct merle_index {
     const char *name;
     merle_index_kind kind;
-    const char *on;        /* paths, separated by commas; "-path" descending */
+    /* The parts, separated by commas: paths, "path[*]" or "path[*].inside" (each element), "key()";
+     * "-part" descending. */
+    const char *on;
     merle_missing missing; /* of ordered indexes; elsewhere 0 */
     uint32_t reserved;
     merle_extract_fn *extract; /* NULL: the values stand at the paths. Else `on` has only labels */
@@ -304,7 +306,8 @@ MERLE_API merle_err merle_cursor_next(merle_section *section, merle_cursor *curs
                                       merle_doc *out_docs, size_t doc_max, size_t *out_count);
 MERLE_API void merle_cursor_close(merle_cursor *cursor);
 
-/* How many documents are in the range, exactly, at the section's instant. */
+/* How many documents are in the range, exactly, at the section's instant. This, ranks and the n-th
+ * go over the range where the index is on each element; such a range has each document once. */
 MERLE_API merle_err merle_range_count(merle_section *section, merle_collection *collection,
                                       const merle_range *range, uint64_t *out_count);
 /* About how many, now. */
@@ -328,6 +331,23 @@ MERLE_API merle_err merle_tag_count(merle_section *section, merle_collection *co
 MERLE_API merle_err merle_tag_next(merle_section *section, merle_collection *collection,
                                    const char *index, merle_value tag, merle_scan *scan,
                                    merle_doc *out_docs, size_t doc_max, size_t *out_count);
+
+typedef struct merle_tag_listed {
+    merle_value tag;
+    uint64_t estimate; /* about how many documents have it now */
+} merle_tag_listed;
+
+/* The tags of an index, ascending, at most tag_max. prefix: a string or a binary that they begin
+ * with, or a value of type MERLE_TYPE_NONE (zero-filled): all. after: those behind this tag, which
+ * need not be there any more; MERLE_TYPE_NONE: from the first on. The contents of strings and
+ * binaries lie in *bytes, which is filled anew and belongs to the caller. A number is an integer if
+ * it is one. Listed are the tags that somebody may see: each that a document of the section's
+ * instant has, and perhaps others; what the section's commit has written is not among them. Fewer
+ * than tag_max: there are no more. Errors: MERLE_INVALID, MERLE_NO_MEMORY, MERLE_GONE. */
+MERLE_API merle_err merle_tags_list(merle_section *section, merle_collection *collection,
+                                    const char *index, merle_value prefix, merle_value after,
+                                    merle_buffer *bytes, merle_tag_listed *out_tags, size_t tag_max,
+                                    size_t *out_count);
 
 /* ---- sections: documents ---- */
 

@@ -202,6 +202,25 @@ static void values_of_every_type_are_ordered_both_ways(void **state) {
     }
 }
 
+/* Nil has its place below all others, and is missing where that has one. */
+static void missing_value_is_below_or_above_all_others(void **state) {
+    mrl_random random;
+    uint8_t bytes[4];
+    (void)state;
+    mrl_random_init(&random, test_seed + 3);
+    for (int round = 0; round < ROUNDS; round++) {
+        merle_value value = random_value(&random, bytes);
+        int descending = (int)(round & 1);
+        encoded one = {{0}, 0};
+        if (value.type == MERLE_TYPE_NIL) continue;
+        encode(&value, descending, &one);
+        assert_true(mrl_encode_missing(1, descending) < one.bytes[0]);
+        assert_true(mrl_encode_missing(0, descending) > one.bytes[0]);
+    }
+    /* These two have a meaning behind a zero in a string. */
+    for (int i = 0; i < 4; i++) assert_in_range(mrl_encode_missing(i & 1, i >> 1), 1, 254);
+}
+
 static void rows_of_values_are_ordered_part_by_part(void **state) {
     mrl_random random;
     uint8_t bytes[2][4][4];
@@ -372,14 +391,71 @@ static void room_too_small_is_too_big_and_never_overrun(void **state) {
     assert_int_equal(mrl_encode_value(&wrong, 0, out, sizeof(out), &size), MERLE_INVALID);
 }
 
+/* Read back, also as a part of a row, a value encodes the same and compares the same. */
+static void values_are_read_back_as_they_were(void **state) {
+    mrl_random random;
+    uint8_t bytes[4], text[64], one[64], other[64];
+    size_t size, again, used;
+    (void)state;
+    mrl_random_init(&random, test_seed + 7);
+    for (int round = 0; round < ROUNDS / 4; round++) {
+        merle_value value = random_value(&random, bytes), found;
+        assert_int_equal(mrl_encode_value(&value, round & 1, one, sizeof one - 1, &size), MERLE_OK);
+        one[size] = (uint8_t)round; /* what follows changes nothing */
+        assert_int_equal(
+            mrl_decode_value(merle_bytes_of(one, size + 1), round & 1, text, &found, &used),
+            MERLE_OK);
+        assert_int_equal(used, size);
+        assert_int_equal(compare(&value, &found), 0);
+        assert_int_equal(mrl_encode_value(&found, round & 1, other, sizeof other, &again),
+                         MERLE_OK);
+        assert_int_equal(again, size);
+        assert_memory_equal(one, other, size);
+        /* Cut short it is none. */
+        assert_int_equal(
+            mrl_decode_value(merle_bytes_of(one, size - 1), round & 1, text, &found, &used),
+            MERLE_INVALID);
+        assert_int_equal(used, 0);
+        assert_int_equal(found.type, MERLE_TYPE_NONE);
+    }
+}
+
+static void integers_are_read_back_as_integers(void **state) {
+    const merle_value values[] = {merle_value_float(5.0),
+                                  merle_value_float(-3.0),
+                                  merle_value_int(INT64_MIN),
+                                  merle_value_uint(UINT64_MAX),
+                                  merle_value_float(18446744073709551616.0),
+                                  merle_value_float(0.5),
+                                  merle_value_float(-1e300),
+                                  merle_value_float(-1e19)};
+    static const merle_type types[] = {MERLE_TYPE_INT,   MERLE_TYPE_INT,   MERLE_TYPE_INT,
+                                       MERLE_TYPE_UINT,  MERLE_TYPE_FLOAT, MERLE_TYPE_FLOAT,
+                                       MERLE_TYPE_FLOAT, MERLE_TYPE_FLOAT};
+    (void)state;
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        uint8_t bytes[16];
+        size_t size, used;
+        merle_value found;
+        assert_int_equal(mrl_encode_value(&values[i], 0, bytes, sizeof bytes, &size), MERLE_OK);
+        assert_int_equal(mrl_decode_value(merle_bytes_of(bytes, size), 0, bytes, &found, &used),
+                         MERLE_OK);
+        assert_int_equal(found.type, types[i]);
+        assert_int_equal(compare(&found, &values[i]), 0);
+    }
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_of_every_width_are_ordered_exactly),
         cmocka_unit_test(values_of_every_type_are_ordered_both_ways),
+        cmocka_unit_test(missing_value_is_below_or_above_all_others),
         cmocka_unit_test(rows_of_values_are_ordered_part_by_part),
         cmocka_unit_test(well_known_neighbours_are_told_apart),
         cmocka_unit_test(numbers_that_are_equal_have_equal_bytes),
         cmocka_unit_test(value_in_a_document_has_the_bytes_of_the_value_asked_for),
+        cmocka_unit_test(values_are_read_back_as_they_were),
+        cmocka_unit_test(integers_are_read_back_as_integers),
         cmocka_unit_test(room_too_small_is_too_big_and_never_overrun),
     };
     test_seed = seed_of(argc, argv);

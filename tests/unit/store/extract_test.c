@@ -196,6 +196,27 @@ static void unique_values_of_a_function_are_refused_and_moved(void **state) {
     writing_close(&s);
 }
 
+static void missing_values_of_a_function_take_no_unique_value(void **state) {
+    static const merle_index indexes[] = {
+        {"power", MERLE_UNIQUE_ORDERED, "power, guild", MERLE_MISSING_LAST, .extract = power_of},
+        {0}};
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    (void)put_json(&s, "a", "{\"guild\":\"red\"}");
+    (void)put_json(&s, "b", "{\"guild\":\"red\"}");
+    (void)put_json(&s, "c", "{\"guild\":\"red\",\"attack\":1,\"defence\":1}");
+    assert_int_equal(one_json(&s, "a", "{\"guild\":\"red\",\"attack\":2,\"defence\":0}"),
+                     MERLE_EXISTS);
+    assert_keys(&s, all_of("power"), "cab");
+    must(&s, merle_one_patch(s.players, KEY("c"), NULL, NULL, MERLE_UNSET("attack")));
+    (void)put_json(&s, "a", "{\"guild\":\"red\",\"attack\":2,\"defence\":0}");
+    assert_keys(&s, all_of("power"), "abc");
+    stand_settle(&s);
+    assert_int_equal(hints_of(&s, "power"), 4);
+    writing_close(&s);
+}
+
 /* ---- schemas ---- */
 
 static void refuse_index(const stand *s, merle_index index, const char *told) {
@@ -336,9 +357,11 @@ static void check_finds_stored_values_that_are_broken(void **state) {
     uint8_t *tail = (uint8_t *)(uintptr_t)mrl_version_doc(v) + v->doc_size;
     uint32_t size = (uint32_t)mrl_version_extracted_size(v);
     assert_true(mrl_version_is_sound(v));
+    assert_ptr_equal((const uint8_t *)v + mrl_version_size(v), tail + size);
     tail[6]++;
     assert_false(mrl_version_is_sound(v));
     assert_int_equal(merle_check(s.db, &s.report), MERLE_CORRUPT);
+    assert_string_equal(s.report.expected, "extracted values that fill their place");
     tail[6]--;
     /* The value of the last index, one byte of it. */
     tail[size - 3]++;
@@ -355,6 +378,7 @@ int main(void) {
         cmocka_unit_test(what_a_function_refuses_leaves_no_trace),
         cmocka_unit_test(value_too_long_is_refused),
         cmocka_unit_test(unique_values_of_a_function_are_refused_and_moved),
+        cmocka_unit_test(missing_values_of_a_function_take_no_unique_value),
         cmocka_unit_test(labels_are_plain_and_the_kind_fits),
         cmocka_unit_test(opening_with_another_function_differs),
         cmocka_unit_test(stored_values_outlive_another_index),

@@ -330,6 +330,14 @@ static void key_too_long_beside_a_field_is_refused(void **state) {
     assert_non_null(strstr(s.report.message, "4096"));
     (void)put_json(&s, "a", "{}");
     must(&s, merle_one_patch_ops(s.players, KEY("a"), set, 1, NULL, NULL));
+    /* Each byte takes two: what fits together, and one more. */
+    for (size_t size = 1020; size <= 1023; size++) {
+        const merle_op zero[] = {
+            merle_op_of(MERLE_OP_SET, "text", merle_value_bin(merle_bytes_of(zeros, size)))};
+        assert_int_equal(
+            merle_one_patch_ops(s.players, key, zero, 1, NULL, NULL),
+            2 * size + 3 + 2 * sizeof zeros + 3 <= MERLE_VALUE_SIZE_MAX ? MERLE_OK : MERLE_TOO_BIG);
+    }
     writing_close(&s);
 }
 
@@ -509,6 +517,43 @@ static void old_section_counts_elements_after_a_drop(void **state) {
     writing_close(&s);
 }
 
+/* What is built over documents that are there is what it would have been all along. */
+static void kinds_are_added_to_documents_that_are_there(void **state) {
+    static const merle_index none[] = {{0}};
+    static const struct {
+        merle_index index;
+        const char *up, *down;
+    } cases[] = {
+        {{"rank", MERLE_ORDERED, "-score", MERLE_MISSING_LAST}, "bdeaghcf", "fchgaedb"},
+        {{"keys", MERLE_ORDERED, "-key()"}, "hgfedcba", "abcdefgh"},
+        {{"each", MERLE_ORDERED, "list[*]", MERLE_MISSING_FIRST}, "cdefghab", "bahgfedc"},
+        {{"place", MERLE_UNIQUE_ORDERED, "guild, score", MERLE_MISSING_FIRST},
+         "fehgdcab",
+         "bacdghef"},
+    };
+    (void)state;
+    stand s;
+    open_with(&s, none);
+    (void)put_json(&s, "a", "{\"guild\":\"red\",\"score\":10,\"list\":[5,1]}");
+    (void)put_json(&s, "b", "{\"guild\":\"red\",\"score\":30,\"list\":[2,7,7]}");
+    (void)put_json(&s, "c", "{\"guild\":\"red\",\"score\":null}");
+    (void)put_json(&s, "d", "{\"guild\":\"blue\",\"score\":20}");
+    (void)put_json(&s, "e", "{\"score\":20}");
+    (void)put_json(&s, "f", "{}");
+    (void)put_json(&s, "g", "{\"guild\":\"blue\",\"score\":5}");
+    (void)put_json(&s, "h", "{\"guild\":\"blue\",\"score\":4}");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        must(&s, merle_index_add(s.players, &cases[i].index, NULL));
+        must(&s, merle_index_build(s.players, cases[i].index.name));
+        assert_each(&s, all_of(cases[i].index.name), cases[i].up, cases[i].down);
+        must(&s, merle_check(s.db, &s.report));
+    }
+    assert_int_equal(one_json(&s, "f", "{\"guild\":\"red\",\"score\":10}"), MERLE_EXISTS);
+    must(&s, merle_index_drop(s.players, "place", NULL));
+    must(&s, one_json(&s, "f", "{\"guild\":\"red\",\"score\":10}"));
+    writing_close(&s);
+}
+
 static void elements_that_cannot_be_held_are_refused(void **state) {
     static char json[3 * MERLE_TAG_COUNT_MAX + 32];
     (void)state;
@@ -519,6 +564,9 @@ static void elements_that_cannot_be_held_are_refused(void **state) {
     assert_string_equal(s.report.path, "scores");
     assert_int_equal(one_json(&s, "a", "{\"items\":[{\"id\":{}}]}"), MERLE_TYPE);
     assert_string_equal(s.report.index, "items");
+    /* The other parts hold what they hold, elements or none. */
+    assert_int_equal(one_json(&s, "a", "{\"kind\":[1],\"items\":[]}"), MERLE_TYPE);
+    assert_string_equal(s.report.path, "kind");
     char *end = json + sprintf(json, "{\"scores\":[1");
     for (unsigned i = 1; i < MERLE_TAG_COUNT_MAX; i++) end += sprintf(end, ",%u", i % 10);
     (void)sprintf(end, "]}");
@@ -550,6 +598,7 @@ int main(void) {
         cmocka_unit_test(own_writes_come_at_their_first_element),
         cmocka_unit_test(count_without_memory_is_nought_and_says_so),
         cmocka_unit_test(old_section_counts_elements_after_a_drop),
+        cmocka_unit_test(kinds_are_added_to_documents_that_are_there),
         cmocka_unit_test(elements_that_cannot_be_held_are_refused),
     };
     return cmocka_run_group_tests_name("store/kinds", tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include "scarce.h"
 #include "writing.h"
 
+#include "base/buffer.h"
 #include "document/encode.h"
 #include "store/root.h"
 
@@ -236,6 +237,98 @@ static void tags_are_elements_or_what_stands_alone(void **state) {
     writing_close(&s);
 }
 
+/* The tags from `after` on, with their estimates, as text. */
+static const char *listed(const stand *s, merle_value prefix, merle_value after, size_t max) {
+    static char text[256];
+    merle_section section;
+    merle_buffer bytes = {NULL, 0, 0};
+    merle_tag_listed tags[64];
+    size_t count, used = 0;
+    text[0] = 0;
+    must(s, merle_section_begin(s->db, &section));
+    must(s,
+         merle_tags_list(&section, s->players, "tags", prefix, after, &bytes, tags, max, &count));
+    assert_in_range(count, 0, max);
+    must(s, merle_section_end(&section));
+    for (size_t i = 0; i < count && used < sizeof text; i++) {
+        const merle_value *v = &tags[i].tag;
+        int is_text = v->type == MERLE_TYPE_STR || v->type == MERLE_TYPE_BIN;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%.*s%.0lld:%u ",
+                                 is_text ? (int)v->bytes.size : 0,
+                                 is_text ? (const char *)v->bytes.data : "",
+                                 is_text ? 0 : (long long)v->number.i, (unsigned)tags[i].estimate);
+    }
+    merle_buffer_free(&bytes);
+    return text;
+}
+
+static void tags_are_listed_in_order(void **state) {
+    (void)state;
+    stand s = open_players();
+    const merle_value none = {0};
+    (void)put_json(&s, "g", "{\"tags\":[\"eu\",\"eu-west\",7,7.0,\"\",\"a\\u0000b\",true]}");
+    assert_string_equal(listed(&s, none, none, 64), "1:1 7:1 :1 a:1 eu:3 eu-west:1 new:1 us:1 ");
+    assert_string_equal(listed(&s, none, none, 2), "1:1 7:1 ");
+    assert_string_equal(listed(&s, none, merle_value_str("eu"), 64), "eu-west:1 new:1 us:1 ");
+    assert_string_equal(listed(&s, none, merle_value_str("f"), 64), "new:1 us:1 ");
+    assert_string_equal(listed(&s, merle_value_str("eu"), none, 64), "eu:3 eu-west:1 ");
+    assert_string_equal(listed(&s, merle_value_str("eu"), merle_value_str("eu"), 1), "eu-west:1 ");
+    assert_string_equal(listed(&s, merle_value_str("eu"), merle_value_str("ev"), 64), "");
+    assert_string_equal(listed(&s, merle_value_bin(MERLE_STR("eu")), none, 64), "");
+    merle_section section;
+    merle_buffer bytes = {NULL, 0, 0};
+    merle_tag_listed tags[100];
+    size_t count = 7;
+    must(&s, merle_section_begin(s.db, &section));
+    must(&s, merle_tags_list(&section, s.players, "tags", merle_value_str("a"), none, &bytes, tags,
+                             1, &count));
+    assert_int_equal(tags[0].tag.bytes.size, 3);
+    assert_memory_equal(tags[0].tag.bytes.data, "a\0b", 3);
+    assert_int_equal(merle_tags_list(&section, s.players, "tags", merle_value_int(1), none, &bytes,
+                                     tags, 1, &count),
+                     MERLE_INVALID);
+    assert_int_equal(count, 0);
+    assert_int_equal(
+        merle_tags_list(&section, s.players, "rank", none, none, &bytes, tags, 1, &count),
+        MERLE_INVALID);
+    /* No memory for what they are called. */
+    supply memory;
+    supply_init(&memory);
+    supply_all_but(&memory, 0);
+    merle_buffer_free(&bytes);
+    mrl_refusal_of_thread = &memory.refusal;
+    assert_int_equal(
+        merle_tags_list(&section, s.players, "tags", none, none, &bytes, tags, 64, &count),
+        MERLE_NO_MEMORY);
+    mrl_refusal_of_thread = NULL;
+    assert_int_equal(count, 0);
+    /* Nobody has it any more, but in this section. */
+    (void)remove_key(&s, "d");
+    for (int i = 0; i < 50; i++) stand_settle(&s);
+    must(&s, merle_tags_list(&section, s.players, "tags", merle_value_str("us"), none, &bytes, tags,
+                             64, &count));
+    assert_int_equal(count, 1);
+    must(&s, merle_section_end(&section));
+    for (int i = 0; i < 50; i++) stand_settle(&s);
+    assert_string_equal(listed(&s, merle_value_str("us"), none, 64), "");
+    /* More than are looked at in one piece. */
+    for (int i = 0; i < 90; i++) {
+        char json[64];
+        (void)snprintf(json, sizeof json, "{\"tags\":[\"many %02d\"]}", i);
+        (void)put_json(&s, "m", json);
+        (void)put_json(&s, json + 11, json);
+    }
+    must(&s, merle_section_begin(s.db, &section));
+    must(&s, merle_tags_list(&section, s.players, "tags", merle_value_str("many"), none, &bytes,
+                             tags, 100, &count));
+    assert_int_equal(count, 90);
+    assert_memory_equal(tags[89].tag.bytes.data, "many 89", 7);
+    assert_memory_equal(tags[0].tag.bytes.data, "many 00", 7);
+    must(&s, merle_section_end(&section));
+    merle_buffer_free(&bytes);
+    writing_close(&s);
+}
+
 static uint64_t entries_of(const stand *s, const char *index) {
     merle_stats_index stats = {.size = sizeof stats};
     must(s, merle_index_stats(s->players, index, &stats));
@@ -402,6 +495,7 @@ int main(void) {
         cmocka_unit_test(rank_and_nth_go_both_ways),
         cmocka_unit_test(cursor_goes_on_in_later_sections),
         cmocka_unit_test(cursor_over_a_truncated_collection_finds_what_is_there),
+        cmocka_unit_test(tags_are_listed_in_order),
         cmocka_unit_test(tags_are_elements_or_what_stands_alone),
         cmocka_unit_test(entries_go_when_nobody_needs_them),
         cmocka_unit_test(commit_without_memory_leaves_no_entry),

@@ -83,6 +83,30 @@ static void tags_are_on_one_field_without_order(void **state) {
     refuse_index((merle_index){"labels", MERLE_TAGS, "-list"}, MERLE_INVALID, "labels");
 }
 
+static void parts_fit_their_kind(void **state) {
+    (void)state;
+    refuse_index((merle_index){"it", MERLE_UNIQUE, "x[*]"}, MERLE_INVALID, "each element");
+    refuse_index((merle_index){"it", MERLE_UNIQUE_ORDERED, "a, x[*].y"}, MERLE_INVALID, "unique");
+    refuse_index((merle_index){"it", MERLE_UNIQUE, "a, key()"}, MERLE_INVALID, "keys are unique");
+    refuse_index((merle_index){"it", MERLE_UNIQUE_ORDERED, "key()"}, MERLE_INVALID, "keys");
+    refuse_index((merle_index){"it", MERLE_TAGS, "x[*]"}, MERLE_INVALID, "plain path");
+    refuse_index((merle_index){"it", MERLE_TAGS, "key()"}, MERLE_INVALID, "plain path");
+    refuse_index((merle_index){"it", MERLE_ORDERED, "x[*], y[*]"}, MERLE_INVALID, "at most one");
+    mrl_schema *schema =
+        compile(&(merle_schema){.version = 1,
+                                .indexes = INDEXES({"it", MERLE_ORDERED, "a, -x[*].y, key()"},
+                                                   {"other", MERLE_ORDERED, "x"})});
+    const mrl_schema_index *it = mrl_schema_find_index(schema, "it");
+    assert_int_equal(it->each, 1);
+    assert_int_equal(it->parts[0].source, MRL_SOURCE_PATH);
+    assert_int_equal(it->parts[2].source, MRL_SOURCE_KEY);
+    assert_string_equal(mrl_path_text(it->parts[1].element), "y");
+    /* The array's place is kept once for both. */
+    assert_int_equal(schema->path_count, 2);
+    assert_int_equal(mrl_schema_find_index(schema, "other")->parts[0].path, it->parts[1].path);
+    mrl_schema_release(schema);
+}
+
 static void missing_ones_need_an_order(void **state) {
     (void)state;
     refuse_index((merle_index){"it", MERLE_UNIQUE, "x", MERLE_MISSING_LAST}, MERLE_INVALID, "it");
@@ -521,6 +545,7 @@ int main(void) {
         cmocka_unit_test(schema_version_0_is_refused),
         cmocka_unit_test(index_of_an_unknown_kind_is_refused),
         cmocka_unit_test(tags_are_on_one_field_without_order),
+        cmocka_unit_test(parts_fit_their_kind),
         cmocka_unit_test(missing_ones_need_an_order),
         cmocka_unit_test(what_each_kind_holds),
         cmocka_unit_test(more_tags_than_fit_are_refused),
