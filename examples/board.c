@@ -98,7 +98,7 @@ merle_err league_sum(const world *w, merle_section *section, merle_summary *out_
     return merle_query_summarize(section, w->league, &all, "score", out_summary);
 }
 
-/* The first document of a query, or MERLE_NOT_FOUND; and what explain says, if that is asked for. */
+/* The first document of a query, or MERLE_NOT_FOUND; and what explain says, if it is wanted. */
 static merle_err first_of(const world *w, merle_section *section, const merle_query *query,
                           merle_doc *out_doc, merle_buffer *out_explain) {
     merle_rows *rows;
