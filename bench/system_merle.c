@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <merle/merle.h>
+#include <merle/query.h>
 
 #include "bench/common/measure.h"
 #include "bench/common/system.h"
@@ -19,6 +20,7 @@
 
 static merle_db *db;
 static merle_collection *players;
+static merle_condition *both_tags; /* parsed once; its parameters are guild and language */
 static unsigned index_count;
 
 static void check(merle_err err, const char *what) {
@@ -51,6 +53,8 @@ static void merle_bench_open(const bench_setup *setup) {
     if (setup->background == BENCH_BACKGROUND_NONE) options.threads = MERLE_THREADS_NONE;
     check(merle_open(NULL, &options, &db), "open");
     check(merle_collection_open(db, "players", &schema, &players), "collection");
+    merle_bytes both = MERLE_STR("tags: $guild and tags: $lang");
+    check(merle_condition_parse(both, &both_tags, NULL), "condition");
 }
 
 static void merle_bench_settle(void) {
@@ -59,6 +63,7 @@ static void merle_bench_settle(void) {
 }
 
 static void merle_bench_close(void) {
+    merle_condition_destroy(both_tags);
     check(merle_close(db), "close");
 }
 
@@ -165,35 +170,45 @@ static void merle_bench_top(void *thread, uint64_t score, size_t most, bench_sig
     range_touch(&range, most, out_sight);
 }
 
-/* All that have a guild; where a language is given, those that have it too. */
-static void guild_touch(const char *guild, const uint32_t *lang, bench_sight *out_sight) {
+static void merle_bench_tag(void *thread, const char *guild, bench_sight *out_sight) {
     merle_section section;
     merle_scan scan = {0};
     merle_doc docs[RUN_BATCH];
     merle_value tag = merle_value_bytes(merle_bytes_of(guild, BENCH_GUILD_SIZE));
     merle_err err;
     size_t count = 0;
+    (void)thread;
     check(merle_section_begin(db, &section), "section");
     while ((err = merle_tag_next(&section, players, "tags", tag, &scan, docs, RUN_BATCH, &count)) ==
            MERLE_OK) {
-        for (size_t i = 0; i < count; i++) {
-            if (lang != NULL && !bench_lang_is(docs[i].data, *lang)) continue;
-            bench_sight_doc(out_sight, docs[i].data);
-        }
+        for (size_t i = 0; i < count; i++) bench_sight_doc(out_sight, docs[i].data);
     }
     if (err != MERLE_NOT_FOUND) check(err, "tag_next");
     check(merle_section_end(&section), "section end");
 }
 
-static void merle_bench_tag(void *thread, const char *guild, bench_sight *out_sight) {
-    (void)thread;
-    guild_touch(guild, NULL, out_sight);
-}
-
 static void merle_bench_tagand(void *thread, const char *guild, uint32_t lang,
                                bench_sight *out_sight) {
+    merle_section section;
+    merle_rows *rows;
+    merle_doc docs[RUN_BATCH];
+    char text[BENCH_LANG_SIZE + 1];
+    merle_value values[] = {merle_value_bytes(merle_bytes_of(guild, BENCH_GUILD_SIZE)),
+                            merle_value_bytes(merle_bytes_of(text, BENCH_LANG_SIZE))};
+    merle_query query = {
+        .size = sizeof query, .where = both_tags, .values = values, .value_count = 2};
+    merle_err err;
+    size_t count = 0;
     (void)thread;
-    guild_touch(guild, &lang, out_sight);
+    bench_lang_write(text, lang);
+    check(merle_section_begin(db, &section), "section");
+    check(merle_query_open(&section, players, &query, &rows), "query_open");
+    while ((err = merle_rows_next(rows, docs, RUN_BATCH, &count)) == MERLE_OK) {
+        for (size_t i = 0; i < count; i++) bench_sight_doc(out_sight, docs[i].data);
+    }
+    if (err != MERLE_NOT_FOUND) check(err, "rows_next");
+    merle_rows_close(rows);
+    check(merle_section_end(&section), "section end");
 }
 
 /* ---- writing ---- */

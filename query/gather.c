@@ -12,6 +12,7 @@ typedef struct batch {
     mrl_ordered_hit hits[MRL_ROWS_READY]; /* of ranges */
     uint32_t slots[MRL_ROWS_READY];
     uint64_t terms[MRL_ROWS_READY]; /* that are still to be compared with the version */
+    uint8_t unsure[MRL_ROWS_READY]; /* whether the version has the hit's value is */
 } batch;
 
 /* ---- candidates ---- */
@@ -65,6 +66,8 @@ static size_t take_hits(merle_rows *rows, mrl_ordered_hit *hits, size_t max) {
             if (!next_range(rows)) return 0;
             rows->in_range = 1;
         }
+        rows->cursor.can_be_sure = 1;
+        rows->cursor.epoch = rows->view.section->epoch;
         size_t count = mrl_ordered_next(&rows->cursor, hits, max);
         if (count < max) rows->in_range = 0;
         if (count > 0) return count;
@@ -129,6 +132,7 @@ static void filter(merle_rows *rows, batch *b, size_t from) {
         b->hits[kept] = b->hits[from + i];
         b->slots[kept] = b->slots[from + i];
         b->terms[kept] = b->terms[from + i];
+        b->unsure[kept] = b->unsure[from + i];
         if (sure >> i & 1) b->terms[kept] &= ~rows->plan.filter_terms;
         kept++;
     }
@@ -142,8 +146,11 @@ static void load(merle_rows *rows, batch *b) {
     int is_ranges = rows->plan.drive.kind == MRL_DRIVE_RANGES;
     for (size_t at = 0; at < b->count; at += MRL_ROWS_BATCH) {
         size_t some = b->count - at < MRL_ROWS_BATCH ? b->count - at : MRL_ROWS_BATCH;
+        uint64_t unsure = 0;
+        for (size_t i = 0; is_ranges && i < some; i++) unsure |= (uint64_t)b->unsure[at + i] << i;
         if (is_ranges)
-            mrl_view_hits(&rows->view, rows->plan.drive.index, b->hits + at, some, versions);
+            mrl_view_sift(&rows->view, rows->plan.drive.index, b->hits + at, some, unsure,
+                          versions);
         else
             mrl_view_slots(&rows->view, b->slots + at, some, versions);
         rows->happened.versions += some;
@@ -164,6 +171,7 @@ static size_t take(merle_rows *rows, batch *b, size_t max) {
         count = take_hits(rows, b->hits + from, max);
         for (size_t i = 0; i < count; i++) {
             b->slots[from + i] = b->hits[from + i].slot;
+            b->unsure[from + i] = rows->cursor.unsure >> i & 1;
             b->terms[from + i] = terms;
         }
     } else {

@@ -61,45 +61,38 @@ static void add(planning *p, const mrl_drive *drive) {
     mrl_drive *to = &p->drives[p->count++];
     *to = *drive;
     if (to->about == 0) to->about = drive->terms;
-    /* One document is compared with all of it. */
-    if (to->kind == MRL_DRIVE_UNIQUE) to->terms = 0;
+    /* Slots are compared with all of it. */
+    if (to->kind == MRL_DRIVE_UNIQUE || to->is_each) to->terms = 0;
 }
 
-/* On each element an index lists a document several times, and of what a function makes no
- * condition knows. Parts behind the key are not used. */
-static int has_plain_parts(const mrl_schema_index *index) {
-    for (uint32_t i = 0; i < index->part_count; i++)
-        if (index->parts[i].source != MRL_SOURCE_PATH && index->parts[i].source != MRL_SOURCE_KEY)
-            return 0;
-    return 1;
-}
-
-/* The drive of one index for these terms; 0: it has none. */
-static int drive_of(planning *p, const mrl_terms *terms, const mrl_schema_index *index,
-                    mrl_drive *out) {
+/* The drives of one index for these terms: returns how many, at most two. */
+static int drives_of(planning *p, const mrl_terms *terms, const mrl_schema_index *index,
+                     mrl_drive out[2]) {
+    int count = 0;
     if (mrl_view_index(p->planner.view, index->name) != index) return 0;
-    if (!has_plain_parts(index)) return 0;
-    if (mrl_index_is_unique(index) && mrl_unique_of(&p->planner, terms, index, out)) return 1;
-    return mrl_index_has_tree(index) && mrl_ranges_of(&p->planner, terms, index, out);
+    if (mrl_index_is_unique(index)) count += mrl_unique_of(&p->planner, terms, index, out);
+    if (mrl_index_has_tree(index)) count += mrl_ranges_of(&p->planner, terms, index, out + count);
+    return count;
 }
 
 /* The drive with the fewest candidates for one branch of an `or`; 0: there is none. */
 static int branch_of(planning *p, const mrl_condition_node *node, mrl_drive *out) {
     const mrl_schema *schema = p->rows->view.schema;
     mrl_terms terms = p->plan->terms;
-    mrl_drive drive;
-    int found = 0;
+    mrl_drive drives[2];
     terms.list = node->kind == MRL_CONDITION_AND ? node->children : node;
     terms.count = node->kind == MRL_CONDITION_AND ? node->child_count : 1;
-    found = mrl_tagging_of(&p->planner, &terms, NULL, out);
+    int found = mrl_tagging_of(&p->planner, &terms, NULL, out);
     /* What only leaves slots out has nothing to collect. */
     if (found && out->estimate >= p->planner.slot_end) found = 0;
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        if (!drive_of(p, &terms, &schema->indexes[i], &drive)) continue;
-        if (drive.kind == MRL_DRIVE_RANGES && !drive.is_bounded) continue;
-        if (found && drive.estimate >= out->estimate) continue;
-        *out = drive;
-        found = 1;
+        int count = drives_of(p, &terms, &schema->indexes[i], drives);
+        for (int j = 0; j < count; j++) {
+            if (drives[j].kind == MRL_DRIVE_RANGES && !drives[j].is_bounded) continue;
+            if (found && drives[j].estimate >= out->estimate) continue;
+            *out = drives[j];
+            found = 1;
+        }
     }
     return found;
 }
@@ -122,18 +115,19 @@ static void add_union(planning *p, const mrl_condition_node *node, uint32_t numb
 
 static void add_indexes(planning *p) {
     const mrl_schema *schema = p->rows->view.schema;
-    mrl_drive drive;
+    mrl_drive drives[2];
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
         if (p->is_forced && index != p->forced) continue;
-        if (drive_of(p, &p->plan->terms, index, &drive)) add(p, &drive);
+        int count = drives_of(p, &p->plan->terms, index, drives);
+        for (int j = 0; j < count; j++) add(p, &drives[j]);
     }
 }
 
 static void add_all(planning *p) {
     const mrl_terms *terms = &p->plan->terms;
     mrl_drive drive;
-    p->capacity = p->rows->view.schema->index_count + terms->count + 2;
+    p->capacity = 2 * p->rows->view.schema->index_count + terms->count + 3;
     p->drives = mrl_pool_take(p->planner.pool, p->capacity * sizeof *p->drives);
     if (p->drives == NULL) {
         p->planner.err = MERLE_NO_MEMORY;
@@ -141,7 +135,7 @@ static void add_all(planning *p) {
     }
     p->has_tagging = mrl_tagging_of(&p->planner, terms, NULL, &p->tagging);
     add_indexes(p);
-    if (p->forced != NULL && p->forced->kind == MERLE_TAGS &&
+    if (p->forced != NULL && mrl_index_has_tags(p->forced) &&
         mrl_tagging_of(&p->planner, terms, p->forced, &drive))
         add(p, &drive);
     if (!p->is_forced && p->has_tagging) add(p, &p->tagging);
@@ -170,32 +164,32 @@ static merle_err parse_order(planning *p, const char *text) {
     merle_err err = mrl_parts_parse(text, parts, MERLE_INDEX_PART_COUNT_MAX, &count,
                                     p->rows->view.section->member->report);
     if (err != MERLE_OK) return err;
-    for (size_t i = 0; i < count; i++)
-        if (parts[i].source != MRL_SOURCE_PATH) {
-            mrl_parts_destroy(parts, count);
-            return mrl_query_fail(p->rows, MERLE_INVALID,
-                                  "a query is ordered by paths, and not all of \"%.100s\" are such",
-                                  text);
-        }
     plan->order = mrl_pool_take(p->planner.pool, count * sizeof *plan->order);
     if (plan->order == NULL) {
         mrl_parts_destroy(parts, count);
         return MERLE_NO_MEMORY;
     }
+    plan->order_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
         mrl_sort_part *part = &plan->order[i];
         *part = (mrl_sort_part){parts[i].path, MRL_PATH_NONE, parts[i].descending};
-        for (uint32_t j = 0; j < schema->path_count; j++)
+        if (parts[i].source == MRL_SOURCE_EACH) {
+            mrl_path_destroy(parts[i].element);
+            err = mrl_query_fail(p->rows, MERLE_INVALID,
+                                 "a query orders by single values, and \"%.100s\" has one on each "
+                                 "element",
+                                 text);
+        }
+        for (uint32_t j = 0; part->path != NULL && j < schema->path_count; j++)
             if (mrl_path_order(schema->paths[j], part->path) == 0) part->schema_path = j;
     }
-    plan->order_count = (uint32_t)count;
-    return MERLE_OK;
+    return err;
 }
 
 /* Whether the condition leaves the field one value, so that it orders nothing. */
 static int is_constant(const planning *p, const mrl_sort_part *part) {
     const mrl_terms *terms = &p->plan->terms;
-    for (uint32_t i = 0; i < terms->count; i++) {
+    for (uint32_t i = 0; part->path != NULL && i < terms->count; i++) {
         const mrl_condition_node *leaf = &terms->list[i];
         if (leaf->kind == MRL_CONDITION_COMPARE && leaf->compare == MERLE_EQ && !leaf->each &&
             !leaf->negated &&
@@ -217,13 +211,15 @@ static void drop_constants(planning *p) {
     plan->order_count = kept;
 }
 
-/* Whether the index has the field where a query wants it: what is missing, if it lists that at all,
- * before all values, behind them where descending. */
-static int is_in_order(const planning *p, const mrl_schema_index *index,
-                       const mrl_schema_part *part) {
-    merle_missing wanted = part->descending ? MERLE_MISSING_LAST : MERLE_MISSING_FIRST;
-    if (part->source != MRL_SOURCE_PATH) return 0;
-    return index->missing == MERLE_MISSING_OUT || index->missing == wanted ||
+/* Whether the part is what is sorted by, with missing ones where the order wants them: as if they
+ * were the least. */
+static int is_sorted_by(const planning *p, const mrl_schema_index *index,
+                        const mrl_schema_part *part, const mrl_sort_part *wanted) {
+    if (part->source == MRL_SOURCE_KEY) return wanted->path == NULL;
+    if (part->source != MRL_SOURCE_PATH || wanted->path == NULL) return 0;
+    if (mrl_path_order(p->rows->view.schema->paths[part->path], wanted->path) != 0) return 0;
+    int is_in_place = (index->missing == MERLE_MISSING_FIRST) == !part->descending;
+    return (index->missing != MERLE_MISSING_OUT && is_in_place) ||
            mrl_terms_imply(&p->planner, &p->plan->terms, part->path);
 }
 
@@ -232,13 +228,12 @@ static void match_order(const planning *p, mrl_drive *drive) {
     const mrl_plan *plan = p->plan;
     uint32_t part = 0, met = 0, backwards = 0;
     drive->is_ordered = plan->order_count == 0;
-    if (drive->kind != MRL_DRIVE_RANGES) return;
+    if (drive->kind != MRL_DRIVE_RANGES || drive->is_each) return;
     const mrl_schema_index *index = drive->index;
     while (met < plan->order_count && part < index->part_count) {
         const mrl_sort_part *wanted = &plan->order[met];
         const mrl_schema_part *has = &index->parts[part++];
-        if (!is_in_order(p, index, has)) return;
-        int is_same = mrl_path_order(p->rows->view.schema->paths[has->path], wanted->path) == 0;
+        int is_same = is_sorted_by(p, index, has, wanted);
         if (!is_same && (drive->constant_parts >> (part - 1) & 1)) continue;
         if (!is_same) return;
         uint32_t turned = has->descending != wanted->descending;
@@ -259,13 +254,14 @@ static double guess_matches(const planning *p) {
     uint32_t unknown = 0;
     for (;;) {
         const mrl_drive *best = NULL;
-        for (uint32_t i = 0; i < p->count; i++) {
-            const mrl_drive *drive = &p->drives[i];
-            if (drive->about == 0 || (drive->about & seen) != 0) continue;
+        for (uint32_t i = 0; i <= p->count; i++) {
+            const mrl_drive *drive = i < p->count ? &p->drives[i] : &p->tagging;
+            uint64_t about = i < p->count ? drive->about : drive->terms;
+            if (about == 0 || (about & seen) != 0) continue;
             if (best == NULL || drive->estimate < best->estimate) best = drive;
         }
         if (best == NULL) break;
-        seen |= best->about;
+        seen |= best->about | best->terms;
         if (all > 0 && (double)best->estimate < all) matches *= (double)best->estimate / all;
     }
     for (uint32_t i = 0; i < p->plan->terms.count && unknown < 4; i++)
@@ -301,8 +297,8 @@ static double candidate_cost(const planning *p, const mrl_drive *drive) {
 
 static double drive_cost(const planning *p, const mrl_drive *drive) {
     double visits = (double)drive->estimate, cost = 0;
-    int collects =
-        drive->kind == MRL_DRIVE_UNION || (drive->kind == MRL_DRIVE_RANGES && p->wishes->by_slot);
+    int collects = drive->kind == MRL_DRIVE_UNION || drive->is_each ||
+                   (drive->kind == MRL_DRIVE_RANGES && p->wishes->by_slot);
     if (drive->kind == MRL_DRIVE_NOTHING) return 0;
     if (collects) cost += visits * (COST_HIT + COST_COLLECT);
     if (drive->is_ordered && p->wanted > 0) {
@@ -319,7 +315,7 @@ static double drive_cost(const planning *p, const mrl_drive *drive) {
 /* Whether a place to go on behind lets the drive be used. */
 static int may_go_on(const planning *p, const mrl_drive *drive) {
     const mrl_after *after = &p->rows->after;
-    int is_ranges = drive->kind == MRL_DRIVE_RANGES;
+    int is_ranges = drive->kind == MRL_DRIVE_RANGES && !drive->is_each;
     /* Nothing has no order, in which the commit's own documents could have their place. */
     if (drive->kind == MRL_DRIVE_NOTHING && p->rows->view.own_count == 0) return 1;
     switch (after->kind) {
@@ -367,9 +363,12 @@ static merle_err find_forced(planning *p, const char *name) {
     if (name == NULL) return MERLE_OK;
     p->is_forced = 1;
     if (name[0] == 0) return MERLE_OK;
-    p->forced = mrl_view_index(&p->rows->view, name);
-    if (p->forced != NULL) return MERLE_OK;
-    return mrl_query_fail(p->rows, MERLE_INVALID, "the query names index %s, and there is none",
+    merle_err err = mrl_schema_read_index(p->rows->view.schema, name, &p->forced);
+    if (err == MERLE_OK) return MERLE_OK;
+    return mrl_query_fail(p->rows, err,
+                          err == MERLE_INVALID
+                              ? "the query names index %s, and there is none"
+                              : "the query names index %s, which is not ready for the section",
                           name);
 }
 
@@ -397,7 +396,8 @@ static void settle(planning *p, const merle_query *query) {
     }
     if (!plan->drive.is_ordered) plan->sort = query->limit > 0 ? MRL_SORT_TOP : MRL_SORT_ALL;
     /* In the order of slots ranges are collected, as branches of a union are. */
-    if (p->wishes->by_slot && plan->order_count == 0 && plan->drive.kind == MRL_DRIVE_RANGES) {
+    int collects = plan->drive.is_each || (p->wishes->by_slot && plan->order_count == 0);
+    if (collects && plan->drive.kind == MRL_DRIVE_RANGES) {
         plan->drive.branches = &p->drives[plan->drive_chosen];
         plan->drive.branch_count = 1;
         plan->drive.kind = MRL_DRIVE_UNION;

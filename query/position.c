@@ -14,8 +14,8 @@
 #include "document/encode.h"
 #include "query/query_private.h"
 
-/* check 8, kind 1, size of the name 1, size of the value 2, slot 4. */
-enum { HEAD_SIZE = 16 };
+/* check 8, kind 1, size of the name 1, size of the value 2, slot 4, when the index was made 8. */
+enum { HEAD_SIZE = 24 };
 
 /* ---- places ---- */
 
@@ -26,13 +26,15 @@ static mrl_place_kind kind_of(const merle_rows *rows) {
 }
 
 /* Nothing, nil and what has no order are nil. */
-static merle_err encode_part(const merle_rows *rows, const mrl_version *v,
-                             const mrl_sort_part *part, uint8_t *out, size_t max,
-                             size_t *out_size) {
+static merle_err encode_part(const mrl_version *v, const mrl_sort_part *part, uint8_t *out,
+                             size_t max, size_t *out_size) {
     const uint8_t *doc = mrl_version_doc(v);
     const merle_value nil = merle_value_nil();
     uint32_t offset = 0;
-    (void)rows;
+    if (part->path == NULL) {
+        const merle_value key = merle_value_bytes(mrl_version_key(v));
+        return mrl_encode_value(&key, (int)part->descending, out, max, out_size);
+    }
     if (part->schema_path != MRL_PATH_NONE && part->schema_path < v->path_count)
         offset = mrl_version_offset(v, part->schema_path);
     else
@@ -56,7 +58,7 @@ merle_err mrl_rows_encode(const merle_rows *rows, const mrl_version *v, uint8_t 
     }
     for (uint32_t i = 0; i < plan->order_count; i++) {
         size_t size;
-        merle_err err = encode_part(rows, v, &plan->order[i], out + *out_size,
+        merle_err err = encode_part(v, &plan->order[i], out + *out_size,
                                     MERLE_VALUE_SIZE_MAX - *out_size, &size);
         if (err != MERLE_OK) return err;
         *out_size += size;
@@ -90,12 +92,14 @@ merle_err merle_rows_position(const merle_rows *rows, merle_buffer *out_position
     const char *name = "";
     if (kind == MRL_PLACE_FORWARDS || kind == MRL_PLACE_BACKWARDS)
         name = rows->plan.drive.index->name;
+    const uint64_t made_seq = name[0] == 0 ? 0 : rows->plan.drive.index->made_seq;
     if (rows->last_slot == MRL_SLOT_NONE) key = mrl_version_key(rows->last);
     const uint16_t value_size = (uint16_t)size;
     head[8] = (uint8_t)kind;
     head[9] = (uint8_t)strlen(name);
     memcpy(head + 10, &value_size, sizeof value_size);
     memcpy(head + 12, &rows->last_slot, sizeof rows->last_slot);
+    memcpy(head + 16, &made_seq, sizeof made_seq);
     err = mrl_buffer_reserve(out_position, HEAD_SIZE + head[9] + size + key.size);
     if (err != MERLE_OK) return err;
     (void)!mrl_buffer_append(out_position, head, HEAD_SIZE);
@@ -117,7 +121,7 @@ merle_err mrl_after_read(merle_rows *rows, const char *order, merle_bytes positi
     mrl_after *after = &rows->after;
     char name[MERLE_NAME_SIZE_MAX + 1] = {0};
     uint16_t value_size;
-    uint64_t check;
+    uint64_t check, made_seq;
     if (position.size < HEAD_SIZE) return refuse(rows);
     uint8_t *bytes = mrl_pool_take(&rows->pool, position.size);
     if (bytes == NULL) return MERLE_NO_MEMORY;
@@ -125,6 +129,7 @@ merle_err mrl_after_read(merle_rows *rows, const char *order, merle_bytes positi
     memcpy(&check, bytes, sizeof check);
     memcpy(&value_size, bytes + 10, sizeof value_size);
     memcpy(&after->place.slot, bytes + 12, sizeof after->place.slot);
+    memcpy(&made_seq, bytes + 16, sizeof made_seq);
     size_t name_size = bytes[9], used = HEAD_SIZE + name_size + value_size;
     if (check != mrl_position_check(rows, order == NULL ? "" : order, bytes, position.size) ||
         name_size > MERLE_NAME_SIZE_MAX || value_size > MERLE_VALUE_SIZE_MAX ||
@@ -137,5 +142,8 @@ merle_err mrl_after_read(merle_rows *rows, const char *order, merle_bytes positi
     if (after->kind == MRL_PLACE_SLOT || after->kind == MRL_PLACE_SORTED) return MERLE_OK;
     memcpy(name, bytes + HEAD_SIZE, name_size);
     after->index = mrl_view_index(&rows->view, name);
-    return after->index == NULL || value_size == 0 ? refuse(rows) : MERLE_OK;
+    /* A namesake orders by other values. */
+    if (after->index == NULL || after->index->made_seq != made_seq || value_size == 0)
+        return refuse(rows);
+    return MERLE_OK;
 }

@@ -54,18 +54,16 @@ static merle_err add_path(merle_rows *rows, const mrl_path *path) {
     return MERLE_OK;
 }
 
-static merle_err check_part(const merle_rows *rows, const mrl_part *part) {
-    uint32_t count;
-    if (part->source != MRL_SOURCE_PATH)
-        return mrl_query_fail(rows, MERLE_INVALID,
-                              "a query gives fields by their names, not keys and elements");
-    const mrl_step *steps = mrl_path_steps(part->path, &count);
-    int is_wrong = part->descending;
+static merle_err check_part(const merle_rows *rows, const mrl_part *part, const char *fields) {
+    uint32_t count = 0;
+    const mrl_step *steps = part->path == NULL ? NULL : mrl_path_steps(part->path, &count);
+    int is_wrong = part->descending || part->source != MRL_SOURCE_PATH;
     for (uint32_t i = 0; i < count; i++) is_wrong |= steps[i].key == NULL;
     if (!is_wrong) return MERLE_OK;
     return mrl_query_fail(rows, MERLE_INVALID,
-                          "a query gives fields by their names, and \"%s%.100s\" is none",
-                          part->descending ? "-" : "", mrl_path_text(part->path));
+                          "a query gives fields by their names, and in \"%.100s\" is something "
+                          "else",
+                          fields);
 }
 
 merle_err mrl_fields_parse(merle_rows *rows, const char *fields) {
@@ -75,7 +73,7 @@ merle_err mrl_fields_parse(merle_rows *rows, const char *fields) {
                                     rows->view.section->member->report);
     if (err != MERLE_OK) return err;
     for (size_t i = 0; err == MERLE_OK && i < count; i++) {
-        err = check_part(rows, &parts[i]);
+        err = check_part(rows, &parts[i], fields);
         if (err == MERLE_OK) err = add_path(rows, parts[i].path);
     }
     mrl_parts_destroy(parts, count);

@@ -88,9 +88,10 @@ typedef enum mrl_drive_kind {
 
 typedef struct mrl_drive {
     mrl_drive_kind kind;
-    uint8_t is_backwards;            /* RANGES: from the last hit to the first */
-    uint8_t is_ordered;              /* gives the order that is asked for */
-    uint8_t is_bounded;              /* RANGES: some term bounds them */
+    uint8_t is_backwards; /* RANGES: from the last hit to the first */
+    uint8_t is_ordered;   /* gives the order that is asked for */
+    uint8_t is_bounded;   /* RANGES: some term bounds them */
+    uint8_t is_each;      /* RANGES: a document may be hit several times, so slots are collected */
     uint32_t constant_parts;         /* RANGES: bit i: part i has one value */
     const mrl_schema_index *index;   /* RANGES, UNIQUE */
     const mrl_ordered_range *ranges; /* RANGES: ascending, none meets another; UNIQUE: the value */
@@ -127,8 +128,8 @@ int mrl_tagging_is_never(const mrl_tags_expr *expr);
 
 /* The values that documents are sorted by, as they would stand in an index. */
 typedef struct mrl_sort_part {
-    mrl_path *path;
-    uint32_t schema_path; /* or MRL_PATH_NONE */
+    mrl_path *path; /* NULL: the key */ /* NULL: the key */
+    uint32_t schema_path;               /* or MRL_PATH_NONE */
     uint32_t descending;
 } mrl_sort_part;
 

@@ -46,14 +46,18 @@ int mrl_terms_imply(const mrl_planner *planner, const mrl_terms *terms, uint32_t
     return 0;
 }
 
-/* Whether the index has every document that meets the terms. */
+/* Whether the index has every document that meets the terms. What a function makes of documents
+ * nobody here knows. */
 static int has_them_all(const mrl_planner *planner, const mrl_terms *terms,
                         const mrl_schema_index *index) {
-    if (index->missing != MERLE_MISSING_OUT) return 1;
-    for (uint32_t i = 0; i < index->part_count; i++)
-        if (index->parts[i].source == MRL_SOURCE_PATH &&
-            !mrl_terms_imply(planner, terms, index->parts[i].path))
-            return 0;
+    for (uint32_t i = 0; i < index->part_count; i++) {
+        const mrl_schema_part *part = &index->parts[i];
+        if (part->source == MRL_SOURCE_EXTRACT) return 0;
+        if (part->source == MRL_SOURCE_KEY || index->missing != MERLE_MISSING_OUT) continue;
+        /* What is inside its elements, no condition speaks of. */
+        if (part->source == MRL_SOURCE_EACH && part->element != NULL) return 0;
+        if (!mrl_terms_imply(planner, terms, part->path)) return 0;
+    }
     return 1;
 }
 
@@ -150,9 +154,15 @@ static void take_leaf(field_bounds *f, const mrl_condition_node *leaf, const mer
     f->terms |= mrl_term_bit(number);
 }
 
-static void field_look(const mrl_planner *planner, const mrl_terms *terms, uint32_t schema_path,
-                       field_bounds *out) {
-    uint32_t path = planner->condition_path[schema_path];
+/* An index holds scalars, of which each is its own only element: so a leaf that asks for one
+ * element asks for the value. An index on each element is bound by one leaf only, since two may be
+ * met by two elements. */
+static void field_look(const mrl_planner *planner, const mrl_terms *terms,
+                       const mrl_schema_part *part, field_bounds *out) {
+    int is_each = part->source == MRL_SOURCE_EACH;
+    uint32_t path = MRL_PATH_NONE;
+    if (part->source == MRL_SOURCE_PATH || (is_each && part->element == NULL))
+        path = planner->condition_path[part->path];
     out->is_bounded = 0;
     out->from_is_value = out->to_is_value = 0;
     out->terms = 0;
@@ -161,9 +171,11 @@ static void field_look(const mrl_planner *planner, const mrl_terms *terms, uint3
     out->bounds.is_empty = 0;
     for (uint32_t i = 0; path != MRL_PATH_NONE && i < terms->count; i++) {
         const mrl_condition_node *leaf = &terms->list[i];
-        if (leaf->child_count != 0 || leaf->path_number != path || leaf->negated || leaf->each)
+        if (leaf->child_count != 0 || leaf->path_number != path || leaf->negated ||
+            leaf->kind == MRL_CONDITION_ALL || leaf->kind == MRL_CONDITION_EXISTS)
             continue;
         take_leaf(out, leaf, terms->values, i);
+        if (is_each && (out->is_bounded || out->list != NULL)) break;
     }
     settle(out);
 }
@@ -289,7 +301,7 @@ static int finish(making *m, const field_bounds *f, uint32_t descending) {
 static int take_field(making *m, uint32_t part, field_bounds *field) {
     uint32_t descending = m->index->parts[part].descending, count = 0;
     mrl_drive *drive = m->drive;
-    field_look(m->planner, m->terms, m->index->parts[part].path, field);
+    field_look(m->planner, m->terms, &m->index->parts[part], field);
     if (field->is_bounded && field->bounds.is_empty) m->prefix_count = 0;
     if (field->is_bounded || field->list != NULL) drive->is_bounded = 1;
     drive->terms |= field->terms;
@@ -322,15 +334,16 @@ static uint64_t estimate(mrl_ordered *tree, const mrl_drive *drive) {
 int mrl_ranges_of(mrl_planner *planner, const mrl_terms *terms, const mrl_schema_index *index,
                   mrl_drive *out_drive) {
     merle_bytes whole = {NULL, 0};
-    field_bounds field = {.is_bounded = 0};
+    field_bounds field; /* filled with the first field, of which there is one */
     making m = {planner, terms, index, out_drive, &whole, 1};
     uint32_t part = 0, descending = 0;
     memset(out_drive, 0, sizeof *out_drive);
     if (!has_them_all(planner, terms, index)) return 0;
     out_drive->kind = MRL_DRIVE_RANGES;
     out_drive->index = index;
+    out_drive->is_each = index->each != MRL_PART_NONE;
     int goes_on = 1;
-    while (goes_on && part < index->part_count && index->parts[part].source == MRL_SOURCE_PATH) {
+    while (goes_on && part < index->part_count) {
         descending = index->parts[part].descending;
         goes_on = take_field(&m, part++, &field);
     }
@@ -344,8 +357,9 @@ int mrl_unique_of(mrl_planner *planner, const mrl_terms *terms, const mrl_schema
     merle_bytes value = {NULL, 0};
     field_bounds field;
     memset(out_drive, 0, sizeof *out_drive);
+    if (index->extract != NULL) return 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
-        field_look(planner, terms, index->parts[i].path, &field);
+        field_look(planner, terms, &index->parts[i], &field);
         out_drive->terms |= field.terms;
         if (field.is_bounded && field.bounds.is_empty) {
             out_drive->kind = MRL_DRIVE_NOTHING;

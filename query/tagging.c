@@ -21,7 +21,7 @@ static const mrl_schema_index *index_of(const tagging *t, const mrl_condition_no
     const mrl_schema *schema = t->planner->view->schema;
     for (uint32_t i = 0; i < schema->index_count; i++) {
         const mrl_schema_index *index = &schema->indexes[i];
-        if (index->kind != MERLE_TAGS || (t->only != NULL && t->only != index)) continue;
+        if (!mrl_index_has_tags(index) || (t->only != NULL && t->only != index)) continue;
         if (t->planner->condition_path[index->parts[0].path] != leaf->path_number) continue;
         if (mrl_view_index(t->planner->view, index->name) == index) return index;
     }

@@ -285,8 +285,11 @@ static merle_err sift(stepping *s) {
     if (count > 1) qsort(notes, count, sizeof notes[0], by_number);
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0 && notes[i] == notes[i - 1]) continue;
-        if (err == MERLE_OK) err = with_slot(s, notes[i], note_again);
-        if (err != MERLE_OK) note(s->build, notes[i]);
+        /* Of an empty slot nobody knows the shard: a new document may be on its way into it, and
+         * has looked for others already. It stays a suspect until all shards are locked. */
+        int is_empty = mrl_slots_load(&s->root->slots, notes[i]) == NULL;
+        if (err == MERLE_OK && !is_empty) err = with_slot(s, notes[i], note_again);
+        if (err != MERLE_OK || is_empty) note(s->build, notes[i]);
     }
     return err;
 }
@@ -358,7 +361,8 @@ static uint32_t keep_bytes(mrl_build *build, uint32_t at, const mrl_version *v) 
     return at + v->key_size;
 }
 
-/* Asks the suspects, all shards locked; keeps the first of those that stand. Returns how many. */
+/* Asks the suspects, all shards locked; keeps the first of those that stand. Returns how many. If
+ * none does, those that were asked are suspects no more. */
 static uint32_t judge_all(stepping *s, size_t room) {
     mrl_build *build = s->build;
     uint32_t used = 0, standing = 0;
@@ -379,7 +383,24 @@ static uint32_t judge_all(stepping *s, size_t room) {
         used = keep_bytes(build, keep_bytes(build, used, s->version), other);
     }
     s->all_locked = 0;
+    if (standing == 0) {
+        uint32_t asked = build->note_count < ASKED_MAX ? build->note_count : ASKED_MAX;
+        build->note_count -= asked;
+        memmove(build->notes, build->notes + asked, build->note_count * sizeof build->notes[0]);
+    }
     return standing;
+}
+
+/* Room was made for the longest keys; without memory for less it stays. */
+static void shrink_kept(mrl_member *member, mrl_build *build) {
+    const mrl_kept *last = &build->kept[build->kept_count - 1];
+    uint32_t used = last->key_at + last->key_size + last->other_size;
+    uint8_t *bytes = mrl_alloc(member, MRL_FOR_TABLES, used);
+    if (bytes == NULL) return;
+    memcpy(bytes, build->kept_bytes, used);
+    mrl_free(member, MRL_FOR_TABLES, build->kept_bytes, build->kept_size);
+    build->kept_bytes = bytes;
+    build->kept_size = used;
 }
 
 /* The catalog is locked. *out_done: 0 if none of the suspects stands any more. */
@@ -403,6 +424,7 @@ static merle_err become_failed(stepping *s, int *out_done) {
         /* Those that were not asked stood a moment ago. */
         uint64_t rest = build->note_count > ASKED_MAX ? build->note_count - ASKED_MAX : 0;
         atomic_store_explicit(&build->offence_count, standing + rest, memory_order_relaxed);
+        shrink_kept(s->member, build);
         swing_now(s, c.schema);
     }
     mrl_root_unlock_all(s->root, s->schema);
@@ -508,10 +530,13 @@ static merle_err look(stepping *s, const char *name, uint32_t *out_number) {
     mrl_epoch_token token;
     merle_err err = MERLE_BUSY;
     mrl_member_enter(s->member, &token);
-    const mrl_root *root = mrl_collection_current(s->collection);
-    const mrl_schema_index *index = root == NULL || root->is_dropped
-                                        ? NULL
-                                        : mrl_schema_find_index(mrl_root_schema_now(root), name);
+    /* As writers do, not the very latest: what is called ready, sections can use from now on. */
+    const _Atomic uint64_t *published = s->store->published;
+    const mrl_root *root = mrl_collection_writable(s->collection, published);
+    const mrl_schema_index *index =
+        root == NULL || root->is_dropped
+            ? NULL
+            : mrl_schema_find_index(mrl_root_writable_schema(root, published), name);
     const mrl_build *build = index == NULL ? NULL : mrl_root_build(root, index->number);
     if (root == NULL || root->is_dropped)
         err = MERLE_GONE;

@@ -117,8 +117,12 @@ select(mnesia, Table, Pattern) -> mnesia:dirty_select(Table, Pattern).
 score(ets, Key) -> ets:lookup_element(player, Key, ?SCORE);
 score(mnesia, Key) -> element(?SCORE, hd(mnesia:dirty_read(player, Key))).
 
-total(ets) -> ets:info(player, size);
-total(mnesia) -> mnesia:table_info(player, size).
+total(System) -> total(System, player).
+total(ets, Table) -> ets:info(Table, size);
+total(mnesia, Table) -> mnesia:table_info(Table, size).
+
+%% Documents, and the entries beside them: as many as documents, twice as many in tag.
+totals(System) -> [total(System, Table) || Table <- [player, name, email, score, tag]].
 
 %% ---- operations: those that find give the number of documents and the sum of their scores ----
 
@@ -407,8 +411,9 @@ check_document(#stage{system = System, digits = D} = S, Phase, I) ->
 %% After writes all documents and some queries must agree with the copy.
 check_all(#stage{system = System, digits = D, count = Count, guilds = Guilds} = S, Phase) ->
     Present = lists:sum([check_document(S, Phase, I) || I <- lists:seq(0, Count - 1)]),
-    Total = total(System),
-    Total =:= Present orelse wrong(S, Phase, "~b documents instead of ~b", [Total, Present]),
+    Totals = totals(System),
+    Totals =:= [Present, Present, Present, Present, 2 * Present]
+        orelse wrong(S, Phase, "documents and entries are ~w instead of ~b", [Totals, Present]),
     expect(S),
     Sizes = atomics:new(Guilds, []),
     Sums = atomics:new(Guilds, []),

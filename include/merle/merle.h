@@ -244,7 +244,8 @@ MERLE_API merle_err merle_get_many(merle_section *section, merle_collection *col
                                    size_t *out_found);
 /* The document that has the unique value: one value for each field of the index, in order.
  *     merle_get_by(&s, players, "email", &d, merle_value_str("a@b.c"))
- * Errors: MERLE_NOT_FOUND, MERLE_INVALID (no such index, wrong number of values), MERLE_GONE. */
+ * Errors: MERLE_NOT_FOUND, MERLE_INVALID (no such index, wrong number of values), MERLE_GONE,
+ * MERLE_NOT_READY (as every call that reads by an index that is not ready for the section). */
 MERLE_API merle_err merle_get_unique(merle_section *section, merle_collection *collection,
                                      const char *index, const merle_value *values,
                                      size_t value_count, merle_doc *out_doc);

@@ -36,10 +36,10 @@ typedef struct merle_query {
     const merle_condition *where; /* NULL: all documents */
     const merle_value *values;    /* of the condition's parameters */
     size_t value_count;
-    /* "guild, -score", as indexes are on; NULL: none, they come as it is cheapest. Values order as
-     * in an index. What is missing, nil, or no scalar counts as nil: first where ascending, last
-     * where descending. Documents with equal values come in an order that says nothing, the same
-     * each time. */
+    /* "guild, -score", as indexes are on, or "key()"; NULL: none, they come as it is cheapest.
+     * Values order as in an index. What is missing, nil, or no scalar counts as nil: first where
+     * ascending, last where descending. Documents with equal values come in an order that says
+     * nothing, the same each time. */
     const char *order;
     uint64_t offset; /* so many are passed over first */
     uint64_t limit;  /* and then at most so many given; 0: no limit */

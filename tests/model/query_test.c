@@ -27,290 +27,12 @@
 
 #include <merle/query.h>
 
-#include "base/random.h"
 #include "document/encode.h"
 #include "document/scan.h"
+#include "questions.h"
 #include "seed.h"
 
-enum { KEY_COUNT = 250, SECTION_COUNT = 3, ROW_MAX = 400, TEXT_MAX = 4096, PARAMETER_MAX = 8 };
-
-typedef struct stage {
-    merle_db *db;
-    merle_collection *players;
-    merle_report report;
-    merle_index indexes[12];
-    size_t index_count;
-} stage;
-
-static void must(const stage *s, merle_err err) {
-    if (err != MERLE_OK) print_message("# %s: %s\n", merle_err_name(err), s->report.message);
-    assert_int_equal(err, MERLE_OK);
-}
-
-/* ---- the stage ---- */
-
-static void stage_open(stage *s, mrl_random *r) {
-    static const merle_index all[] = {
-        {"email", MERLE_UNIQUE, "email"},
-        {"pair", MERLE_UNIQUE, "guild, -email"},
-        {"score", MERLE_ORDERED, "score"},
-        {"down", MERLE_ORDERED, "-score"},
-        {"rank", MERLE_ORDERED, "guild, -score"},
-        {"level", MERLE_ORDERED, "level"},
-        {"trio", MERLE_ORDERED, "-guild, level, score"},
-        {"x", MERLE_ORDERED, "pos.x"},
-        {"tags", MERLE_TAGS, "tags"},
-        {"guilds", MERLE_TAGS, "guild"},
-    };
-    const merle_options options = {.threads = MERLE_THREADS_NONE};
-    memset(s, 0, sizeof *s);
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (mrl_random_below(r, 3) != 0) s->indexes[s->index_count++] = all[i];
-    const merle_schema schema = {.version = 1, .indexes = s->indexes};
-    must(s, merle_open(NULL, &options, &s->db));
-    merle_report_to(s->db, &s->report);
-    must(s, merle_collection_open(s->db, "players", &schema, &s->players));
-}
-
-static void stage_close(stage *s) {
-    must(s, merle_check(s->db, &s->report));
-    must(s, merle_close(s->db));
-}
-
-static merle_bytes key_of(char text[16], uint64_t number) {
-    (void)snprintf(text, 16, "p%llu", (unsigned long long)number);
-    return merle_str(text);
-}
-
-/* ---- documents ---- */
-
-static const char *const guilds[] = {"red", "redder", "blue", "b\x01ue"};
-
-static void build_score(merle_builder *b, mrl_random *r) {
-    static const int64_t edges[] = {
-        INT64_MIN, -1, 0, INT64_MAX, (int64_t)1 << 53, ((int64_t)1 << 53) + 1};
-    uint64_t kind = mrl_random_below(r, 16);
-    if (kind == 0) return;
-    if (kind == 1) merle_build_nil(b, "score");
-    if (kind == 2) merle_build_float(b, "score", (double)mrl_random_below(r, 40) / 2);
-    if (kind == 3) merle_build_bool(b, "score", (int)mrl_random_below(r, 2));
-    if (kind == 4) merle_build_str(b, "score", mrl_random_below(r, 2) ? "high" : "higher");
-    if (kind == 5) merle_build_int(b, "score", edges[mrl_random_below(r, 6)]);
-    if (kind == 6) merle_build_float(b, "score", __builtin_nan(""));
-    if (kind == 7) merle_build_time(b, "score", (int64_t)mrl_random_below(r, 3), 5);
-    if (kind > 7) merle_build_int(b, "score", (int64_t)mrl_random_below(r, 20));
-}
-
-static void build_tags(merle_builder *b, mrl_random *r) {
-    uint64_t count = mrl_random_below(r, 6);
-    if (count == 5) merle_build_str(b, "tags", "t2");
-    if (count == 0 || count == 5) return;
-    merle_build_array(b, "tags");
-    for (uint64_t i = 0; i < count; i++) {
-        char text[16];
-        uint64_t tag = mrl_random_below(r, 8);
-        (void)snprintf(text, sizeof text, "t%llu", (unsigned long long)tag);
-        if (tag == 0)
-            merle_build_float(b, NULL, 1.0);
-        else if (tag == 1)
-            merle_build_nil(b, NULL);
-        else
-            merle_build_str(b, NULL, text);
-    }
-    merle_build_close(b);
-}
-
-static merle_bytes build(merle_builder *b, mrl_random *r) {
-    merle_bytes bytes;
-    merle_build_begin(b);
-    build_score(b, r);
-    if (mrl_random_below(r, 3) == 0) merle_build_int(b, "email", (int64_t)mrl_random_below(r, 300));
-    if (mrl_random_below(r, 8) != 0) merle_build_str(b, "guild", guilds[mrl_random_below(r, 4)]);
-    if (mrl_random_below(r, 5) != 0) merle_build_int(b, "level", (int64_t)mrl_random_below(r, 12));
-    if (mrl_random_below(r, 4) == 0) merle_build_bool(b, "banned", (int)mrl_random_below(r, 2));
-    build_tags(b, r);
-    if (mrl_random_below(r, 2) == 0) {
-        merle_build_map(b, "pos");
-        merle_build_int(b, "x", (int64_t)mrl_random_below(r, 100) - 50);
-        if (mrl_random_below(r, 2) == 0) merle_build_int(b, "y", 7);
-        merle_build_close(b);
-    }
-    if (merle_build_end(b, &bytes) != MERLE_OK) fail();
-    return bytes;
-}
-
-/* Some of it is refused, for a unique value that is taken. */
-static void write_some(const stage *s, merle_commit *commit, merle_builder *b, mrl_random *r,
-                       uint64_t count) {
-    char text[16];
-    for (uint64_t i = 0; i < count; i++) {
-        merle_bytes key = key_of(text, mrl_random_below(r, KEY_COUNT));
-        uint64_t kind = mrl_random_below(r, 8);
-        if (kind == 0)
-            (void)merle_remove(commit, s->players, key);
-        else if (kind == 1)
-            (void)merle_patch(commit, s->players, key, MERLE_SET_INT("level", 3));
-        else
-            must(s, merle_put(commit, s->players, key, build(b, r)));
-    }
-}
-
-static void one_commit(const stage *s, merle_builder *b, mrl_random *r) {
-    merle_commit *commit;
-    must(s, merle_begin(s->db, &commit));
-    write_some(s, commit, b, r, 1 + mrl_random_below(r, 12));
-    (void)merle_end(commit, NULL);
-}
-
-/* ---- conditions ---- */
-
-typedef struct question {
-    char text[TEXT_MAX];
-    size_t size;
-    mrl_random *r;
-    merle_value values[PARAMETER_MAX];
-    size_t value_count;
-    merle_condition *condition; /* NULL: all documents */
-} question;
-
-static void say(question *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(question *q, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    q->size += (size_t)vsnprintf(q->text + q->size, TEXT_MAX - q->size, format, arguments);
-    va_end(arguments);
-    assert_true(q->size < TEXT_MAX);
-}
-
-static void say_number(question *q) {
-    uint64_t kind = mrl_random_below(q->r, 12);
-    if (kind == 0 && q->value_count < PARAMETER_MAX) {
-        q->values[q->value_count++] = merle_value_int((int64_t)mrl_random_below(q->r, 20));
-        say(q, "$%zu", q->value_count);
-    } else if (kind == 1) {
-        say(q, "%s", mrl_random_below(q->r, 2) ? "9007199254740993" : "nan");
-    } else if (kind == 2) {
-        say(q, "%llu.5", (unsigned long long)mrl_random_below(q->r, 20));
-    } else if (kind == 3) {
-        say(q, "%s", mrl_random_below(q->r, 2) ? "nil" : "'high'");
-    } else if (kind == 4) {
-        say(q, "%s", mrl_random_below(q->r, 2) ? "true" : "@1");
-    } else {
-        say(q, "%llu", (unsigned long long)mrl_random_below(q->r, 20));
-    }
-}
-
-static void say_guild(question *q) {
-    static const char *const texts[] = {"'red'", "'redder'", "'blue'", "'b\\u0001ue'", "nil", "5"};
-    say(q, "%s",
-        texts[mrl_random_below(q->r, 12) < 10 ? mrl_random_below(q->r, 4)
-                                              : mrl_random_below(q->r, 6)]);
-}
-
-static void say_value(question *q, int is_guild) {
-    if (is_guild)
-        say_guild(q);
-    else
-        say_number(q);
-}
-
-static void say_list(question *q, int is_guild) {
-    uint64_t count = mrl_random_below(q->r, 5);
-    say(q, "(");
-    for (uint64_t i = 0; i < count; i++) {
-        if (i > 0) say(q, ", ");
-        say_value(q, is_guild);
-    }
-    say(q, ")");
-}
-
-static void say_field(question *q) {
-    static const char *const paths[] = {"score", "level", "email", "pos.x", "guild", "tags"};
-    static const char *const marks[] = {"=", "=", "!=", "<", "<=", ">", ">="};
-    uint64_t number = mrl_random_below(q->r, 6);
-    int is_guild = number == 4;
-    if (mrl_random_below(q->r, 12) == 0) say(q, "any ");
-    say(q, "%s ", paths[number]);
-    switch (mrl_random_below(q->r, 8)) {
-    case 0:
-        say(q, "between ");
-        say_value(q, is_guild);
-        say(q, " and ");
-        say_value(q, is_guild);
-        break;
-    case 1:
-    case 2:
-        say(q, "in ");
-        say_list(q, is_guild);
-        break;
-    case 3:
-        say(q, "starts with '%s'", is_guild ? (mrl_random_below(q->r, 2) ? "re" : "b") : "hi");
-        break;
-    default:
-        say(q, "%s ", marks[mrl_random_below(q->r, 7)]);
-        say_value(q, is_guild);
-    }
-}
-
-static void say_tags(question *q) {
-    static const char *const words[] = {"all", "any", "none"};
-    const char *path = mrl_random_below(q->r, 5) == 0 ? "guild" : "tags";
-    uint64_t count = 1 + mrl_random_below(q->r, 3);
-    if (mrl_random_below(q->r, 2) == 0) {
-        say(q, "%s: t%llu", path, (unsigned long long)mrl_random_below(q->r, 9));
-        return;
-    }
-    say(q, "%s: %s(", path, words[mrl_random_below(q->r, 3)]);
-    for (uint64_t i = 0; i < count; i++) {
-        if (i > 0) say(q, ", ");
-        uint64_t tag = mrl_random_below(q->r, 10);
-        if (tag == 0)
-            say(q, "%s", mrl_random_below(q->r, 2) ? "1" : "nil");
-        else
-            say(q, "t%llu", (unsigned long long)tag);
-    }
-    say(q, ")");
-}
-
-static void say_node(question *q, int depth) {
-    uint64_t kind = mrl_random_below(q->r, depth > 0 ? 12 : 6);
-    if (mrl_random_below(q->r, 6) == 0) say(q, "not ");
-    if (kind < 3) {
-        say_field(q);
-    } else if (kind < 5) {
-        say_tags(q);
-    } else if (kind == 5) {
-        say(q, "%s", mrl_random_below(q->r, 2) ? "banned" : "exists(level)");
-    } else {
-        uint64_t count = 2 + mrl_random_below(q->r, 3);
-        say(q, "(");
-        for (uint64_t i = 0; i < count; i++) {
-            if (i > 0) say(q, kind < 10 ? " and " : " or ");
-            say_node(q, depth - 1);
-        }
-        say(q, ")");
-    }
-}
-
-static void question_make(question *q, mrl_random *r) {
-    merle_report report;
-    q->r = r;
-    q->size = q->value_count = 0;
-    q->text[0] = 0;
-    q->condition = NULL;
-    if (mrl_random_below(r, 12) == 0) return;
-    say_node(q, 3);
-    merle_err err = merle_condition_parse(merle_str(q->text), &q->condition, &report);
-    if (err != MERLE_OK) fail_msg("%s: %s", q->text, report.message);
-}
-
-static int meets(const question *q, merle_doc doc) {
-    int result = 1;
-    if (q->condition == NULL) return 1;
-    assert_int_equal(merle_condition_match(q->condition, doc, q->values, q->value_count, &result),
-                     MERLE_OK);
-    return result;
-}
+enum { SECTION_COUNT = 3, ROW_MAX = 400 };
 
 /* ---- what a walk says ---- */
 
@@ -334,8 +56,10 @@ static void order_of(row *to, const char *order) {
         int descending = part[0] == '-';
         merle_value value;
         size_t size;
-        if (merle_doc_value(to->doc, part + descending, &value) != MERLE_OK ||
-            value.type == MERLE_TYPE_ARRAY)
+        if (strcmp(part + descending, "key()") == 0)
+            value = merle_value_bytes(merle_doc_key(to->doc));
+        else if (merle_doc_value(to->doc, part + descending, &value) != MERLE_OK ||
+                 value.type == MERLE_TYPE_ARRAY)
             value = merle_value_nil();
         assert_int_equal(mrl_encode_value(&value, descending, to->order + to->order_size,
                                           sizeof to->order - to->order_size, &size),
@@ -577,7 +301,10 @@ static uint64_t compare(merle_section *section, const stage *s, mrl_random *r) {
                                          "-guild, level",
                                          "pos.x, -email",
                                          "level, score",
-                                         "tags"};
+                                         "tags",
+                                         "key()",
+                                         "guild, -key()",
+                                         "guild, -level"};
     static rows wanted;
     static question q;
     uint64_t ways = 0;
@@ -823,53 +550,104 @@ static void *patch_on(void *context) {
     return NULL;
 }
 
-/* All of them meet the condition all the time, while their places in the index change. */
-static void update_where_beside_writers_changes_each_match_once(void **state) {
+/* A collection with an index on the score, and two threads that set scores below 1,000. */
+typedef struct busy {
+    stage s;
+    _Atomic int stops;
+    pthread_t threads[2];
+    writer writers[2];
+} busy;
+
+static void busy_begin(busy *b) {
     static const merle_index indexes[] = {{.name = "score", .kind = MERLE_ORDERED, .on = "score"},
                                           {0}};
+    static const uint8_t doc[] = {0x81, 0xa5, 's', 'c', 'o', 'r', 'e', 0x05};
     const merle_schema schema = {.version = 1, .indexes = indexes};
+    memset(b, 0, sizeof *b);
+    must(&b->s, merle_open(NULL, NULL, &b->s.db));
+    must(&b->s, merle_collection_open(b->s.db, "players", &schema, &b->s.players));
+    for (uint64_t i = 0; i < KEY_COUNT; i++) {
+        char text[16];
+        merle_bytes key = key_of(text, i);
+        must(&b->s, merle_one_put(b->s.players, key, merle_bytes_of(doc, sizeof doc), NULL));
+    }
+    for (int i = 0; i < 2; i++) {
+        b->writers[i] = (writer){&b->s, test_seed() + 20 + (uint64_t)i, &b->stops};
+        assert_int_equal(pthread_create(&b->threads[i], NULL, patch_on, &b->writers[i]), 0);
+    }
+}
+
+static void busy_stop(busy *b) {
+    atomic_store(&b->stops, 1);
+    for (int i = 0; i < 2; i++) (void)pthread_join(b->threads[i], NULL);
+}
+
+/* All of them meet the condition all the time, while their places in the index change. */
+static void update_where_beside_writers_changes_each_match_once(void **state) {
+    static busy b;
+    static rows all;
     const merle_op ops[] = {MERLE_INC("visits", 1), MERLE_INC("score", 1)};
     const merle_value zero = merle_value_int(0);
     merle_condition *condition;
-    _Atomic int stops = 0;
-    pthread_t threads[2];
-    writer writers[2];
-    stage s = {0};
-    rows all = {.count = 0};
+    const stage *s = &b.s;
     (void)state;
-    must(&s, merle_open(NULL, NULL, &s.db));
-    must(&s, merle_collection_open(s.db, "players", &schema, &s.players));
-    must(&s, merle_condition_create(merle_where_compare("score", MERLE_GE, merle_parameter("1")),
-                                    &condition, NULL));
-    for (uint64_t i = 0; i < KEY_COUNT; i++) {
-        char text[16];
-        static const uint8_t doc[] = {0x81, 0xa5, 's', 'c', 'o', 'r', 'e', 0x05};
-        must(&s, merle_one_put(s.players, key_of(text, i), merle_bytes_of(doc, sizeof doc), NULL));
-    }
-    for (int i = 0; i < 2; i++) {
-        writers[i] = (writer){&s, test_seed() + 20 + (uint64_t)i, &stops};
-        assert_int_equal(pthread_create(&threads[i], NULL, patch_on, &writers[i]), 0);
-    }
-    const merle_query query = {.where = condition, .values = &zero, .value_count = 1};
+    busy_begin(&b);
+    must(s, merle_condition_parse(merle_str("score >= $1"), &condition, NULL));
+    merle_query query = {.where = condition, .values = &zero, .value_count = 1};
     int64_t times = (int64_t)test_amount(20);
     for (int64_t i = 0; i < times; i++) {
         merle_bulk bulk = {0};
-        merle_query small = query;
-        if (i % 2 == 1) small.memory_max = 300;
-        must(&s, merle_update_where(s.players, &small, ops, 2, 1 + (uint32_t)i % 16, &bulk));
+        query.memory_max = i % 2 == 1 ? 300 : 0;
+        must(s, merle_update_where(s->players, &query, ops, 2, 1 + (uint32_t)i % 16, &bulk));
         assert_int_equal(bulk.changed, KEY_COUNT);
     }
-    atomic_store(&stops, 1);
-    for (int i = 0; i < 2; i++) (void)pthread_join(threads[i], NULL);
+    busy_stop(&b);
     merle_section section;
     question everything = {.condition = NULL};
-    must(&s, merle_section_begin(s.db, &section));
-    walk(&section, &s, &everything, NULL, &all);
-    must(&s, merle_section_end(&section));
+    must(s, merle_section_begin(s->db, &section));
+    walk(&section, s, &everything, NULL, &all);
+    must(s, merle_section_end(&section));
     assert_int_equal(all.count, KEY_COUNT);
-    assert_visited(&s, &all, "visits", times);
+    assert_visited(s, &all, "visits", times);
     merle_condition_destroy(condition);
-    stage_close(&s);
+    stage_close(&b.s);
+}
+
+/* Nobody else goes beyond a million: who is there came from above 500. */
+static void assert_left_out(const stage *s) {
+    merle_section section;
+    merle_scan scan = {0};
+    merle_doc doc;
+    size_t count;
+    must(s, merle_section_begin(s->db, &section));
+    while (merle_scan_next(&section, s->players, &scan, &doc, 1, &count) == MERLE_OK) {
+        int64_t score = merle_doc_int(doc, "score", 0);
+        if (score >= 1000000) assert_in_range(score, 1000500, 1000999);
+    }
+    must(s, merle_section_end(&section));
+}
+
+static void update_where_leaves_out_what_meets_it_no_more(void **state) {
+    static busy b;
+    const merle_op op = MERLE_INC("score", 1000000);
+    merle_condition *condition;
+    const stage *s = &b.s;
+    uint64_t skipped = 0;
+    (void)state;
+    busy_begin(&b);
+    must(s, merle_condition_parse(merle_str("score between 500 and 999"), &condition, NULL));
+    const merle_query query = {.where = condition};
+    for (uint64_t i = 0; i < test_amount(40) || (skipped == 0 && i < 10000); i++) {
+        merle_bulk bulk = {0};
+        must(s, merle_update_where(s->players, &query, &op, 1, 8, &bulk));
+        assert_int_equal(bulk.changed + bulk.skipped, bulk.matched);
+        skipped += bulk.skipped;
+        assert_left_out(s);
+    }
+    busy_stop(&b);
+    assert_int_not_equal(skipped, 0);
+    merle_condition_destroy(condition);
+    stage_close(&b.s);
 }
 
 int main(void) {
@@ -879,6 +657,7 @@ int main(void) {
         cmocka_unit_test(update_where_changes_each_match_once),
         cmocka_unit_test(query_beside_writers_gives_what_a_walk_gives),
         cmocka_unit_test(update_where_beside_writers_changes_each_match_once),
+        cmocka_unit_test(update_where_leaves_out_what_meets_it_no_more),
     };
     test_seed_print();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,26 +16,27 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-const stretch = 2000 // inserts: so many timed, then so many not
-
+// load times stretches over the whole load. What lies between two goes in with one transaction, in
+// the order of keys, in which neighbours share paths.
 func (s *stage) load(order []uint32, insertShare float64) float64 {
 	var seconds, credit float64
 	var timed int
+	var pending []uint32
+	stretch := max(1, len(order)/500) // inserts in a row that are timed
 	for begin := 0; begin < len(order); begin += stretch {
 		part := order[begin:min(begin+stretch, len(order))]
 		if credit += insertShare; credit < 0.999 {
-			recs := make([]*record, 0, stretch)
-			for _, i := range part {
-				recs = append(recs, recordOf(i, i, 0, s.count))
-			}
-			s.system.load(recs)
+			pending = append(pending, part...)
 			continue
 		}
 		credit--
+		s.loadUntimed(pending)
+		pending = pending[:0]
 		done, took := s.insertPart(part)
 		if done.count != uint64(len(part)) {
 			wrong(s, "insert", "%d of %d were accepted", done.count, len(part))
@@ -43,7 +44,17 @@ func (s *stage) load(order []uint32, insertShare float64) float64 {
 		seconds += took
 		timed += len(part)
 	}
+	s.loadUntimed(pending)
 	return float64(timed) / seconds
+}
+
+func (s *stage) loadUntimed(pending []uint32) {
+	recs := make([]*record, 0, len(pending))
+	slices.Sort(pending)
+	for _, i := range pending {
+		recs = append(recs, recordOf(i, i, 0, s.count))
+	}
+	s.system.load(recs)
 }
 
 // insertPart is run without the collection that run would begin with: all is one load.

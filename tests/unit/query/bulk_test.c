@@ -58,14 +58,14 @@ static void update_goes_in_bounded_commits(void **state) {
 static void document_that_moves_ahead_is_not_met_again(void **state) {
     const merle_op op = MERLE_INC("level", 10);
     stand s;
-    merle_bulk bulk;
+    merle_bulk bulk = {0};
     (void)state;
     players_open(&s);
     int64_t before = sum_now(&s, "level");
-    for (uint64_t memory = 0; memory < 500; memory += 200) {
-        bulk.size = 0;
-        must(&s, update(&s, "level >= 0", (merle_query){.memory_max = memory, .index = "level"},
-                        &op, 1, 7, &bulk));
+    for (uint64_t i = 0; i < 6; i++) {
+        const merle_query query = {
+            .memory_max = i / 2 * 200, .index = "level", .order = i % 2 == 0 ? NULL : "level"};
+        must(&s, update(&s, "level >= 0", query, &op, 1, 7, &bulk));
         assert_int_equal(bulk.changed, 1000);
         before += 10000;
         assert_int_equal(sum_now(&s, "level"), before);

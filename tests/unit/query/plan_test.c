@@ -166,6 +166,11 @@ static void order_is_given_by_an_index_where_it_lacks_nothing(void **state) {
     assert_true(tells(&a, "\"backwards\": true"));
     assert_int_equal(merle_doc_int(a.docs[2], "score", 0), 24);
     answer_end(&s, &a);
+    /* One field upwards, the other one downwards, is not its order. */
+    ask(&s, "guild >= 'g8' and score > 0", (merle_query){.order = "guild, score", .limit = 3}, &a);
+    assert_int_equal(told(&a, "sorted"), 200);
+    assert_int_equal(merle_doc_int(a.docs[0], "score", 0), 8);
+    answer_end(&s, &a);
     /* Every fourth is not in the index, and comes first. */
     ask(&s, NULL, (merle_query){.order = "rating", .limit = 300}, &a);
     assert_driven(&a, "walk", NULL);
@@ -219,6 +224,91 @@ static void index_that_is_named_drives(void **state) {
     writing_close(&s);
 }
 
+/* ---- other kinds of index ---- */
+
+static void kinds_open(stand *s) {
+    static const merle_index indexes[] = {
+        {.name = "rating", .kind = MERLE_ORDERED, .on = "rating", .missing = MERLE_MISSING_FIRST},
+        {.name = "down", .kind = MERLE_ORDERED, .on = "-level", .missing = MERLE_MISSING_FIRST},
+        {.name = "key", .kind = MERLE_ORDERED, .on = "guild, key()"},
+        {.name = "each", .kind = MERLE_ORDERED, .on = "tags[*]"},
+        {.name = "email", .kind = MERLE_UNIQUE_ORDERED, .on = "email"},
+        {0}};
+    const merle_schema schema = {.version = 1, .indexes = indexes};
+    merle_builder *b;
+    writing_open(s, &schema, (merle_options){0}, NULL);
+    must(s, merle_builder_create(&b));
+    merle_commit *commit = begin(s);
+    for (int i = 0; i < PLAYER_COUNT; i++) put_player(s, commit, b, i);
+    (void)end(s, commit);
+    merle_builder_destroy(b);
+}
+
+static void missing_ones_in_an_index_let_it_give_the_order(void **state) {
+    stand s;
+    answer a;
+    (void)state;
+    kinds_open(&s);
+    ask(&s, NULL, (merle_query){.order = "rating", .limit = 260}, &a);
+    assert_driven(&a, "ranges", "rating");
+    assert_int_equal(told(&a, "sorted"), 0);
+    for (size_t i = 0; i < 250; i++) assert_false(merle_doc_has(a.docs[i], "rating"));
+    assert_int_equal(merle_doc_int(a.docs[250], "rating", 9), 0);
+    answer_end(&s, &a);
+    ask(&s, NULL, (merle_query){.order = "-rating", .limit = 5}, &a);
+    assert_true(tells(&a, "\"backwards\": true"));
+    assert_int_equal(merle_doc_int(a.docs[0], "rating", 9), 6);
+    answer_end(&s, &a);
+    /* Descending, nil comes last, and in this index first. */
+    ask(&s, NULL, (merle_query){.order = "-level", .limit = 5}, &a);
+    assert_driven(&a, "walk", NULL);
+    answer_end(&s, &a);
+    ask(&s, "level >= 0", (merle_query){.order = "-level", .limit = 5}, &a);
+    assert_driven(&a, "ranges", "down");
+    answer_end(&s, &a);
+    writing_close(&s);
+}
+
+static void index_on_each_element_is_collected(void **state) {
+    stand s;
+    answer a;
+    (void)state;
+    kinds_open(&s);
+    ask(&s, "any tags starts with 'm1'", (merle_query){0}, &a);
+    assert_int_equal(a.count, 220);
+    assert_driven(&a, "union", "each");
+    answer_end(&s, &a);
+    /* Two elements may meet the two halves: only one of them bounds it. */
+    ask(&s, "any tags > 'm8' and any tags < 'm8'", (merle_query){.index = "each"}, &a);
+    assert_int_equal(a.count, 480);
+    answer_end(&s, &a);
+    writing_close(&s);
+}
+
+static void key_orders_and_values_that_are_unique_have_ranges(void **state) {
+    stand s;
+    answer a;
+    (void)state;
+    kinds_open(&s);
+    ask(&s, "guild = 'g3'", (merle_query){.order = "-key()", .limit = 2}, &a);
+    assert_driven(&a, "ranges", "key");
+    assert_int_equal(told(&a, "sorted"), 0);
+    assert_memory_equal(merle_doc_key(a.docs[0]).data, "p993", 4);
+    answer_end(&s, &a);
+    ask(&s, NULL, (merle_query){.order = "key()", .limit = 2}, &a);
+    assert_int_equal(told(&a, "sorted"), 1000);
+    assert_memory_equal(merle_doc_key(a.docs[1]).data, "p001", 4);
+    answer_end(&s, &a);
+    ask(&s, "email starts with 'e99'", (merle_query){0}, &a);
+    assert_int_equal(a.count, 11);
+    assert_driven(&a, "ranges", "email");
+    answer_end(&s, &a);
+    ask(&s, "email = 'e99'", (merle_query){0}, &a);
+    assert_driven(&a, "unique", "email");
+    answer_end(&s, &a);
+    writing_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(range_drives_and_answers_for_its_terms),
@@ -229,6 +319,9 @@ int main(void) {
         cmocka_unit_test(or_of_what_can_drive_is_a_union),
         cmocka_unit_test(order_is_given_by_an_index_where_it_lacks_nothing),
         cmocka_unit_test(index_that_is_named_drives),
+        cmocka_unit_test(missing_ones_in_an_index_let_it_give_the_order),
+        cmocka_unit_test(index_on_each_element_is_collected),
+        cmocka_unit_test(key_orders_and_values_that_are_unique_have_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,6 +173,10 @@ static void wrong_queries_are_refused_with_a_report(void **state) {
     refuse(&s, (merle_query){.order = ""}, MERLE_INVALID);
     refuse(&s, (merle_query){.order = "score, -score"}, MERLE_INVALID);
     refuse(&s, (merle_query){.order = "a,b,c,d,e,f,g,h,i"}, MERLE_TOO_BIG);
+    refuse(&s, (merle_query){.order = "tags[*], score"}, MERLE_INVALID);
+    refuse(&s, (merle_query){.order = "items[*].id"}, MERLE_INVALID);
+    refuse(&s, (merle_query){.fields = "key()"}, MERLE_INVALID);
+    refuse(&s, (merle_query){.fields = "score, tags[*]"}, MERLE_INVALID);
     refuse(&s, (merle_query){.fields = "-name"}, MERLE_INVALID);
     refuse(&s, (merle_query){.fields = "list[0]"}, MERLE_INVALID);
     refuse(&s, (merle_query){.fields = "pos..x"}, MERLE_INVALID);

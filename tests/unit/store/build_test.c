@@ -18,8 +18,13 @@ static const merle_index by_tag = {.name = "tags", .kind = MERLE_TAGS, .on = "ta
 static const merle_index by_name = {.name = "name", .kind = MERLE_UNIQUE, .on = "name"};
 static const merle_index by_both = {
     .name = "both", .kind = MERLE_UNIQUE_ORDERED, .on = "name, -level"};
-static const merle_index *const all_kinds[] = {&by_level, &by_tag, &by_name, &by_both};
-enum { KIND_COUNT = 4 };
+static const merle_index by_each = {.name = "each", .kind = MERLE_ORDERED, .on = "tags[*]"};
+static const merle_index by_key = {.name = "key", .kind = MERLE_ORDERED, .on = "level, key()"};
+static const merle_index with_missing = {
+    .name = "missing", .kind = MERLE_ORDERED, .on = "-level", .missing = MERLE_MISSING_FIRST};
+static const merle_index *const all_kinds[] = {&by_level, &by_tag, &by_name,     &by_both,
+                                               &by_each,  &by_key, &with_missing};
+enum { KIND_COUNT = 7 };
 
 /* ---- what the cases share ---- */
 
@@ -407,6 +412,33 @@ static void value_that_cannot_be_held_fails(void **state) {
     merle_buffer_free(&keys);
 }
 
+/* A document with more tags than one may have has none for the index, until it is made to fit. */
+static void too_many_tags_count_as_none(void **state) {
+    stand s;
+    static char json[16 << 10];
+    size_t used = 0;
+    (void)state;
+    writing_open_plain(&s);
+    used += (size_t)snprintf(json, sizeof json, "{\"tags\": [");
+    for (int i = 0; i < 1500; i++)
+        used += (size_t)snprintf(json + used, sizeof json - used, "%s%d", i == 0 ? "" : ", ", i);
+    (void)snprintf(json + used, sizeof json - used, "]}");
+    put_json(&s, "many", json);
+    put_json(&s, "more", json);
+    put_players(&s, 300);
+    (void)add(&s, &by_tag);
+    put_json(&s, "many", "{\"tags\": [3, 4, \"all\"]}");
+    assert_int_equal(merle_index_build(s.players, "tags"), MERLE_TOO_BIG);
+    drop(&s, "tags");
+    (void)add(&s, &by_tag);
+    assert_int_equal(step_once(&s), MERLE_BUSY);
+    assert_int_equal(index_stats(&s, "tags").offenders, 1);
+    put_json(&s, "more", "{\"tags\": [4, \"all\"]}");
+    build(&s, &by_tag);
+    assert_int_equal(tag_now(&s, "all"), 302);
+    writing_close(&s);
+}
+
 /* Suspects that are cleared before the end do no harm: also pairs in which the first one noted has
  * gone, and another one stands. */
 static void only_what_stands_at_the_end_counts(void **state) {
@@ -679,6 +711,33 @@ static void opening_asks_for_the_indexes_of_now(void **state) {
     writing_close(&s);
 }
 
+/* ---- merle_check ---- */
+
+static void entries_too_many_in_a_build_are_found(void **state) {
+    stand s;
+    uint8_t value[9] = {0x30};
+    int added;
+    (void)state;
+    writing_open_plain(&s);
+    put_players(&s, 5);
+    (void)add(&s, &by_level);
+    mrl_root *root = mrl_collection_current(s.players);
+    uint32_t number = mrl_schema_find_index(mrl_root_schema_now(root), "level")->number;
+    mrl_member *member = mrl_member_join(s.db->domain);
+    for (int i = 0; i < 6; i++) {
+        check(&s);
+        value[8] = (uint8_t)i;
+        mrl_epoch_token token;
+        mrl_member_enter(member, &token);
+        must(&s, mrl_ordered_add(root->indexes[number].ordered, member,
+                                 merle_bytes_of(value, sizeof value), 0, &added));
+        mrl_member_leave(member, &token);
+    }
+    assert_int_equal(merle_check(s.db, &s.report), MERLE_CORRUPT);
+    assert_string_equal(s.report.index, "level");
+    stand_close(&s);
+}
+
 /* ---- memory ---- */
 
 static uint64_t build_with(void *context, uint64_t grants) {
@@ -772,6 +831,7 @@ int main(void) {
         cmocka_unit_test(read_by_a_dropped_index_is_a_conflict),
         cmocka_unit_test(doubled_value_fails_and_is_listed),
         cmocka_unit_test(value_that_cannot_be_held_fails),
+        cmocka_unit_test(too_many_tags_count_as_none),
         cmocka_unit_test(only_what_stands_at_the_end_counts),
         cmocka_unit_test(lost_notes_make_the_walk_begin_again),
         cmocka_unit_test(more_offenders_than_are_kept_are_counted),
@@ -784,6 +844,7 @@ int main(void) {
         cmocka_unit_test(empty_collection_is_ready_after_a_step),
         cmocka_unit_test(definitions_are_changes),
         cmocka_unit_test(opening_asks_for_the_indexes_of_now),
+        cmocka_unit_test(entries_too_many_in_a_build_are_found),
         cmocka_unit_test(build_without_memory_goes_on_later),
         cmocka_unit_test(failing_without_memory_fails_later),
         cmocka_unit_test(build_at_the_limit_waits),
