@@ -32,6 +32,7 @@ enum {
 };
 #define SECOND_NS 1000000000u
 #define TRADE_PAUSE_NS 500000
+#define TRADES_A_TICK 30
 #define STEP_BUDGET_NS 300000
 
 /* ---- the other two threads ---- */
@@ -61,7 +62,10 @@ static void *trade_all_the_time(void *context) {
         int winner = (int)(random >> 8) % MEMBER_COUNT, loser = (int)(random >> 9) % MEMBER_COUNT;
         err = league_duel(&g->world, winner, loser, 1 + (int64_t)(random >> 20) % 50);
         atomic_fetch_add(err == MERLE_OK ? &g->duels : &g->failures, 1);
-        nanosleep(&pause, NULL); /* a trader, not a benchmark */
+        do { /* a trader, not a benchmark: it keeps the pace of the ticks */
+            nanosleep(&pause, NULL);
+        } while (!atomic_load(&g->stop) &&
+                 atomic_load(&g->trades) > TRADES_A_TICK * atomic_load(&g->ticks));
     }
     return NULL;
 }
@@ -167,6 +171,7 @@ static void wait_for_tick(struct timespec *next) {
 static void play_tick(game *g, uint32_t tick) {
     sight now;
     must(g, world_tick(&g->world, tick, NULL) == MERLE_OK, "a tick is committed");
+    atomic_fetch_add(&g->ticks, 1);
     g->points += TICK_POINTS;
     (void)merle_step(g->world.db, 0, STEP_BUDGET_NS); /* MERLE_BUSY: the next tick goes on */
     look_now(g, &now);

@@ -24,7 +24,7 @@ enum { MY_MEMBER = 4711, OWL_MEMBER = 15 };
 typedef struct game {
     world world;
     _Atomic int stop;
-    _Atomic uint64_t looks, torn, trades, duels, failures;
+    _Atomic uint64_t looks, torn, ticks, trades, duels, failures;
     int broken;            /* promises that the main thread saw broken */
     merle_section section; /* the one that is held open */
     sight then;            /* what it saw first: it must go on seeing exactly this */

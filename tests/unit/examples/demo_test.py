@@ -42,7 +42,7 @@ def without_plans(text):
 
 
 def show_tells_everything():
-    environment = dict(os.environ, MERLE_DEMO_SECONDS="13")
+    environment = dict(os.environ, MERLE_DEMO_SECONDS="10")
     run = subprocess.run([GAME, "--fast"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                          env=environment, check=False)
     missing = [line for line in TOLD if line not in run.stdout]
