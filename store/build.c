@@ -238,10 +238,9 @@ static merle_err visit(stepping *s) {
     const mrl_version *v = s->version;
     merle_err err = mrl_schema_check_index(s->schema, s->index, mrl_version_key(v),
                                            merle_bytes_of(mrl_version_doc(v), v->doc_size));
-    if (err != MERLE_OK) {
-        mrl_build_note(s->build, v->slot);
-        return MERLE_OK;
-    }
+    /* It is listed as far as it can be: a commit that makes it fit adds only what the two versions
+     * do not share. */
+    if (err != MERLE_OK) mrl_build_note(s->build, v->slot);
     if (mrl_index_is_unique(s->index) && (err = add_hint(s)) != MERLE_OK) return err;
     if (!mrl_index_has_tree(s->index) && !mrl_index_has_tags(s->index)) return MERLE_OK;
     return mrl_entries_each(v, s->index, add_entry, s) == 0 ? MERLE_OK : MERLE_NO_MEMORY;

@@ -439,6 +439,29 @@ static void too_many_tags_count_as_none(void **state) {
     writing_close(&s);
 }
 
+/* One that cannot be held whole, and was met by the walk, is in the index with all that it has once
+ * it was made to fit: what the two versions share, too. */
+static void elements_beside_one_that_cannot_be_held_are_listed(void **state) {
+    stand s;
+    static const merle_index *const kinds[] = {&by_tag, &by_each};
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        writing_open_plain(&s);
+        put_json(&s, "bad", "{\"tags\": [1, \"all\", {}]}");
+        put_players(&s, 300);
+        (void)add(&s, kinds[kind]);
+        assert_int_equal(step_once(&s), MERLE_BUSY);
+        assert_int_equal(index_stats(&s, kinds[kind]->name).offenders, 1);
+        put_json(&s, "bad", "{\"tags\": [1, \"all\", \"new\"]}");
+        build(&s, kinds[kind]);
+        if (kind == 0) assert_int_equal(tag_now(&s, "all"), 301);
+        must(&s, merle_check(s.db, &s.report));
+        put_json(&s, "bad", "{\"tags\": [\"new\"]}");
+        if (kind == 0) assert_int_equal(tag_now(&s, "all"), 300);
+        writing_close(&s);
+    }
+}
+
 /* Suspects that are cleared before the end do no harm: also pairs in which the first one noted has
  * gone, and another one stands. */
 static void only_what_stands_at_the_end_counts(void **state) {
@@ -832,6 +855,7 @@ int main(void) {
         cmocka_unit_test(doubled_value_fails_and_is_listed),
         cmocka_unit_test(value_that_cannot_be_held_fails),
         cmocka_unit_test(too_many_tags_count_as_none),
+        cmocka_unit_test(elements_beside_one_that_cannot_be_held_are_listed),
         cmocka_unit_test(only_what_stands_at_the_end_counts),
         cmocka_unit_test(lost_notes_make_the_walk_begin_again),
         cmocka_unit_test(more_offenders_than_are_kept_are_counted),
