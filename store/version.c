@@ -148,8 +148,10 @@ static inline size_t encode(const mrl_version *v, const mrl_schema_index *index,
             err = mrl_encode_at(at, end, (int)part->descending, out + used, room, &size);
         else if (missing == MERLE_MISSING_OUT)
             return 0;
-        else
+        else if (room > 0)
             out[used] = mrl_index_missing(index, i);
+        else
+            err = MERLE_TOO_BIG;
         /* What cannot be encoded may stand in a document that is out for the want of another
          * field, and in one from before the index. */
         if (err != MERLE_OK) return 0;

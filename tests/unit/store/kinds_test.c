@@ -386,6 +386,27 @@ static void document_comes_at_its_first_element_in_the_range(void **state) {
     writing_close(&s);
 }
 
+/* A field that takes all of a value's room: what is missing behind it has no place, and needs none
+ * where no entry is made. */
+static void no_byte_is_left_for_what_is_missing(void **state) {
+    static const merle_index indexes[] = {{"each", MERLE_ORDERED, "text, scores[*]"}, {0}};
+    static char text[MERLE_VALUE_SIZE_MAX];
+    (void)state;
+    stand s;
+    open_with(&s, indexes);
+    for (size_t size = sizeof text - 5; size < sizeof text; size++) {
+        (void)put_json(&s, "a", "{}");
+        for (char letter = 'x'; letter <= 'z'; letter++) {
+            memset(text, letter, size);
+            const merle_op set[] = {
+                merle_op_of(MERLE_OP_SET, "text", merle_value_bin(merle_bytes_of(text, size)))};
+            must(&s, merle_one_patch_ops(s.players, KEY("a"), set, 1, NULL, NULL));
+        }
+        assert_int_equal(hints_of(&s, "each"), 0);
+    }
+    writing_close(&s);
+}
+
 static void elements_are_looked_into(void **state) {
     (void)state;
     stand s;
@@ -651,6 +672,7 @@ int main(void) {
         cmocka_unit_test(key_behind_other_fields_makes_the_order_stable),
         cmocka_unit_test(key_too_long_beside_a_field_is_refused),
         cmocka_unit_test(document_comes_at_its_first_element_in_the_range),
+        cmocka_unit_test(no_byte_is_left_for_what_is_missing),
         cmocka_unit_test(elements_are_looked_into),
         cmocka_unit_test(elements_move_under_old_sections),
         cmocka_unit_test(own_writes_come_at_their_first_element),
