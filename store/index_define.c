@@ -259,14 +259,16 @@ merle_err merle_index_offenders(merle_collection *collection, const char *name,
     if (err != MERLE_OK) return err;
     mrl_member_enter(member, &token);
     const mrl_root *root = mrl_collection_current(collection);
-    const mrl_schema_index *index = NULL;
+    const mrl_schema_index *index =
+        root == NULL ? NULL : mrl_schema_find_index(mrl_root_schema_now(root), name);
+    /* Loaded once: a drop may take it out at any time. */
+    const mrl_build *build = index == NULL ? NULL : mrl_root_build(root, index->number);
     if (root == NULL || root->is_dropped)
         err = MERLE_GONE;
-    else if ((index = mrl_schema_find_index(mrl_root_schema_now(root), name)) == NULL)
+    else if (index == NULL)
         err = MERLE_NOT_FOUND;
-    else if (index->state == MERLE_INDEX_FAILED && mrl_root_build(root, index->number) != NULL)
-        err =
-            list(mrl_root_build(root, index->number), out_keys, out_offenders, out_max, out_count);
+    else if (index->state == MERLE_INDEX_FAILED && build != NULL)
+        err = list(build, out_keys, out_offenders, out_max, out_count);
     mrl_member_leave(member, &token);
     return err;
 }
