@@ -86,9 +86,19 @@ typedef struct taken_probe {
     merle_bytes other_key; /* of the document that has the value */
 } taken_probe;
 
-static const mrl_touch *touch_of_slot(const taken_probe *asked, uint32_t slot) {
+/* What this commit does to the document in the slot, whose current version is `now`; NULL:
+ * nothing. By its key, for a commit may pass thousands of values round; a new document, which has
+ * no version in its slot yet, is met only where it took the same value, or one with the same
+ * tag. */
+static const mrl_touch *touch_of_slot(const taken_probe *asked, uint32_t slot,
+                                      const mrl_version *now) {
+    const mrl_portion *part = asked->touch->part;
+    if (now != NULL) {
+        merle_bytes key = mrl_version_key(now);
+        return mrl_commit_find_touch(asked->commit, part, mrl_root_hash(part->root, key), key);
+    }
     for (const mrl_touch *touch = asked->commit->touches; touch != NULL; touch = touch->next)
-        if (touch->slot == slot && touch->part == asked->touch->part) return touch;
+        if (touch->slot == slot && touch->part == part) return touch;
     return NULL;
 }
 
@@ -97,9 +107,9 @@ static int is_taken_by(const mrl_unique_probe *probe, uint32_t slot) {
     taken_probe *asked = (taken_probe *)(uintptr_t)probe;
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     if (slot == asked->touch->slot) return 0;
-    const mrl_touch *other = touch_of_slot(asked, slot);
-    const mrl_version *v = other != NULL ? mrl_touch_after(other)
-                                         : mrl_slots_load(&asked->touch->part->root->slots, slot);
+    const mrl_version *v = mrl_slots_load(&asked->touch->part->root->slots, slot);
+    const mrl_touch *other = touch_of_slot(asked, slot, v);
+    if (other != NULL) v = mrl_touch_after(other);
     if (v == NULL || mrl_version_is_tombstone(v)) return 0;
     size_t size = mrl_version_encode_unique(v, asked->index, encoded);
     if (asked->size == 0)
