@@ -136,7 +136,7 @@ void mrl_piece_note_table(mrl_piece *p) {
     atomic_store_explicit(&p->removed_count, 0, memory_order_relaxed);
     p->shrink_below = 0;
     if (slot_count > SLOTS_MIN)
-        p->shrink_below = (uint32_t)(half < slot_count / 8 ? half : slot_count / 8);
+        p->shrink_below = (uint32_t)(half < slot_count / 4 ? half : slot_count / 4);
 }
 
 /* How many entries are good for so many slots. ck by itself doubles a table that is more than half

@@ -195,7 +195,8 @@ void mrl_root_destroy(mrl_root *root, mrl_member *member) {
 
 void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot) {
     if (shard->free_count == shard->free_capacity) {
-        uint32_t capacity = shard->free_capacity == 0 ? 16 : 2 * shard->free_capacity;
+        /* By an eighth: most of a collection may be free slots, once it has shrunk. */
+        uint32_t capacity = shard->free_capacity + shard->free_capacity / 8 + 16;
         uint32_t *slots = mrl_alloc_urgent(member, MRL_FOR_TABLES, capacity * sizeof *slots);
         /* Without memory the slot is lost to use, nothing else: a number out of four thousand
          * million. */
