@@ -12,9 +12,10 @@
 #include "store/build.h"
 
 enum { PIECES_A_ROUND = 64, BUSY_COMMITS = 64 };
-#define IDLE_NS 20000000u /* how old what waits may get where nobody else reclaims it */
-#define GRACE_NS 1000000u /* between rounds while something waits for a grace period */
-#define BUSY_NS 10000000u /* between rounds while writers are busy */
+#define IDLE_NS 20000000u   /* how old what waits may get where nobody else reclaims it */
+#define TRIM_NS 1000000000u /* pages go back to the system at most so often */
+#define GRACE_NS 1000000u   /* between rounds while something waits for a grace period */
+#define BUSY_NS 10000000u   /* between rounds while writers are busy */
 
 struct mrl_background {
     pthread_t thread;
@@ -22,35 +23,47 @@ struct mrl_background {
     _Atomic int stop;
 };
 
+/* What the thread knows from one round to the next. */
+typedef struct rounds {
+    uint64_t last_seq;
+    uint64_t trim_seq, trim_ns; /* when pages were given back */
+} rounds;
+
 /* Writers clean up behind themselves, with warmer caches and without a third thread that wants the
  * shards' locks and a processor: while they are busy one piece, now and then, keeps the quiet
  * corners in hand. What they leave when they stop is ours. Returns for how long nothing more need
  * be done. */
-static uint64_t round_of_work(merle_db *db, mrl_member *member, uint64_t *last_seq) {
+static uint64_t round_of_work(merle_db *db, mrl_member *member, rounds *r) {
     uint64_t now_ns = db->clock->monotonic_ns(db->clock->context);
     uint64_t seq = mrl_log_published_at(db->store.published);
-    int writers_are_busy = seq - *last_seq > BUSY_COMMITS;
-    *last_seq = seq;
+    int writers_are_busy = seq - r->last_seq > BUSY_COMMITS;
+    r->last_seq = seq;
     /* A build goes on beside them: somebody waits for it. */
     int is_short = writers_are_busy && !mrl_build_is_pending(&db->store);
     for (int i = 0; i < (is_short ? 1 : PIECES_A_ROUND); i++)
         if (mrl_step_piece(db, member, now_ns) == 0) break;
     mrl_count(member, MRL_N_STEPS, 1);
     if (is_short) return BUSY_NS;
-    return mrl_step_has_more(db, member) ? GRACE_NS : IDLE_NS;
+    if (mrl_step_has_more(db, member)) return GRACE_NS;
+    if (seq != r->trim_seq && now_ns - r->trim_ns >= TRIM_NS) {
+        mrl_domain_trim(db->domain);
+        r->trim_seq = seq;
+        r->trim_ns = now_ns;
+    }
+    return IDLE_NS;
 }
 
 static void *run(void *context) {
     merle_db *db = context;
     struct mrl_background *background = db->background;
-    uint64_t last_seq = 0;
+    rounds r = {0};
     mrl_member *member = mrl_member_join(db->domain);
     while (!atomic_load_explicit(&background->stop, memory_order_acquire)) {
         uint32_t seen = mrl_event_count(&background->wake);
         if (atomic_load_explicit(&background->stop, memory_order_acquire)) break;
         /* Without memory for a member of its own it tries again later; nothing depends on it. */
         if (member == NULL) member = mrl_member_join(db->domain);
-        uint64_t rest_ns = member != NULL ? round_of_work(db, member, &last_seq) : IDLE_NS;
+        uint64_t rest_ns = member != NULL ? round_of_work(db, member, &r) : IDLE_NS;
         (void)mrl_event_wait(&background->wake, seen, rest_ns);
     }
     return NULL;

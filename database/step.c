@@ -38,5 +38,7 @@ merle_err merle_step(merle_db *db, uint64_t now_ns, uint64_t budget_ns) {
     } while (done != 0 && spent_ns < budget_ns);
     mrl_count(member, MRL_N_STEPS, 1);
     mrl_count_max(member, MRL_N_STEP_MAX_NS, spent_ns);
-    return mrl_step_has_more(db, member) ? MERLE_BUSY : MERLE_OK;
+    if (mrl_step_has_more(db, member)) return MERLE_BUSY;
+    mrl_member_rest(member);
+    return MERLE_OK;
 }

@@ -97,6 +97,7 @@ static void play_throne(game *g, const sight *now, int round) {
 void begin_old_section(game *g) {
     must(g, merle_section_begin(g->world.db, &g->section) == MERLE_OK, "a section can be opened");
     must(g, world_look(&g->world, &g->section, &g->then) == MERLE_OK, "the world can be seen");
+    look_at_board(g, &g->section, &g->board_then);
     g->then_seconds = seconds_now();
 }
 
@@ -108,8 +109,12 @@ static void play_old_section(game *g) {
 }
 
 void play_scene(game *g, const sight *now, int number) {
-    int round = number / 4;
-    switch (number % 4) {
+    int round = number / 8;
+    if (number % 2 == 1) {
+        play_league_scene(g, number / 2 % 4, round);
+        return;
+    }
+    switch (number / 2 % 4) {
     case 0:
         play_duel(g, now, round);
         break;

@@ -21,13 +21,13 @@
 #define WRAP_OFF "\033[?7l" /* what is wider than the terminal is cut, not wrapped */
 #define WRAP_ON "\033[?7h"
 
-enum { ROWS_FOR_ALL = 32, FEED_LINES_SMALL = 2 };
+enum { ROWS_FOR_ALL = 40, ROWS_FOR_BOARD = 34, FEED_LINES_SMALL = 2 };
 
-/* In a small terminal there is no map, and less is told. */
-static int is_small(void) {
+/* In a small terminal there is no map, in a smaller one no leaderboard either, and less is told. */
+static int rows_of_terminal(void) {
     struct winsize size;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 &&
-           size.ws_row < ROWS_FOR_ALL;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0) return ROWS_FOR_ALL;
+    return size.ws_row;
 }
 
 void feed_add(feed *f, const char *format, ...) {
@@ -75,6 +75,24 @@ static void draw_players(const picture *p) {
            p->then_age_seconds);
 }
 
+void screen_board_line(const board *b, int row, char *out_line, size_t size) {
+    const board_row *top = &b->top[row], *near = row < AROUND_ROWS ? &b->around[row] : NULL;
+    int used = snprintf(out_line, size, "%2" PRIu64 ". %-12s %6" PRId64, top->place, top->name,
+                        top->score);
+    if (near != NULL && used > 0 && (size_t)used < size)
+        snprintf(out_line + used, size - (size_t)used, "   %s %5" PRIu64 ". %-12s %6" PRId64,
+                 near->place == b->mine ? "me" : "  ", near->place, near->name, near->score);
+}
+
+static void draw_board(const board *b) {
+    char line[FEED_COLUMNS];
+    printf(BOLD "  the leaderboard of %" PRIu64 LINE_END PLAIN, b->total);
+    for (int i = 0; i < TOP_ROWS; i++) {
+        screen_board_line(b, i, line, sizeof line);
+        printf("  %s" LINE_END, line);
+    }
+}
+
 static void draw_feed(const char *title, const feed *f, uint32_t lines) {
     printf(BOLD "  %s" PLAIN LINE_END, title);
     for (uint32_t i = 0; i < lines; i++) {
@@ -86,8 +104,8 @@ static void draw_feed(const char *title, const feed *f, uint32_t lines) {
 static void draw_numbers(const picture *p) {
     const merle_stats_db *s = &p->stats;
     printf("  reader: %" PRIu64 " looks at everything, " BOLD "%" PRIu64 PLAIN
-           " torn sums; writers: %" PRIu64 " ticks, %" PRIu64 " trades" LINE_END,
-           p->looks, p->torn, p->ticks, p->trades);
+           " torn sums; writers: %" PRIu64 " ticks, %" PRIu64 " trades, %" PRIu64 " duels" LINE_END,
+           p->looks, p->torn, p->ticks, p->trades, p->duels);
     printf("  merle: seq %" PRIu64 ", %" PRIu64 " commits, %" PRIu64 " conflicts" LINE_END, s->seq,
            s->commits, s->conflicts);
     printf("  memory: %" PRIu64 " KiB in all, the log %" PRIu64 " KiB, %" PRIu64
@@ -96,12 +114,13 @@ static void draw_numbers(const picture *p) {
 }
 
 void screen_draw(const picture *p) {
-    int small = is_small();
-    uint32_t lines = small ? FEED_LINES_SMALL : FEED_LINES;
+    int rows = rows_of_terminal();
+    uint32_t lines = rows < ROWS_FOR_BOARD ? FEED_LINES_SMALL : FEED_LINES;
     printf(HOME WRAP_OFF BOLD "  merle %s" PLAIN "  a small game, %.1f of %.0f seconds" LINE_END,
            merle_version(), p->seconds, p->seconds_max);
-    if (!small) draw_map(p->now);
+    if (rows >= ROWS_FOR_ALL) draw_map(p->now);
     draw_players(p);
+    if (rows >= ROWS_FOR_BOARD) draw_board(p->board);
     draw_feed("what happens", p->story, lines);
     draw_feed("what the change cursor says", p->news, lines);
     draw_numbers(p);

@@ -11,6 +11,7 @@
 
 #include <merle/merle.h>
 
+#include "examples/league.h"
 #include "examples/world.h"
 
 enum { FEED_LINES = 4, FEED_COLUMNS = 160 };
@@ -27,8 +28,9 @@ typedef struct picture {
     const sight *now;
     const sight *then; /* what the section held open sees */
     double seconds, seconds_max, then_age_seconds;
+    const board *board;
     uint64_t looks, torn; /* of the reader thread */
-    uint64_t ticks, trades;
+    uint64_t ticks, trades, duels;
     const feed *story, *news;
     merle_stats_db stats;
 } picture;
@@ -37,6 +39,8 @@ typedef struct picture {
 int screen_is_live(void);
 void screen_begin(void);
 void screen_draw(const picture *p);
+/* One line of the leaderboard, of TOP_ROWS. */
+void screen_board_line(const board *b, int row, char *out_line, size_t size);
 /* One line of the numbers, for where no picture is drawn. */
 void screen_status(const picture *p);
 

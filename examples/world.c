@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "examples/league.h"
+
 enum { BANK_START = 6000, GOLD_START = 500, RICH = 900, TOLL = 400 };
 
 static const char *const first_names[PLAYER_COUNT] = {"Ada",  "Bran", "Cleo", "Dov",
@@ -66,7 +68,9 @@ done:
 
 merle_err world_create(world *out_world) {
     memset(out_world, 0, sizeof *out_world);
-    merle_err err = merle_open(NULL, NULL, &out_world->db);
+    /* The game calls merle_step itself, once a tick, as a server with a loop of its own does. */
+    merle_options options = {.size = sizeof options, .threads = MERLE_THREADS_NONE};
+    merle_err err = merle_open(NULL, &options, &out_world->db);
     if (err != MERLE_OK) return err;
     merle_index indexes[] = {{.name = "name", .kind = MERLE_UNIQUE, .on = "name"}, {0}};
     merle_rule rules[] = {{"name", MERLE_TYPE_STR, 1, 20}, {"gold", MERLE_TYPE_INT, 1, 0}, {0}};
@@ -75,6 +79,7 @@ merle_err world_create(world *out_world) {
     if (err == MERLE_OK)
         err = merle_collection_open(out_world->db, "things", NULL, &out_world->things);
     if (err == MERLE_OK) err = populate(out_world);
+    if (err == MERLE_OK) err = league_create(out_world);
     if (err == MERLE_OK) return MERLE_OK;
     merle_err closed = merle_close(out_world->db);
     return closed == MERLE_OK ? err : closed;
@@ -164,6 +169,7 @@ static merle_err tick(void *context, merle_commit *commit) {
     merle_err err = merle_commit_origin(commit, MERLE_STR("tick"));
     for (int i = 0; i < PLAYER_COUNT && err == MERLE_OK; i++)
         err = tick_player(d, commit, i, &bank_delta);
+    if (err == MERLE_OK) err = league_tick(d->world, commit, d->number);
     if (err != MERLE_OK) return err;
     return merle_patch(commit, d->world->things, MERLE_STR("bank"), MERLE_INC("gold", bank_delta));
 }

@@ -1,7 +1,8 @@
 /* examples/world.h - the world of the little game: who is in it, and what may happen there.
  *
- * What    Eight players with unique names, a bank and a throne, all of them documents. Every
- *         function that changes something makes one commit of it. Gold is only moved, never made.
+ * What    Eight players with unique names, a bank and a throne, all of them documents; and a
+ *         league of all the others, which has files of its own. Every function that changes
+ *         something makes one commit of it. Gold is only moved, never made.
  * Owns    the database.
  * Threads world_create, world_close: setup. All others: any.
  *
@@ -18,6 +19,7 @@ typedef struct world {
     merle_db *db;
     merle_collection *players;
     merle_collection *things;
+    merle_collection *league; /* everybody else: examples/league.h */
 } world;
 
 typedef struct player {
@@ -38,7 +40,8 @@ merle_err world_create(world *out_world);
 merle_err world_close(world *w);
 /* What the section sees. Fails with MERLE_CORRUPT if a name does not lead to its player. */
 merle_err world_look(const world *w, merle_section *section, sight *out_sight);
-/* Everybody walks a step and digs up some of the bank's gold; the rich pay a toll. One commit. */
+/* Everybody walks a step and digs up some of the bank's gold; the rich pay a toll; some in the
+ * league win points. One commit. */
 merle_err world_tick(const world *w, uint32_t number, uint64_t *out_seq);
 /* Moves gold from one player to another, if the first has enough. */
 merle_err world_trade(const world *w, int from, int to, int64_t gold);

@@ -258,6 +258,10 @@ uint64_t mrl_domain_count(mrl_domain *domain, mrl_counter counter) {
     return sum;
 }
 
+void mrl_member_rest(mrl_member *member) {
+    mrl_cache_empty(&member->private_part->cache, &member->domain->heap);
+}
+
 void mrl_domain_trim(mrl_domain *domain) {
     const mrl_self *self = mrl_self_get();
     int is_member = self->member_serial == domain->front.serial;

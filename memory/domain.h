@@ -184,6 +184,9 @@ uint64_t mrl_domain_bytes(mrl_domain *domain, mrl_purpose purpose);
 uint64_t mrl_domain_bytes_total(mrl_domain *domain);
 /* Bytes of retired blocks that wait. */
 uint64_t mrl_domain_bytes_waiting(mrl_domain *domain);
+/* Gives back what the member keeps at hand, for a thread that has nothing to do for a while: a few
+ * small objects hold a whole region each. */
+void mrl_member_rest(mrl_member *member);
 /* Gives unused pages back to the system. */
 void mrl_domain_trim(mrl_domain *domain);
 

@@ -85,7 +85,7 @@ void mrl_region_give(mrl_heap *heap, void *region, size_t size, size_t alignment
     free(region);
 }
 
-static void cache_empty(mrl_cache *cache, mrl_heap *heap) {
+void mrl_cache_empty(mrl_cache *cache, mrl_heap *heap) {
     (void)cache, (void)heap;
 }
 
@@ -207,7 +207,7 @@ static void arena_give(mrl_heap *heap, mrl_cache *cache, void *memory, size_t si
         mrl_slab_give(heap, mrl_size_class(size), &memory, 1);
 }
 
-static void cache_empty(mrl_cache *cache, mrl_heap *heap) {
+void mrl_cache_empty(mrl_cache *cache, mrl_heap *heap) {
     for (uint8_t i = 1; i <= MRL_SLAB_SMALL_COUNT; i++) {
         if (cache->kept_counts[i] > 0)
             mrl_slab_give(heap, i, cache->kept[i], cache->kept_counts[i]);
@@ -216,7 +216,7 @@ static void cache_empty(mrl_cache *cache, mrl_heap *heap) {
 }
 
 void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache) {
-    if (own_cache != NULL) cache_empty(own_cache, heap);
+    if (own_cache != NULL) mrl_cache_empty(own_cache, heap);
     mrl_slab_trim(heap);
     (void)arena_control(heap->arena, "purge");
 }
@@ -269,7 +269,7 @@ static void hand_in(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose) {
 
 void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap) {
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) hand_in(cache, heap, (mrl_purpose)i);
-    cache_empty(cache, heap);
+    mrl_cache_empty(cache, heap);
 }
 
 static void count_bytes(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose, int64_t bytes) {

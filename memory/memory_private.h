@@ -82,7 +82,9 @@ void mrl_heap_fini(mrl_heap *heap);
 void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache);
 int mrl_heap_refuses(const mrl_heap *heap, size_t size);
 void mrl_cache_init(mrl_cache *cache);
-/* Hands the counts in and gives the cached memory back. */
+/* Gives the cached memory back. */
+void mrl_cache_empty(mrl_cache *cache, mrl_heap *heap);
+/* Hands the counts in, too. */
 void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap);
 /* Memory for a slab; what it has, not what it gives out, is counted nowhere. */
 void *mrl_region_take(mrl_heap *heap, size_t size, size_t alignment);

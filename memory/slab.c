@@ -60,6 +60,17 @@ static void list_first(mrl_slab_class *of, mrl_slab *slab) {
     of->first = slab;
 }
 
+static void list_last(mrl_slab_class *of, mrl_slab *slab) {
+    slab->is_listed = 1;
+    slab->next = NULL;
+    slab->before = of->last;
+    if (of->last != NULL)
+        of->last->next = slab;
+    else
+        of->first = slab;
+    of->last = slab;
+}
+
 static void unlist(mrl_slab_class *of, mrl_slab *slab) {
     slab->is_listed = 0;
     if (slab->before != NULL)
@@ -123,6 +134,11 @@ static void object_give(mrl_slab_class *of, mrl_slab *slab, void *object, mrl_sl
     slab->back = object;
     slab->out--;
     if (!slab->is_listed) list_first(of, slab);
+    /* Those of which little is in use come last: they may become empty. */
+    if (slab->out == slab->object_count / 2) {
+        unlist(of, slab);
+        list_last(of, slab);
+    }
     if (slab->out > 0) return;
     if (of->empty_count == 0) {
         of->empty_count = 1;

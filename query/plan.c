@@ -69,7 +69,7 @@ static void add(planning *p, const mrl_drive *drive) {
 static int drives_of(planning *p, const mrl_terms *terms, const mrl_schema_index *index,
                      mrl_drive out[2]) {
     int count = 0;
-    if (mrl_view_index(p->planner.view, index->name) != index) return 0;
+    if (!mrl_index_is_ready(index)) return 0;
     if (mrl_index_is_unique(index)) count += mrl_unique_of(&p->planner, terms, index, out);
     if (mrl_index_has_tree(index)) count += mrl_ranges_of(&p->planner, terms, index, out + count);
     return count;

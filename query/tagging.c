@@ -23,7 +23,7 @@ static const mrl_schema_index *index_of(const tagging *t, const mrl_condition_no
         const mrl_schema_index *index = &schema->indexes[i];
         if (!mrl_index_has_tags(index) || (t->only != NULL && t->only != index)) continue;
         if (t->planner->condition_path[index->parts[0].path] != leaf->path_number) continue;
-        if (mrl_view_index(t->planner->view, index->name) == index) return index;
+        if (mrl_index_is_ready(index)) return index;
     }
     return NULL;
 }

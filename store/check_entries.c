@@ -65,6 +65,37 @@ merle_err mrl_check_entries(mrl_check *check, const mrl_version *v) {
     return MERLE_OK;
 }
 
+static uint64_t count_live(const mrl_root_index *made, const mrl_schema_index *index) {
+    if (mrl_index_has_tree(index)) {
+        mrl_ordered_stats stats;
+        mrl_ordered_stat(made->ordered, &stats);
+        return stats.entries - stats.marked;
+    }
+    mrl_tags_stats stats;
+    mrl_tags_stat(made->tags, &stats);
+    return stats.entries - stats.marked;
+}
+
+/* Whether there are as many live entries as values; where somebody was writing meanwhile the sums
+ * are not of one instant, and it counts as so. */
+static int sums_agree(const mrl_check *check, const mrl_schema_index *index, uint64_t *out_live) {
+    uint64_t values = check->entries[index->number];
+    *out_live = count_live(&check->root->indexes[index->number], index);
+    return mrl_log_published_at(check->store->published) != check->published ||
+           (is_complete(index) ? *out_live == values : *out_live <= values);
+}
+
+/* A commit under way has added entries and not published yet: only where the sums differ, and then
+ * for as long as it takes to sum up once more, all writers wait. */
+static int sums_agree_at_rest(const mrl_check *check, const mrl_schema_index *index,
+                              uint64_t *out_live) {
+    mrl_root *root = check->root;
+    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) mrl_lock_take(&root->shards[i].lock);
+    int agree = sums_agree(check, index, out_live);
+    for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) mrl_lock_drop(&root->shards[i].lock);
+    return agree;
+}
+
 merle_err mrl_check_entry_sums(const mrl_check *check) {
     const mrl_schema *schema = mrl_root_schema_now(check->root);
     for (uint32_t i = 0; i < schema->index_count; i++) {
@@ -72,18 +103,7 @@ merle_err mrl_check_entry_sums(const mrl_check *check) {
         const mrl_root_index *made = &check->root->indexes[i];
         uint64_t live = 0;
         if (!has_entries(index)) continue;
-        if (mrl_index_has_tree(index)) {
-            mrl_ordered_stats stats;
-            mrl_ordered_stat(made->ordered, &stats);
-            live = stats.entries - stats.marked;
-        } else {
-            mrl_tags_stats stats;
-            mrl_tags_stat(made->tags, &stats);
-            live = stats.entries - stats.marked;
-        }
-        /* Somebody was writing meanwhile: the sums are not of one instant. */
-        if (mrl_log_published_at(check->store->published) != check->published) return MERLE_OK;
-        if (is_complete(index) ? live != check->entries[i] : live > check->entries[i])
+        if (!sums_agree(check, index, &live) && !sums_agree_at_rest(check, index, &live))
             return mrl_check_broken(check, index->name, NULL,
                                     "an entry for each value, and no more",
                                     "%llu entries for %llu values", (unsigned long long)live,

@@ -365,7 +365,7 @@ merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
     const mrl_schema_index *index = mrl_schema_find_index(schema, name);
     *out_index = NULL;
     if (index == NULL) return MERLE_INVALID;
-    if (index->state != MERLE_INDEX_READY) return MERLE_NOT_READY;
+    if (!mrl_index_is_ready(index)) return MERLE_NOT_READY;
     *out_index = index;
     return MERLE_OK;
 }

@@ -102,6 +102,10 @@ static inline uint8_t mrl_index_missing(const mrl_schema_index *index, uint32_t 
 }
 /* NULL if there is none of that name. */
 const mrl_schema_index *mrl_schema_find_index(const mrl_schema *schema, const char *name);
+/* Whether it may be read by: there is one of this number, and it is ready. */
+static inline int mrl_index_is_ready(const mrl_schema_index *index) {
+    return index->declared != 0 && index->state == MERLE_INDEX_READY;
+}
 /* The index of that name, for who reads. Errors: MERLE_INVALID (there is none), MERLE_NOT_READY;
  * *out_index is NULL then. */
 merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,

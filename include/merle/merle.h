@@ -599,7 +599,8 @@ typedef struct merle_section_info {
 MERLE_API merle_err merle_sections(merle_db *db, merle_section_info *out_sections,
                                    size_t section_max, size_t *out_count);
 /* Walks over everything and compares: MERLE_CORRUPT with a report in words at the first broken
- * invariant. Stops writers while it looks at one shard, never longer. Threads: any, may wait. */
+ * invariant. Stops writers while it looks at one shard, and for a moment all of a collection where
+ * an index has other sums than its documents. Threads: any, may wait. */
 MERLE_API MERLE_MUST_USE merle_err merle_check(merle_db *db, merle_report *report);
 
 #ifdef __cplusplus

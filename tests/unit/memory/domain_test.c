@@ -94,6 +94,29 @@ static void sizes_beyond_slabs_are_what_jemalloc_gives(void **state) {
         assert_int_equal(mrl_size_round(size), nallocx(size, 0));
 }
 
+static void member_at_rest_keeps_nothing(void **state) {
+    enum { SIZE = 208, COUNT = 2000 };
+    static void *all[COUNT];
+    mrl_domain *domain = make_domain(NULL);
+    mrl_member *member = join(domain);
+    uint8_t size_class = mrl_size_class(SIZE);
+    const mrl_slab_class *slabs = &domain->heap.slabs[size_class];
+    (void)state;
+    for (int i = 0; i < COUNT; i++)
+        assert_non_null(all[i] = mrl_alloc(member, MRL_FOR_OTHER, SIZE));
+    for (int i = 0; i < COUNT; i++) mrl_free(member, MRL_FOR_OTHER, all[(i * 7919) % COUNT], SIZE);
+    /* Those freed last lie in several regions, and hold them. */
+    assert_int_not_equal(member->private_part->cache.kept_counts[size_class], 0);
+    assert_ptr_not_equal(slabs->first, slabs->last);
+    mrl_member_rest(member);
+    assert_int_equal(member->private_part->cache.kept_counts[size_class], 0);
+    assert_ptr_equal(slabs->first, slabs->last);
+    mrl_domain_trim(domain);
+    assert_null(slabs->first);
+    assert_non_null(mrl_alloc(member, MRL_FOR_OTHER, SIZE));
+    mrl_domain_destroy(domain);
+}
+
 static size_t allocated_bytes(void) {
     uint64_t epoch = 1;
     size_t bytes = 0, size = sizeof bytes;
@@ -730,6 +753,7 @@ int main(void) {
 #if !MRL_HEAP_IS_PLAIN
         cmocka_unit_test(memory_comes_from_the_own_arena_only),
         cmocka_unit_test(sizes_beyond_slabs_are_what_jemalloc_gives),
+        cmocka_unit_test(member_at_rest_keeps_nothing),
         cmocka_unit_test(destroyed_domain_gives_back_what_was_never_freed),
         cmocka_unit_test(large_domain_asks_for_huge_pages_if_it_shall),
 #endif

@@ -468,6 +468,64 @@ static void own_writes_come_at_their_first_element(void **state) {
     writing_close(&s);
 }
 
+static merle_err move_all(const stand *s, merle_bytes doc) {
+    merle_commit *commit;
+    merle_err err = merle_begin(s->db, &commit);
+    if (err != MERLE_OK) return err;
+    err = merle_patch(commit, s->players, KEY("a"), MERLE_SET_INT("scores[0]", 9));
+    if (err == MERLE_OK) err = merle_put(commit, s->players, KEY("b"), doc);
+    if (err == MERLE_OK) err = merle_remove(commit, s->players, KEY("c"));
+    if (err != MERLE_OK) {
+        merle_cancel(commit);
+        return err;
+    }
+    return merle_end(commit, NULL);
+}
+
+static uint64_t move_with(void *context, uint64_t grants) {
+    static supply memory;
+    const merle_index indexes[] = {
+        scores[0],
+        scores[2],
+        {"place", MERLE_UNIQUE_ORDERED, "guild, key", MERLE_MISSING_FIRST},
+        {"keys", MERLE_ORDERED, "guild, key()"},
+        {0}};
+    const mrl_environment environment = {.refusal = &memory.refusal};
+    const merle_schema schema = {.version = 1, .indexes = indexes};
+    merle_buffer doc =
+        doc_of("{\"scores\":[4,1,7],\"guild\":\"a guild with a long name\",\"key\":1}");
+    stand s;
+    (void)context;
+    supply_init(&memory);
+    writing_open(&s, &schema, (merle_options){0}, &environment);
+    (void)put_json(&s, "a", "{\"scores\":[1,5]}");
+    (void)put_json(&s, "c", "{\"scores\":[2,3],\"guild\":\"red\",\"key\":1}");
+    mrl_refusal_of_thread = &memory.refusal;
+    supply_all_but(&memory, grants);
+    merle_err err = move_all(&s, bytes_of(&doc));
+    uint64_t refused = supply_all(&memory);
+    mrl_refusal_of_thread = NULL;
+    if (err != MERLE_OK) {
+        assert_int_equal(err, MERLE_NO_MEMORY);
+        assert_each(&s, all_of("scores"), "ac", "ac");
+        assert_keys(&s, all_of("place"), "ac");
+        assert_keys(&s, all_of("keys"), "c");
+        must(&s, merle_check(s.db, &s.report));
+        must(&s, move_all(&s, bytes_of(&doc)));
+    }
+    assert_each(&s, all_of("last"), "ba", "ab");
+    assert_keys(&s, all_of("place"), "ab");
+    assert_keys(&s, all_of("keys"), "b");
+    merle_buffer_free(&doc);
+    writing_close(&s);
+    return refused;
+}
+
+static void commit_without_memory_leaves_no_entry(void **state) {
+    (void)state;
+    refuse_in_turn(move_with, NULL, 10);
+}
+
 static uint64_t count_with(void *context, uint64_t grants) {
     static supply memory;
     const merle_range *range = context;
@@ -596,6 +654,7 @@ int main(void) {
         cmocka_unit_test(elements_are_looked_into),
         cmocka_unit_test(elements_move_under_old_sections),
         cmocka_unit_test(own_writes_come_at_their_first_element),
+        cmocka_unit_test(commit_without_memory_leaves_no_entry),
         cmocka_unit_test(count_without_memory_is_nought_and_says_so),
         cmocka_unit_test(old_section_counts_elements_after_a_drop),
         cmocka_unit_test(kinds_are_added_to_documents_that_are_there),
