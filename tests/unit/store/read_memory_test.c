@@ -4,7 +4,8 @@
  *         and nothing behind; the same call right after gives the right answer.
  * Method  Each call in a section, and in a commit that has written, whose own writes have to be put
  *         in order first: with the first, second, third... allocation refused, this one alone.
- * Blind   Queries: tests/unit/query/memory_test.c. Leaks show under the address sanitizer only.
+ * Blind   Queries: tests/unit/query/memory_test.c. Lists of own writes so long that the arena of
+ *         the commit has to grow for them. Leaks show under the address sanitizer only.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
