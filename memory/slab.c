@@ -179,8 +179,9 @@ void mrl_slab_trim(mrl_heap *heap) {
         mrl_slab_class *of = &heap->slabs[i];
         mrl_slab *free_ones = NULL;
         mrl_lock_take(&of->lock);
-        for (mrl_slab *slab = of->first, *next; slab != NULL && of->empty_count > 0; slab = next) {
-            next = slab->next;
+        /* Those with nothing in use are most likely the last ones. */
+        for (mrl_slab *slab = of->last, *next; slab != NULL && of->empty_count > 0; slab = next) {
+            next = slab->before;
             if (slab->out > 0) continue;
             of->empty_count--;
             unlist(of, slab);

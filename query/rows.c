@@ -103,6 +103,15 @@ static merle_rows *rows_create(merle_section *section, const merle_collection *c
     return rows;
 }
 
+/* Rows go on while their commit does: with what it had written when they were opened. */
+static merle_err keep_own(merle_rows *rows) {
+    if (rows->view.own_count == 0) return MERLE_OK;
+    mrl_own *own = mrl_pool_take(&rows->pool, rows->view.own_count * sizeof *own);
+    if (own == NULL) return MERLE_NO_MEMORY;
+    mrl_view_keep(&rows->view, own);
+    return MERLE_OK;
+}
+
 merle_err mrl_rows_open(merle_section *section, merle_collection *collection,
                         const merle_query *query, const mrl_wishes *wishes, merle_rows **out_rows) {
     merle_query asked;
@@ -115,7 +124,8 @@ merle_err mrl_rows_open(merle_section *section, merle_collection *collection,
     if (rows == NULL) return MERLE_NO_MEMORY;
     rows->view = view;
     rows->seq = view.section->seq;
-    err = take_terms(rows, &asked);
+    err = keep_own(rows);
+    if (err == MERLE_OK) err = take_terms(rows, &asked);
     if (err == MERLE_OK && asked.after.size > 0)
         err = mrl_after_read(rows, asked.order, asked.after);
     if (err == MERLE_OK) err = mrl_plan_make(rows, &asked, wishes);

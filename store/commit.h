@@ -98,7 +98,6 @@ typedef struct mrl_own_writes {
     struct mrl_own *list; /* by slot */
     size_t count, capacity;
     uint32_t seen_actions;       /* the commit's action_count when the list was made */
-    uint32_t is_kept;            /* a view keeps the list: it must not change any more */
     mrl_touch *last;             /* the last of the commit's touches that was looked at */
     struct mrl_own_list *values; /* of each index that was asked for */
 } mrl_own_writes;

@@ -107,12 +107,11 @@ static merle_err append_touches(merle_commit *commit, mrl_portion *part, const m
 merle_err mrl_own_refresh(merle_commit *commit, mrl_portion *part, const mrl_root *root) {
     mrl_own_writes *own = &part->own;
     if (own->seen_actions == commit->action_count) return MERLE_OK;
-    if (own->is_kept || own->capacity < part->touch_count) {
+    if (own->capacity < part->touch_count) {
         mrl_own *list = take_array(commit, own->list, own->count, sizeof *list, part->touch_count,
                                    &own->capacity);
         if (list == NULL) return MERLE_NO_MEMORY;
         own->list = list;
-        own->is_kept = 0;
     }
     size_t count = own->count;
     for (size_t i = 0; i < count; i++) {

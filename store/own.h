@@ -45,8 +45,7 @@ mrl_portion *mrl_commit_find_part(const merle_commit *commit, const merle_collec
  * actions. */
 merle_err mrl_touch_show(merle_commit *commit, mrl_touch *touch, const mrl_root *root);
 
-/* Brings part->own up to date, in another place if a view keeps the old one. Errors: those of the
- * commit's operations, MERLE_NO_MEMORY. */
+/* Brings part->own up to date. Errors: those of the commit's operations, MERLE_NO_MEMORY. */
 merle_err mrl_own_refresh(merle_commit *commit, mrl_portion *part, const mrl_root *root);
 
 /* The values in an index of what the view's commit has changed. None: count is 0. Errors:

@@ -298,7 +298,7 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
     int is_end = 0;
     *out_count = 0;
     if (cursor == NULL) return MERLE_INVALID;
-    merle_err err = mrl_view_open_briefly(section, cursor->collection, &view);
+    merle_err err = mrl_view_open(section, cursor->collection, &view);
     if (err != MERLE_OK) return err;
     err = find_index(view.schema, cursor->index, &w.index);
     if (err != MERLE_OK) return err == MERLE_NOT_READY ? err : MERLE_GONE;
@@ -355,7 +355,7 @@ static merle_err ask_own(asked_range *asked) {
 static merle_err ask(asked_range *asked, merle_section *section, merle_collection *collection,
                      const merle_range *range) {
     if (range == NULL || range->index == NULL) return MERLE_INVALID;
-    merle_err err = mrl_view_open_briefly(section, collection, &asked->view);
+    merle_err err = mrl_view_open(section, collection, &asked->view);
     if (err != MERLE_OK) return err;
     err = find_index(asked->view.schema, range->index, &asked->index);
     if (err != MERLE_OK) return err;

@@ -282,7 +282,7 @@ merle_err merle_get_unique(merle_section *section, merle_collection *collection,
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     size_t size;
     memset(out_doc, 0, sizeof *out_doc);
-    merle_err err = mrl_view_open_briefly(section, collection, &view);
+    merle_err err = mrl_view_open(section, collection, &view);
     if (err != MERLE_OK) return err;
     mrl_count(view.section->member, MRL_N_GETS_UNIQUE, 1);
     err = mrl_encode_asked(view.schema, index, values, value_count, &definition, encoded, &size);
@@ -377,7 +377,7 @@ merle_err merle_scan_next(merle_section *section, merle_collection *collection, 
                           merle_doc *out_docs, size_t doc_max, size_t *out_count) {
     mrl_view view;
     *out_count = 0;
-    merle_err err = mrl_view_open_briefly(section, collection, &view);
+    merle_err err = mrl_view_open(section, collection, &view);
     if (err != MERLE_OK) return err;
     mrl_count(view.section->member, MRL_N_SCANS, 1);
     if (scan->position < mrl_slots_end(&view.root->slots))
@@ -390,7 +390,7 @@ merle_err merle_count(merle_section *section, merle_collection *collection, uint
     mrl_view view;
     uint64_t count = 0;
     *out_count = 0;
-    merle_err err = mrl_view_open_briefly(section, collection, &view);
+    merle_err err = mrl_view_open(section, collection, &view);
     if (err != MERLE_OK) return err;
     if (mrl_root_count(view.root, view.section->seq, &count) != MERLE_OK) {
         uint32_t end = mrl_slots_end(&view.root->slots), slot = 0;

@@ -30,7 +30,7 @@ static merle_err find_tags(const mrl_view *view, const char *name,
 
 static merle_err ask(asked_tag *asked, merle_section *section, merle_collection *collection,
                      const char *index, const merle_value *tag) {
-    merle_err err = mrl_view_open_briefly(section, collection, &asked->view);
+    merle_err err = mrl_view_open(section, collection, &asked->view);
     if (err != MERLE_OK) return err;
     asked->instant = mrl_view_of_instant(&asked->view);
     if ((err = find_tags(&asked->view, index, &asked->index)) != MERLE_OK) return err;
@@ -230,7 +230,7 @@ merle_err merle_tags_list(merle_section *section, merle_collection *collection, 
     size_t count = 0;
     *out_count = 0;
     bytes->size = 0;
-    merle_err err = mrl_view_open_briefly(section, collection, &view);
+    merle_err err = mrl_view_open(section, collection, &view);
     if (err == MERLE_OK) err = find_tags(&view, index, &definition);
     if (err == MERLE_OK) err = encode_asked(&prefix, begin, &begins);
     if (err == MERLE_OK) err = encode_asked(&after, behind, &follows);

@@ -4,6 +4,8 @@
  */
 #include "store/view.h"
 
+#include <string.h>
+
 #include "document/encode.h"
 #include "store/entries.h"
 #include "store/own.h"
@@ -23,8 +25,8 @@ static merle_err add_own(mrl_view *view, const merle_collection *collection) {
     return MERLE_OK;
 }
 
-merle_err mrl_view_open_briefly(merle_section *section, const merle_collection *collection,
-                                mrl_view *out_view) {
+merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
+                        mrl_view *out_view) {
     merle_err err;
     mrl_root *root;
     *out_view = (mrl_view){0};
@@ -37,11 +39,10 @@ merle_err mrl_view_open_briefly(merle_section *section, const merle_collection *
     return __builtin_expect(own->commit == NULL, 1) ? MERLE_OK : add_own(out_view, collection);
 }
 
-merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
-                        mrl_view *out_view) {
-    merle_err err = mrl_view_open_briefly(section, collection, out_view);
-    if (err == MERLE_OK && out_view->part != NULL) out_view->part->own.is_kept = 1;
-    return err;
+void mrl_view_keep(mrl_view *view, mrl_own *own) {
+    if (view->own_count > 0) memcpy(own, view->own, view->own_count * sizeof *own);
+    view->own = own;
+    view->part = NULL;
 }
 
 mrl_view mrl_view_of_instant(const mrl_view *view) {

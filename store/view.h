@@ -29,19 +29,20 @@ typedef struct mrl_view {
     const mrl_section *section;
     const mrl_root *root;
     const mrl_schema *schema; /* as the section sees it */
-    mrl_portion *part;        /* NULL outside of commits, and where that has written nothing */
+    mrl_portion *part;        /* NULL outside of commits, where that has written nothing, and of
+                                 a view that was kept */
     const mrl_own *own;       /* by the slot of `before`; those without one come last */
     size_t own_count;         /* 0 outside of commits, and where the commit has written nothing */
 } mrl_view;
 
-/* Errors: those of mrl_section_own and mrl_section_root; MERLE_NO_MEMORY, and what the commit's own
- * operations fail with where they rest on what the instant shows. */
+/* The own writes are good until the commit's next operation. Errors: those of mrl_section_own and
+ * mrl_section_root; MERLE_NO_MEMORY, and what the commit's own operations fail with where they rest
+ * on what the instant shows. */
 merle_err mrl_view_open(merle_section *section, const merle_collection *collection,
                         mrl_view *out_view);
-/* The same for who is done with it before the commit's next operation: it costs less where reads
- * and writes take turns. */
-merle_err mrl_view_open_briefly(merle_section *section, const merle_collection *collection,
-                                mrl_view *out_view);
+/* Keeps the own writes as they are now: copies them to `own`, which has room for own_count of them,
+ * and stands as long as the view. Values of an index are not to be had of it then. */
+void mrl_view_keep(mrl_view *view, mrl_own *own);
 /* The view without the commit's own writes. */
 mrl_view mrl_view_of_instant(const mrl_view *view);
 /* What the commit has made of the document in this slot; NULL: nothing, it is as it was. */

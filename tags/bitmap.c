@@ -41,8 +41,8 @@ mrl_bitmap_state mrl_bitmap_get(const mrl_bitmap *b, uint32_t slot) {
 
 static void touch(mrl_bitmap *b, const mrl_set_change *change) {
     MRL_SET(&b->span.touched, change->now);
-    /* Release: pairs with the acquire fences in settled_after and mrl_bitmap_live; who sees the bit
-     * or the count that is changed next sees the ticket. */
+    /* Release: pairs with the acquire fences in mrl_bitmap_settled_after and mrl_bitmap_live; who
+     * sees the bit or the count that is changed next sees the ticket. */
     atomic_thread_fence(memory_order_release);
 }
 
@@ -53,7 +53,7 @@ static uint32_t drop_group(mrl_bitmap *b, mrl_set_change *change, uint32_t group
         uint64_t marked = MRL_GET(&b->words[w].marked);
         if (marked == 0) continue;
         MRL_SET(&b->words[w].there, MRL_GET(&b->words[w].there) & ~marked);
-        /* Release: pairs with the acquire in load_word; who finds no mark finds no entry. */
+        /* Release: pairs with the acquire in mrl_bitmap_load; who finds no mark finds no entry. */
         atomic_store_explicit(&b->words[w].marked, 0, memory_order_release);
         gone += (uint32_t)__builtin_popcountll(marked);
     }
@@ -110,25 +110,13 @@ void mrl_bitmap_fill(mrl_bitmap *b, uint32_t slot, int is_marked, uint32_t ticke
 
 /* ---- readers ---- */
 
-/* The mark is loaded first: an entry that is taken away loses its bit before its mark. */
-static uint64_t load_word(const mrl_bitmap_word *word, uint64_t *out_marked) {
-    *out_marked = atomic_load_explicit(&word->marked, memory_order_acquire);
-    return MRL_GET(&word->there);
-}
-
-/* Whether all that was loaded before is settled. */
-static int settled_after(const mrl_bitmap *b, uint32_t section_epoch) {
-    atomic_thread_fence(memory_order_acquire);
-    return mrl_is_settled(MRL_GET(&b->span.touched), section_epoch);
-}
-
 void mrl_bitmap_window(const mrl_bitmap *b, uint32_t section_epoch, mrl_planes *out_planes) {
     for (uint32_t w = 0; w < MRL_WALK_WORDS; w++) {
         uint64_t marked;
-        out_planes->may[w] = load_word(&b->words[w], &marked);
+        out_planes->may[w] = mrl_bitmap_load(&b->words[w], &marked);
         out_planes->sure[w] = out_planes->may[w] & ~marked;
     }
-    if (settled_after(b, section_epoch))
+    if (mrl_bitmap_settled_after(b, section_epoch))
         memcpy(out_planes->may, out_planes->sure, sizeof out_planes->may);
     else
         memset(out_planes->sure, 0, sizeof out_planes->sure);
@@ -157,18 +145,6 @@ void mrl_bitmap_read(const mrl_bitmap *b, mrl_run *run) {
         }
     }
     run->from = mrl_slot_after(last);
-}
-
-void mrl_bitmap_test(const mrl_bitmap *b, const mrl_lanes *lanes, uint32_t first, uint32_t end,
-                     mrl_planes *planes) {
-    for (uint32_t i = first; i < end; i++) {
-        uint32_t slot = lanes->slots[i];
-        uint64_t marked, there = load_word(&b->words[word_of(slot)], &marked);
-        uint64_t may = there >> (slot % 64) & 1, live = (there & ~marked) >> (slot % 64) & 1;
-        int is_settled = settled_after(b, lanes->section_epoch);
-        planes->may[i / 64] |= (is_settled ? live : may) << (i % 64);
-        planes->sure[i / 64] |= (is_settled ? live : 0) << (i % 64);
-    }
 }
 
 uint32_t mrl_bitmap_live(const mrl_bitmap *b, uint32_t *out_touched) {

@@ -9,7 +9,7 @@
  *         `touched` gets the new ticket; whoever has seen the new bit sees that, too. What is taken
  *         away leaves the first word before the second: whoever finds the mark gone, and looked for
  *         it first, finds the entry gone.
- * Threads window, test: read section. All others: the tag's lock held.
+ * Threads window, read, ask: read section. All others: the tag's lock held.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -49,10 +49,28 @@ void mrl_bitmap_fill(mrl_bitmap *b, uint32_t slot, int is_marked, uint32_t ticke
 
 /* The whole window. */
 void mrl_bitmap_window(const mrl_bitmap *b, uint32_t section_epoch, mrl_planes *out_planes);
-/* See mrl_tag_read and mrl_array_test. */
+/* See mrl_tag_read. */
 void mrl_bitmap_read(const mrl_bitmap *b, mrl_run *run);
-void mrl_bitmap_test(const mrl_bitmap *b, const mrl_lanes *lanes, uint32_t first, uint32_t end,
-                     mrl_planes *planes);
+/* The mark is loaded first: an entry that is taken away loses its bit before its mark. */
+static inline uint64_t mrl_bitmap_load(const mrl_bitmap_word *word, uint64_t *out_marked) {
+    *out_marked = atomic_load_explicit(&word->marked, memory_order_acquire);
+    return MRL_GET(&word->there);
+}
+/* Whether all that was loaded before is settled. */
+static inline int mrl_bitmap_settled_after(const mrl_bitmap *b, uint32_t section_epoch) {
+    atomic_thread_fence(memory_order_acquire);
+    return mrl_is_settled(MRL_GET(&b->span.touched), section_epoch);
+}
+/* Bit 0: whether the slot may be in the set; *out_sure: whether it is for certain. */
+static inline uint64_t mrl_bitmap_ask(const mrl_bitmap *b, uint32_t slot, uint32_t section_epoch,
+                                      uint64_t *out_sure) {
+    uint64_t marked;
+    uint64_t there = mrl_bitmap_load(&b->words[slot % MRL_WINDOW_SLOTS / 64], &marked);
+    int is_settled = mrl_bitmap_settled_after(b, section_epoch);
+    uint64_t live = (there & ~marked) >> (slot % 64) & 1;
+    *out_sure = is_settled ? live : 0;
+    return is_settled ? live : there >> (slot % 64) & 1;
+}
 /* The live count, and touched as it was then or later. */
 uint32_t mrl_bitmap_live(const mrl_bitmap *b, uint32_t *out_touched);
 

@@ -155,14 +155,6 @@ static void find_spans(mrl_root *root, const mrl_lanes *lanes, const mrl_span **
     }
 }
 
-static void span_lanes(const mrl_span *span, const mrl_lanes *lanes, uint32_t first, uint32_t end,
-                       mrl_planes *out) {
-    if (span->form == MRL_FORM_BITMAP)
-        mrl_bitmap_test(as_bitmap(span), lanes, first, end, out);
-    else
-        mrl_array_test(as_array(span), lanes, first, end, out);
-}
-
 static void list_lanes(const mrl_tag *tag, const mrl_lanes *lanes, mrl_planes *out) {
     const mrl_span *spans[MRL_WALK_LIST_MAX];
     mrl_root *root = mrl_tag_root(tag);
@@ -173,11 +165,17 @@ static void list_lanes(const mrl_tag *tag, const mrl_lanes *lanes, mrl_planes *o
         for (uint32_t i = 0; i < lanes->slot_count; i++) spans[i] = &root->span;
     for (uint32_t i = 0; i < lanes->slot_count;) {
         const mrl_span *span = spans[i];
-        uint32_t first = i++;
-        if (span == NULL || !mrl_span_covers(span, lanes->slots[first])) continue;
+        uint32_t first = i++, slot = lanes->slots[first];
+        if (span == NULL || !mrl_span_covers(span, slot)) continue;
+        if (span->form == MRL_FORM_BITMAP) {
+            uint64_t sure, may = mrl_bitmap_ask(as_bitmap(span), slot, lanes->section_epoch, &sure);
+            out->may[first / 64] |= may << (first % 64);
+            out->sure[first / 64] |= sure << (first % 64);
+            continue;
+        }
         while (i < lanes->slot_count && spans[i] == span && mrl_span_covers(span, lanes->slots[i]))
             i++;
-        span_lanes(span, lanes, first, i, out);
+        mrl_array_test(as_array(span), lanes, first, i, out);
     }
 }
 
