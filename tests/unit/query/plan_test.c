@@ -108,6 +108,25 @@ static void unique_value_too_long_for_its_index_is_found(void **state) {
     writing_close(&s);
 }
 
+/* Of terms beyond the 64th nothing is noted: they are asked of versions, and said to be. */
+static void terms_beyond_the_first_are_told_as_asked_of_versions(void **state) {
+    char text[2048];
+    stand s;
+    answer a;
+    (void)state;
+    players_open(&s);
+    size_t size = (size_t)snprintf(text, sizeof text, "level = 7");
+    for (int i = 0; i < 64; i++)
+        size += (size_t)snprintf(text + size, sizeof text - size, " and score != %d", i);
+    ask(&s, text, (merle_query){0}, &a);
+    assert_int_equal(a.count, 9);
+    assert_driven(&a, "ranges", "level");
+    assert_true(tells(&a, "\"by_drive\": [\n    \"level = 7\"\n  ]"));
+    assert_true(tells(&a, "\"score != 63\"\n  ]"));
+    answer_end(&s, &a);
+    writing_close(&s);
+}
+
 static void tags_drive_together(void **state) {
     stand s;
     answer a;
@@ -344,6 +363,7 @@ int main(void) {
         cmocka_unit_test(compound_index_is_bound_field_by_field),
         cmocka_unit_test(unique_value_drives),
         cmocka_unit_test(unique_value_too_long_for_its_index_is_found),
+        cmocka_unit_test(terms_beyond_the_first_are_told_as_asked_of_versions),
         cmocka_unit_test(tags_drive_together),
         cmocka_unit_test(range_is_filtered_by_tags_on_slots),
         cmocka_unit_test(or_of_what_can_drive_is_a_union),
