@@ -123,6 +123,18 @@ static uint32_t log2_of(uint64_t power) {
     return (uint32_t)__builtin_ctzll(power);
 }
 
+/* How many entries are good for so many slots. ck by itself doubles a table that is more than half
+ * full, which costs a third more memory and gains little: so it gets no memory before. */
+static uint64_t entries_for(uint64_t slot_count) {
+    return slot_count / 4 * 3;
+}
+
+static unsigned long slots_for(uint64_t entry_count) {
+    unsigned long slot_count = SLOTS_MIN;
+    while (entries_for(slot_count) < entry_count) slot_count *= 2;
+    return slot_count;
+}
+
 /* After ck has made a new table: notes where it is, and when it will be too large. A table that ck
  * made much larger than its entries need (because many have one hash) would be made so again: so it
  * is not called too large before half of the entries have gone. */
@@ -134,21 +146,10 @@ void mrl_piece_note_table(mrl_piece *p) {
     uint64_t half = piece_entries(p) / 2;
     atomic_store_explicit(&p->slots_hint, slots | log2_of(slot_count), memory_order_relaxed);
     atomic_store_explicit(&p->removed_count, 0, memory_order_relaxed);
-    p->shrink_below = 0;
-    if (slot_count > SLOTS_MIN)
-        p->shrink_below = (uint32_t)(half < slot_count / 4 ? half : slot_count / 4);
-}
-
-/* How many entries are good for so many slots. ck by itself doubles a table that is more than half
- * full, which costs a third more memory and gains little: so it gets no memory before. */
-static uint64_t entries_for(uint64_t slot_count) {
-    return slot_count / 4 * 3;
-}
-
-static unsigned long slots_for(uint64_t entry_count) {
-    unsigned long slot_count = SLOTS_MIN;
-    while (entries_for(slot_count) < entry_count) slot_count *= 2;
-    return slot_count;
+    p->shrink_below = slot_count > SLOTS_MIN ? (uint32_t)(slot_count / 4) : 0;
+    /* It may have grown for the next entry, which is not counted yet. */
+    if (slot_count > slots_for(piece_entries(p) + 1) && half < p->shrink_below)
+        p->shrink_below = (uint32_t)half;
 }
 
 /* Who pays for a larger table if ck asks for one at the next entry. */

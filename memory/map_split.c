@@ -13,7 +13,7 @@ enum {
     /* A directory may have as many places as there are entries / 16, but 16 at least: hashes that
      * cluster (many entries of one hash, and a few beside them) must not blow it up. */
     ENTRIES_A_PLACE_MIN = 16,
-    MERGE_BELOW = 360,    /* entries of two buddies together: 512 places hold them, and some more */
+    MERGE_BELOW = 400,    /* entries of two buddies together */
     TOMBSTONES_FREE = 32, /* a table is never copied because of fewer */
     PREFETCH_AHEAD = 16
 };

@@ -63,9 +63,69 @@ static int order_of(const encoded *left, const encoded *right) {
     return (order > 0) - (order < 0);
 }
 
+/* ---- rows, as compound indexes have them ---- */
+
+/* A field of a row: a value, or NULL: it is missing. */
+static void append(encoded *row, const encoded *field, int is_first, int descending) {
+    uint8_t missing = mrl_encode_missing(is_first, descending);
+    size_t size = field == NULL ? 1 : field->size;
+    memcpy(row->bytes + row->size, field == NULL ? &missing : field->bytes, size);
+    row->size += size;
+}
+
+/* The order of (left, then) and (right, after), with a first field that descends or does not. */
+static int order_of_rows(const encoded *left, const encoded *then, const encoded *right,
+                         const encoded *after, int is_first, int descending) {
+    static encoded rows[2];
+    rows[0].size = rows[1].size = 0;
+    if (left != NULL && then != NULL && left->size + then->size > sizeof rows->bytes) return 2;
+    if (right != NULL && after != NULL && right->size + after->size > sizeof rows->bytes) return 2;
+    append(&rows[0], left, is_first, descending);
+    append(&rows[0], then, is_first, 0);
+    append(&rows[1], right, is_first, descending);
+    append(&rows[1], after, is_first, 0);
+    return order_of(&rows[0], &rows[1]);
+}
+
+/* up and down are encodings of the same two values, whose order ascending is given. */
+static void check_rows(const encoded up[2], const encoded down[2], int order) {
+    int crossed = order_of_rows(&down[0], &up[1], &down[1], &up[0], 0, 1);
+    MRL_ASSERT(crossed == 2 || crossed == -order);
+    int second = order_of_rows(&down[0], &up[0], &down[0], &up[1], 0, 1);
+    MRL_ASSERT(second == 2 || second == order);
+    /* A nil is a missing one that comes first. */
+    int is_nil = up[0].size == 1 && up[0].bytes[0] == mrl_encode_missing(1, 0);
+    for (int is_first = 0; is_first < 2 && !is_nil; is_first++) {
+        int behind = is_first ? -1 : 1;
+        MRL_ASSERT(order_of_rows(NULL, &up[1], &up[0], &up[0], is_first, 0) == behind);
+        MRL_ASSERT(order_of_rows(NULL, &up[1], &down[0], &up[0], is_first, 1) == behind);
+        MRL_ASSERT(order_of_rows(NULL, NULL, NULL, &up[0], is_first, 1) == behind);
+    }
+}
+
+/* Two keys, the input cut in two: of any bytes, in which a value would have only UTF-8. */
+static void check_keys(const uint8_t *data, size_t size) {
+    static encoded keys[2], turned[2];
+    size_t half = size / 2;
+    if (size > MERLE_KEY_SIZE_MAX) return;
+    for (int i = 0; i < 2; i++) {
+        merle_value key = merle_value_bytes(i == 0 ? merle_bytes_of(data, half)
+                                                   : merle_bytes_of(data + half, size - half));
+        MRL_ASSERT(mrl_encode_value(&key, 0, keys[i].bytes, sizeof keys[i].bytes, &keys[i].size) ==
+                   MERLE_OK);
+        MRL_ASSERT(mrl_encode_value(&key, 1, turned[i].bytes, sizeof turned[i].bytes,
+                                    &turned[i].size) == MERLE_OK);
+    }
+    int order = half == 0 ? 0 : memcmp(data, data + half, half);
+    if (order == 0 && half < size - half) order = -1;
+    MRL_ASSERT(order_of(&keys[0], &keys[1]) == (order > 0) - (order < 0));
+    check_rows(keys, turned, (order > 0) - (order < 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static encoded one, other;
+    static encoded up[2], down[2];
     size_t one_size, other_size, decoded_size;
+    check_keys(data, size);
     if (size > 0) {
         (void)decode(data, size, 0, &decoded_size);
         (void)decode(data, size, 1, &decoded_size);
@@ -73,12 +133,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (mrl_check_value(data, size, 0, &one_size, NULL) != MERLE_OK) return 0;
     const uint8_t *second = data + one_size;
     if (mrl_check_value(second, size - one_size, 0, &other_size, NULL) != MERLE_OK) return 0;
-    if (!encode(data, one_size, 0, &one) || !encode(second, other_size, 0, &other)) return 0;
-    MRL_ASSERT(decode(one.bytes, one.size, 0, &decoded_size) && decoded_size == one.size);
-    int order = order_of(&one, &other);
+    if (!encode(data, one_size, 0, &up[0]) || !encode(second, other_size, 0, &up[1])) return 0;
+    MRL_ASSERT(decode(up[0].bytes, up[0].size, 0, &decoded_size) && decoded_size == up[0].size);
+    int order = order_of(&up[0], &up[1]);
     MRL_ASSERT((order == 0) == (mrl_scan_equal(data, second) != 0));
-    MRL_ASSERT(encode(data, one_size, 1, &one) && encode(second, other_size, 1, &other));
-    MRL_ASSERT(order_of(&one, &other) == -order);
+    MRL_ASSERT(encode(data, one_size, 1, &down[0]) && encode(second, other_size, 1, &down[1]));
+    MRL_ASSERT(order_of(&down[0], &down[1]) == -order);
+    check_rows(up, down, order);
     return 0;
 }
 

@@ -63,7 +63,14 @@ static void pool_fill(void) {
                                        ((int64_t)1 << 53) + 1,
                                        -((int64_t)1 << 53) - 1,
                                        INT64_MAX - 1,
-                                       INT64_MAX};
+                                       INT64_MAX,
+                                       -((int64_t)1 << 54) - 1,
+                                       -((int64_t)1 << 54) - 2,
+                                       -((int64_t)1 << 54) - 3,
+                                       -((int64_t)1 << 54),
+                                       -((int64_t)1 << 54) - 4,
+                                       ((int64_t)1 << 54) + 1,
+                                       ((int64_t)1 << 54) + 3};
     static const double floats[] = {-INFINITY, -0x1p63, -0x1p53,  -0.5, -0.0,   0.0,
                                     0x1p-1074, 0.5,     1.0,      2.0,  0x1p53, 0x1p53 + 2,
                                     0x1p63,    0x1p64,  INFINITY, NAN};
