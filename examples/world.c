@@ -204,9 +204,9 @@ merle_err world_trade(const world *w, int from, int to, int64_t gold) {
 merle_err world_rename(const world *w, int number, const char *name, merle_report *report) {
     merle_key key;
     merle_commit *commit;
-    merle_report_to(w->db, report);
     merle_err err = merle_begin(w->db, &commit);
     if (err != MERLE_OK) return err;
+    merle_report_to(w->db, report);
     err = merle_commit_origin(commit, MERLE_STR("rename"));
     if (err == MERLE_OK)
         err =

@@ -179,6 +179,8 @@ static merle_err bulk_init(bulk *b, merle_collection *collection, const merle_qu
     if (collection == NULL || query == NULL) return MERLE_INVALID;
     memcpy(&b->query, query,
            query->size == 0 || query->size > sizeof *query ? sizeof *query : query->size);
+    /* What is put into it from here on counts, whatever version the caller is of. */
+    b->query.size = sizeof b->query;
     b->collection = collection;
     b->ops = ops;
     b->op_count = op_count;

@@ -86,12 +86,12 @@ static void put_drive(telling *t, const char *name, const mrl_drive *drive, int 
 
 /* ---- terms ---- */
 
-/* The terms of which the bit is as it is asked for. */
-static void put_terms(telling *t, const char *name, uint64_t terms) {
+/* The terms that the drive answers for, or the others, as which those without a bit count. */
+static void put_terms(telling *t, const char *name, int by_drive) {
     const mrl_terms *all = &t->rows->plan.terms;
     merle_build_array(t->builder, name);
     for (uint32_t i = 0; i < all->count; i++) {
-        if (i < 64 ? (terms >> i & 1) == 0 : terms == 0) continue;
+        if (((t->rows->plan.drive.terms & mrl_term_bit(i)) != 0) != by_drive) continue;
         merle_err err = mrl_condition_write_node(all->condition, &all->list[i], &t->text);
         if (err != MERLE_OK) t->err = err;
         merle_build_bytes(t->builder, NULL, merle_bytes_of(t->text.data, t->text.size));
@@ -132,9 +132,9 @@ static void put_all(telling *t) {
     merle_build_uint(b, "slots", mrl_slots_end(&rows->view.root->slots));
     merle_build_uint(b, "estimate", plan->estimate);
     put_drive(t, "drive", &plan->drive, 1);
-    put_terms(t, "by_drive", plan->drive.terms);
+    put_terms(t, "by_drive", 1);
     if (plan->filter != NULL) put_tags(t, "on_slots", plan->filter);
-    put_terms(t, "on_versions", ~plan->drive.terms);
+    put_terms(t, "on_versions", 0);
     put_sort(t);
     merle_build_array(b, "drives");
     for (uint32_t i = 0; i < plan->drive_count; i++) put_drive(t, NULL, &plan->drives[i], 0);

@@ -392,7 +392,6 @@ static void settle(planning *p, const merle_query *query) {
     if (is_filtered(p, &plan->drive)) {
         plan->filter = p->tagging.expr;
         plan->filter_terms = p->tagging.terms;
-        plan->filter_estimate = p->tagging.estimate;
     }
     if (!plan->drive.is_ordered) plan->sort = query->limit > 0 ? MRL_SORT_TOP : MRL_SORT_ALL;
     /* In the order of slots ranges are collected, as branches of a union are. */

@@ -128,8 +128,8 @@ int mrl_tagging_is_never(const mrl_tags_expr *expr);
 
 /* The values that documents are sorted by, as they would stand in an index. */
 typedef struct mrl_sort_part {
-    mrl_path *path; /* NULL: the key */ /* NULL: the key */
-    uint32_t schema_path;               /* or MRL_PATH_NONE */
+    mrl_path *path;       /* NULL: the key */
+    uint32_t schema_path; /* or MRL_PATH_NONE */
     uint32_t descending;
 } mrl_sort_part;
 
@@ -186,7 +186,6 @@ typedef struct mrl_plan {
     mrl_drive drive;
     const mrl_tags_expr *filter; /* compared on slots before versions are loaded; NULL: nothing */
     uint64_t filter_terms;       /* what it answers for where it is sure */
-    uint64_t filter_estimate;
     mrl_sort_how sort;
     const char *order_text; /* as it was asked for, in the pool; "" if it was not */
     mrl_sort_part *order;   /* without the parts that the condition makes constant */

@@ -357,7 +357,8 @@ int mrl_unique_of(mrl_planner *planner, const mrl_terms *terms, const mrl_schema
     merle_bytes value = {NULL, 0};
     field_bounds field;
     memset(out_drive, 0, sizeof *out_drive);
-    if (index->extract != NULL) return 0;
+    /* A value that is too long for the index may stand in a document that lacks another field. */
+    if (index->extract != NULL || !has_them_all(planner, terms, index)) return 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
         field_look(planner, terms, &index->parts[i], &field);
         out_drive->terms |= field.terms;

@@ -91,8 +91,9 @@ static merle_err move_values(mrl_sorter *sorter) {
     return MERLE_OK;
 }
 
-/* Forgets what is not wanted, and joins what is equal. */
-static merle_err compact(mrl_sorter *sorter) {
+/* Forgets what is not wanted, and joins what is equal. The values of what is gone are let go of
+ * where they are many, or memory is tight. */
+static merle_err compact(mrl_sorter *sorter, int is_tight) {
     size_t before = sorter->count;
     qsort(sorter->list, sorter->count, sizeof *sorter->list, by_place);
     if (sorter->joins) join(sorter);
@@ -100,7 +101,8 @@ static merle_err compact(mrl_sorter *sorter) {
         sorter->count = (size_t)sorter->wanted;
         sorter->is_full = 1;
     }
-    return sorter->count <= before / 2 ? move_values(sorter) : MERLE_OK;
+    int is_moved = sorter->count <= before / 2 || (is_tight && sorter->count < before);
+    return is_moved ? move_values(sorter) : MERLE_OK;
 }
 
 static merle_err grow(mrl_sorter *sorter) {
@@ -116,20 +118,31 @@ static merle_err grow(mrl_sorter *sorter) {
     return MERLE_OK;
 }
 
+static uint64_t used_by(const mrl_sorter *sorter) {
+    return 2 * sorter->capacity * sizeof *sorter->list + sorter->pool.taken;
+}
+
+/* An eighth of the memory, or of the list, must come free: else it is too big, because soon each
+ * document would cost a sort. */
+static merle_err make_room_by_joining(mrl_sorter *sorter, size_t size, int is_tight) {
+    size_t before = sorter->count;
+    merle_err err = compact(sorter, is_tight);
+    if (err != MERLE_OK || sorter->count <= before / 2) return err;
+    int is_enough = used_by(sorter) + size <= sorter->memory_max / 8 * 7;
+    if (is_tight) return is_enough ? MERLE_OK : MERLE_TOO_BIG;
+    /* Most are different: in a longer list fewer of those that come next would be. */
+    err = grow(sorter);
+    return err == MERLE_TOO_BIG && sorter->count <= sorter->capacity / 8 * 7 ? MERLE_OK : err;
+}
+
 /* Makes room for one more, in the list and for its value. */
 static merle_err make_room(mrl_sorter *sorter, size_t size) {
     int may_shrink = sorter->joins || (sorter->wanted > 0 && sorter->count >= 2 * sorter->wanted);
-    uint64_t used = 2 * sorter->capacity * sizeof *sorter->list + sorter->pool.taken;
-    int is_tight = size > sorter->pool.left && used + size > sorter->memory_max;
-    merle_err err = MERLE_OK;
+    int is_tight = size > sorter->pool.left && used_by(sorter) + size > sorter->memory_max;
     if (sorter->count < sorter->capacity && !is_tight) return MERLE_OK;
-    if (sorter->count > 0 && (may_shrink || is_tight)) {
-        size_t before = sorter->count;
-        err = compact(sorter);
-        if (err != MERLE_OK || sorter->count <= before / 2) return err;
-        if (is_tight) return MERLE_TOO_BIG;
-    }
-    return sorter->count < sorter->capacity ? MERLE_OK : grow(sorter);
+    if (sorter->count > 0 && (may_shrink || is_tight))
+        return make_room_by_joining(sorter, size, is_tight);
+    return grow(sorter);
 }
 
 merle_err mrl_sorter_add(mrl_sorter *sorter, const mrl_place *place, const mrl_version *version) {

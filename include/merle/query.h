@@ -46,9 +46,11 @@ typedef struct merle_query {
     /* "name, pos.x": the documents that are given have these fields and no others. They are valid
      * until the next call of merle_rows_next. NULL: whole documents. */
     const char *fields;
-    const char *index;   /* this index drives; "": none does; NULL: the cheapest */
-    merle_bytes after;   /* goes on behind a place that merle_rows_position told; size 0: begins */
-    uint64_t memory_max; /* bytes for sorting and collecting; 0: MERLE_QUERY_MEMORY_DEFAULT */
+    const char *index; /* this index drives; "": none does; NULL: the cheapest */
+    merle_bytes after; /* goes on behind a place that merle_rows_position told; size 0: begins */
+    /* Bytes for sorting, and as many for collecting candidates: more of these than that, and all
+     * documents are looked at instead. 0: MERLE_QUERY_MEMORY_DEFAULT. */
+    uint64_t memory_max;
 } merle_query;
 
 /* The documents of one query, one after the other. Lives no longer than its section. Threads: the
@@ -60,7 +62,7 @@ typedef struct merle_rows merle_rows;
  * one that cannot drive this query; order or fields that are none; a foreign position), MERLE_TYPE
  * (a parameter's value), MERLE_TOO_BIG (an order of more than MERLE_INDEX_PART_COUNT_MAX paths,
  * more than MERLE_QUERY_FIELD_COUNT_MAX fields), MERLE_NOT_FOUND, MERLE_GONE (the collection),
- * MERLE_NO_MEMORY, MERLE_WRONG_THREAD. */
+ * MERLE_NOT_READY (the index that is named), MERLE_NO_MEMORY, MERLE_WRONG_THREAD. */
 MERLE_API MERLE_MUST_USE merle_err merle_query_open(merle_section *section,
                                                     merle_collection *collection,
                                                     const merle_query *query,
@@ -141,8 +143,9 @@ typedef struct merle_bulk {
  * meet it meanwhile may be changed or not. A document that refuses its patch (MERLE_TYPE,
  * MERLE_OVERFLOW, MERLE_RULE, MERLE_EXISTS, MERLE_TOO_BIG, ...) ends it all with that error, and
  * the report names its key; the commits before it stay, and out_bulk, which may be NULL, tells them
- * also then. MERLE_TOO_BIG too if there is an offset or limit, and the keys take more than
- * memory_max. A section that the calling thread has open holds the old versions of all that.
+ * also then. So does MERLE_CONFLICT, after a hundred tries of one commit; and MERLE_TOO_BIG, if
+ * there is an offset or limit, and the keys take more than memory_max. A section that the calling
+ * thread has open holds the old versions of all that.
  * Threads: any, may wait. */
 MERLE_API MERLE_MUST_USE merle_err merle_update_where(merle_collection *collection,
                                                       const merle_query *query, const merle_op *ops,

@@ -79,6 +79,54 @@ static void unique_value_drives(void **state) {
     writing_close(&s);
 }
 
+/* A value that no index can hold stands in a document that lacks the other field. */
+static void unique_value_too_long_for_its_index_is_found(void **state) {
+    enum { EMAIL_SIZE = MERLE_VALUE_SIZE_MAX + 1 };
+    static const merle_index indexes[] = {
+        {.name = "pair", .kind = MERLE_UNIQUE, .on = "email, region"}, {0}};
+    const merle_schema schema = {.version = 1, .indexes = indexes};
+    char email[EMAIL_SIZE + 1], json[EMAIL_SIZE + 32];
+    stand s;
+    answer a;
+    (void)state;
+    memset(email, 'e', EMAIL_SIZE);
+    email[EMAIL_SIZE] = '\0';
+    const merle_value value = merle_value_str(email);
+    (void)snprintf(json, sizeof json, "{\"email\":\"%s\"}", email);
+    writing_open(&s, &schema, (merle_options){0}, NULL);
+    merle_commit *commit = begin(&s);
+    must(&s, write_json(commit, s.players, merle_put, "p", json));
+    (void)end(&s, commit);
+    ask(&s, "email = $email", (merle_query){.values = &value, .value_count = 1}, &a);
+    assert_int_equal(a.count, 1);
+    answer_end(&s, &a);
+    ask(&s, "email = $email and region = 'eu'", (merle_query){.values = &value, .value_count = 1},
+        &a);
+    assert_int_equal(a.count, 0);
+    assert_driven(&a, "nothing", NULL);
+    answer_end(&s, &a);
+    writing_close(&s);
+}
+
+/* Of terms beyond the 64th nothing is noted: they are asked of versions, and said to be. */
+static void terms_beyond_the_first_are_told_as_asked_of_versions(void **state) {
+    char text[2048];
+    stand s;
+    answer a;
+    (void)state;
+    players_open(&s);
+    size_t size = (size_t)snprintf(text, sizeof text, "level = 7");
+    for (int i = 0; i < 64; i++)
+        size += (size_t)snprintf(text + size, sizeof text - size, " and score != %d", i);
+    ask(&s, text, (merle_query){0}, &a);
+    assert_int_equal(a.count, 9);
+    assert_driven(&a, "ranges", "level");
+    assert_true(tells(&a, "\"by_drive\": [\n    \"level = 7\"\n  ]"));
+    assert_true(tells(&a, "\"score != 63\"\n  ]"));
+    answer_end(&s, &a);
+    writing_close(&s);
+}
+
 static void tags_drive_together(void **state) {
     stand s;
     answer a;
@@ -314,6 +362,8 @@ int main(void) {
         cmocka_unit_test(range_drives_and_answers_for_its_terms),
         cmocka_unit_test(compound_index_is_bound_field_by_field),
         cmocka_unit_test(unique_value_drives),
+        cmocka_unit_test(unique_value_too_long_for_its_index_is_found),
+        cmocka_unit_test(terms_beyond_the_first_are_told_as_asked_of_versions),
         cmocka_unit_test(tags_drive_together),
         cmocka_unit_test(range_is_filtered_by_tags_on_slots),
         cmocka_unit_test(or_of_what_can_drive_is_a_union),

@@ -276,6 +276,25 @@ static void different_values_come_ascending_with_their_counts(void **state) {
     writing_close(&s);
 }
 
+/* Of lists of 128 and 256 more than half are different. */
+static void few_different_values_of_many_documents_fit_into_memory(void **state) {
+    char key[16], json[64];
+    stand s;
+    seen all = {.stop_at = 0};
+    (void)state;
+    writing_open_plain(&s);
+    for (int i = 0; i < 4000; i++) {
+        (void)snprintf(key, sizeof key, "k%d", i);
+        (void)snprintf(json, sizeof json, "{\"a\":%d.5,\"b\":%d.5}", i % 100, i % 200);
+        (void)put_json(&s, key, json);
+    }
+    must(&s, see_all(&s, NULL, (merle_query){.memory_max = 40000}, "a", &all));
+    assert_int_equal(all.count, 100);
+    must(&s, see_all(&s, NULL, (merle_query){.memory_max = 40000}, "b", &all));
+    assert_int_equal(all.count, 200);
+    writing_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sum_of_integers_is_exact_as_long_as_it_fits),
@@ -285,6 +304,7 @@ int main(void) {
         cmocka_unit_test(count_is_that_of_the_rows),
         cmocka_unit_test(count_in_a_commit_has_its_own_writes),
         cmocka_unit_test(different_values_come_ascending_with_their_counts),
+        cmocka_unit_test(few_different_values_of_many_documents_fit_into_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
