@@ -171,9 +171,10 @@ MERLE_API MERLE_MUST_USE merle_err merle_collection_drop(merle_collection *colle
  * An index that is added is kept by every commit from then on, and built from the documents that
  * were there before, step by step: by merle_step, by merle's own thread, or by merle_index_build.
  * Sections that begin when it is ready use it; for those that began before it is MERLE_NOT_READY,
- * and unknown for those from before its definition. While it is being built it refuses no document because of a value that is taken, but new ones whose value it
- * cannot hold at all. If at the end documents stand against it (two have one unique value, a value
- * is of a type that it cannot hold), it has failed: nothing is kept of it but their list, until it
+ * and unknown for those from before its definition. While it is being built it refuses no document
+ * because of a value that is taken, but new ones whose value it cannot hold at all. If at the end
+ * documents stand against it (two have one unique value, a value is of a type that it cannot hold),
+ * it has failed: nothing is kept of it but their list, until it
  * is dropped. */
 
 typedef enum merle_index_state {
