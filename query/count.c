@@ -8,13 +8,9 @@
 #include "query/query_private.h"
 
 static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
-    const mrl_version *versions[MRL_READ_BATCH];
     const merle_rows *rows = ((void **)context)[0];
     const mrl_drive *drive = ((void **)context)[1];
-    uint64_t bits = 0;
-    mrl_view_hits(&rows->view, drive->index, hits, count, versions);
-    for (size_t i = 0; i < count; i++) bits |= (uint64_t)(versions[i] != NULL) << i;
-    return bits;
+    return mrl_view_visible(&rows->view, drive->index, hits, count);
 }
 
 static uint64_t count_ranges(merle_rows *rows, const mrl_drive *drive) {

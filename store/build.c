@@ -143,11 +143,9 @@ typedef struct other_probe {
 
 static int other_holds(const mrl_unique_probe *probe, uint32_t slot) {
     other_probe *asked = (other_probe *)(uintptr_t)probe;
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     if (slot == asked->s->version->slot) return 0;
     const mrl_version *v = mrl_version_live(mrl_slots_load(&asked->s->root->slots, slot));
-    size_t size = v == NULL ? 0 : mrl_version_encode_unique(v, asked->s->index, encoded);
-    if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
+    if (!mrl_version_has_unique(v, asked->s->index, asked->encoded, asked->size)) return 0;
     asked->found = v;
     return 1;
 }

@@ -82,14 +82,6 @@ merle_err merle_commit_get(merle_commit *commit, merle_collection *collection, m
     return give(v, out_doc);
 }
 
-/* Whether a version has the encoded value. */
-static int has_value(const mrl_version *v, const mrl_schema_index *index, const uint8_t *encoded,
-                     size_t size) {
-    uint8_t own[MERLE_VALUE_SIZE_MAX];
-    return v != NULL && mrl_version_encode_unique(v, index, own) == size &&
-           memcmp(own, encoded, size) == 0;
-}
-
 /* Among the commit's own writes: *out_doc, or MERLE_NOT_FOUND. */
 static merle_err find_own(merle_commit *commit, mrl_portion *part, mrl_root *root,
                           const mrl_schema_index *index, const uint8_t *encoded, size_t size,
@@ -99,7 +91,7 @@ static merle_err find_own(merle_commit *commit, mrl_portion *part, mrl_root *roo
         merle_err err = compose_own(commit, touch, root);
         if (err != MERLE_OK) return err;
         const mrl_version *after = mrl_touch_after(touch);
-        if (has_value(after, index, encoded, size)) return give(after, out_doc);
+        if (mrl_version_has_unique(after, index, encoded, size)) return give(after, out_doc);
     }
     return MERLE_NOT_FOUND;
 }

@@ -336,11 +336,7 @@ typedef struct asked_range {
 
 static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
     const asked_range *asked = context;
-    const mrl_version *versions[MRL_READ_BATCH];
-    uint64_t bits = 0;
-    mrl_view_hits(&asked->instant, asked->index, hits, count, versions);
-    for (size_t i = 0; i < count; i++) bits |= (uint64_t)(versions[i] != NULL) << i;
-    return bits;
+    return mrl_view_visible(&asked->instant, asked->index, hits, count);
 }
 
 static merle_err ask_own(asked_range *asked) {

@@ -271,16 +271,10 @@ typedef struct value_probe {
 
 static int value_holds(const mrl_unique_probe *probe, uint32_t slot) {
     value_probe *asked = (value_probe *)(uintptr_t)probe;
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     const mrl_version *v = mrl_slots_load(&asked->root->slots, slot);
-    if (asked->seq == MRL_SEQ_NONE) {
-        /* The current one, whatever its seq. */
-        if (v == NULL || mrl_version_is_tombstone(v)) return 0;
-    } else if ((v = mrl_version_at(v, asked->seq)) == NULL) {
-        return 0;
-    }
-    size_t size = mrl_version_encode_unique(v, asked->index, encoded);
-    if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
+    /* NONE: the current one, whatever its seq. */
+    v = asked->seq == MRL_SEQ_NONE ? mrl_version_live(v) : mrl_version_at(v, asked->seq);
+    if (!mrl_version_has_unique(v, asked->index, asked->encoded, asked->size)) return 0;
     asked->found = v;
     return 1;
 }

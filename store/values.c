@@ -105,17 +105,15 @@ static const mrl_touch *touch_of_slot(const taken_probe *asked, uint32_t slot,
 /* Whether another document will have the value after this commit. */
 static int is_taken_by(const mrl_unique_probe *probe, uint32_t slot) {
     taken_probe *asked = (taken_probe *)(uintptr_t)probe;
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     if (slot == asked->touch->slot) return 0;
     const mrl_version *v = mrl_slots_load(&asked->touch->part->root->slots, slot);
     const mrl_touch *other = touch_of_slot(asked, slot, v);
     if (other != NULL) v = mrl_touch_after(other);
     if (v == NULL || mrl_version_is_tombstone(v)) return 0;
-    size_t size = mrl_version_encode_unique(v, asked->index, encoded);
     if (asked->size == 0)
         asked->size =
             mrl_version_encode_unique(asked->touch->version, asked->index, asked->encoded);
-    if (size != asked->size || memcmp(encoded, asked->encoded, size) != 0) return 0;
+    if (!mrl_version_has_unique(v, asked->index, asked->encoded, asked->size)) return 0;
     asked->other_key = mrl_version_key(v);
     return 1;
 }

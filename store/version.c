@@ -169,6 +169,13 @@ size_t mrl_version_encode_unique(const mrl_version *version, const mrl_schema_in
     return encode(version, index, MERLE_MISSING_OUT, NULL, out);
 }
 
+int mrl_version_has_unique(const mrl_version *version, const mrl_schema_index *index,
+                           const uint8_t *encoded, size_t size) {
+    uint8_t own[MERLE_VALUE_SIZE_MAX];
+    return version != NULL && mrl_version_encode_unique(version, index, own) == size &&
+           memcmp(own, encoded, size) == 0;
+}
+
 size_t mrl_version_encode_element(const mrl_version *version, const mrl_schema_index *index,
                                   const uint8_t *element, uint8_t *out) {
     return encode(version, index, index->missing, element, out);

@@ -127,6 +127,9 @@ size_t mrl_version_encode(const mrl_version *version, const mrl_schema_index *in
 /* The value of a unique index, as above. 0: a field is absent or nil, which takes no value. */
 size_t mrl_version_encode_unique(const mrl_version *version, const mrl_schema_index *index,
                                  uint8_t *out);
+/* Whether a live version has this unique value, encoded. NULL has none. */
+int mrl_version_has_unique(const mrl_version *version, const mrl_schema_index *index,
+                           const uint8_t *encoded, size_t size);
 /* For an index on each element: the value with this element, which stands in the version; NULL:
  * with none. store/entries.h tells which elements there are. */
 size_t mrl_version_encode_element(const mrl_version *version, const mrl_schema_index *index,

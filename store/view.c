@@ -138,6 +138,15 @@ void mrl_view_sift(const mrl_view *view, const mrl_schema_index *index, const mr
     }
 }
 
+uint64_t mrl_view_visible(const mrl_view *view, const mrl_schema_index *index,
+                          const mrl_ordered_hit *hits, size_t count) {
+    const mrl_version *versions[MRL_READ_BATCH];
+    uint64_t bits = 0;
+    mrl_view_hits(view, index, hits, count, versions);
+    for (size_t i = 0; i < count; i++) bits |= (uint64_t)(versions[i] != NULL) << i;
+    return bits;
+}
+
 void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
                          const mrl_ordered_range *range, int is_backwards,
                          const mrl_ordered_hit *hits, size_t count, uint64_t unsure,

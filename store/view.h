@@ -69,6 +69,10 @@ void mrl_view_first_hits(const mrl_view *view, const mrl_schema_index *index,
                          const mrl_ordered_range *range, int is_backwards,
                          const mrl_ordered_hit *hits, size_t count, uint64_t unsure,
                          const mrl_version **out_versions);
+/* Which of at most MRL_READ_BATCH hits the view sees, for a mrl_ordered_viewer: bit i for
+ * hits[i]. */
+uint64_t mrl_view_visible(const mrl_view *view, const mrl_schema_index *index,
+                          const mrl_ordered_hit *hits, size_t count);
 /* The document as it is given out; one that is not committed yet has seq 0. */
 static inline merle_doc mrl_view_doc(const mrl_version *v) {
     merle_doc doc = mrl_version_view(v);
