@@ -1,7 +1,7 @@
 /* base/seam.h - the seams: small tables of functions behind which a simulator can stand.
  *
- * What    clock, scheduler and the refusal of memory, each a struct of functions with its own
- *         context.
+ * What    clock, scheduler, refusal of memory and (base/file.h) files, each a struct of functions
+ *         with its own context.
  * Owns    nothing. A NULL table means the real thing.
  * Threads the real implementations: any.
  *
@@ -12,6 +12,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/file.h"
 
 /* For the few words that the library keeps for each thread: placed where a program's own are, so
  * that a read is one instruction also from a shared library. (There is room for some hundred bytes
@@ -51,6 +53,7 @@ typedef struct mrl_environment {
     const mrl_clock *clock;         /* NULL: mrl_clock_system */
     const mrl_scheduler *scheduler; /* NULL: threads of the operating system */
     const mrl_refusal *refusal;     /* NULL: only limit and allocator refuse */
+    const mrl_files *files;         /* NULL: mrl_files_system */
     uint64_t hash_seed;             /* 0: random */
     uint64_t database_id[2];        /* 0, 0: random */
 } mrl_environment;
