@@ -67,7 +67,7 @@ typedef struct mrl_place {
     _Atomic uint64_t slots_hint;
 } mrl_place;
 
-/* Or a list: see "few entries" below. Then depth says so, and words stand where the places would. */
+/* Or a list: see "few entries" below. Then depth says so, and words stand where places would. */
 typedef struct mrl_map_directory mrl_directory;
 struct mrl_map_directory {
     uint32_t depth;
