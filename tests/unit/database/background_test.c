@@ -143,8 +143,11 @@ static void *fill(void *context) {
 }
 
 static void limit_is_kept_by_threads_that_fill_it_at_once(void **state) {
-    const merle_options options = {
-        .threads = MERLE_THREADS_NONE, .ring_size = 64 << 10, .memory_max = MEMORY_MAX};
+    /* Records that wait for their grace shall not be what refuses. */
+    const merle_options options = {.threads = MERLE_THREADS_NONE,
+                                   .ring_size = 64 << 10,
+                                   .memory_max = MEMORY_MAX,
+                                   .retired_max = MEMORY_MAX};
     pthread_t threads[THREAD_COUNT];
     filling fillings[THREAD_COUNT];
     _Atomic uint64_t most = 0;
