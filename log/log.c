@@ -69,6 +69,15 @@ fail:
     return MERLE_NO_MEMORY;
 }
 
+void mrl_log_start(mrl_log *log, uint64_t seq, int64_t time_ns) {
+    MRL_ASSERT(mrl_log_published_at(&log->published) == 0);
+    log->last_time_ns = time_ns;
+    atomic_store_explicit(&log->first_seq, seq + 1, memory_order_relaxed);
+    /* Release: as in publishing; what was loaded is seen with it. */
+    atomic_store_explicit(&log->published, seq, memory_order_release);
+    mrl_credit_reset(log);
+}
+
 void mrl_log_destroy(mrl_log *log, mrl_member *member) {
     if (log == NULL) return;
     uint64_t count = log->position_mask + 1;

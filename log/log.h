@@ -73,6 +73,8 @@ void mrl_log_destroy(mrl_log *log, mrl_member *member);
  * what was published before counts as written. Holds drain until the next call. NULL: no drain any
  * more. Forgets a failure of the drain before. */
 void mrl_log_drain_attach(mrl_log *log, const mrl_drain *drain);
+/* Setup, in a log without commits: as if the last one had been seq, at time_ns. */
+void mrl_log_start(mrl_log *log, uint64_t seq, int64_t time_ns);
 
 /* ---- credit ---- holding no lock and nothing else of the log's */
 
