@@ -364,6 +364,12 @@ void mrl_map_list_again(mrl_change *c);
 
 /* A directory with no piece in it yet; NULL without memory. */
 mrl_directory *mrl_directory_create(mrl_member *member, uint32_t depth);
+/* Whether a directory for so many entries may have this depth. */
+int mrl_directory_may_be(uint64_t entry_count, uint32_t depth);
+/* Shows the piece in `count` places from this one on. */
+void mrl_directory_put(mrl_directory *d, size_t place, size_t count, mrl_piece *p);
+/* Counts the pieces whose depth is the directory's, when all its places are filled. */
+void mrl_directory_count_deepest(mrl_directory *d);
 /* Splits the full piece for this hash until it has room, or cannot be split at a fair price. */
 merle_err mrl_map_make_room(mrl_change *c, uint64_t hash);
 /* Joins the piece for this hash with its buddy if both are thin. Returns whether it did. */
