@@ -70,6 +70,14 @@ typedef struct mrl_schema {
     mrl_schema_index indexes[];
 } mrl_schema;
 
+/* The index of a number that another schema of the collection gave: one of kind 0 if this one has
+ * none. */
+static inline const mrl_schema_index *mrl_schema_index_at(const mrl_schema *schema,
+                                                          uint32_t number) {
+    static const mrl_schema_index none;
+    return number < schema->index_count ? &schema->indexes[number] : &none;
+}
+
 /* What an index has. Of a unique one a value leads to its document, and is refused a second time; a
  * tree gives ranges. An index may have both. */
 static inline int mrl_index_is_unique(const mrl_schema_index *index) {
@@ -171,8 +179,7 @@ int mrl_schema_grow_rules(mrl_schema *schema);
 merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
                                    merle_report *report);
 /* Errors: MERLE_INVALID, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
-merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule,
-                                  merle_report *report);
+merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule, merle_report *report);
 /* Frees what it points to. */
 void mrl_schema_index_fini(mrl_schema_index *index);
 /* Writes the definition. Errors: MERLE_NO_MEMORY. */
