@@ -156,9 +156,9 @@ static int read_holds(const mrl_read *read) {
         now = mrl_root_find(root, read->hash, read->what);
         if (now != NULL && mrl_version_is_tombstone(now)) now = NULL;
     }
-    /* Versions that the commit has seen cannot be freed before it ends: the same address is the
-     * same. */
-    return now == read->seen;
+    /* Versions that the commit has seen cannot be freed before it ends: they may be looked at, and
+     * an address is nobody else's. */
+    return mrl_version_is_same_state(now, read->seen);
 }
 
 merle_err mrl_reads_check(merle_commit *commit) {

@@ -175,9 +175,11 @@ static int add_value(void *context, merle_bytes value) {
     return (int)err;
 }
 
-static merle_err add_values(merle_commit *commit, mrl_own_list *values, const mrl_own *own) {
+static merle_err add_values(const mrl_view *view, mrl_own_list *values, const mrl_own *own) {
+    merle_commit *commit = view->section->commit;
     int is_after = values->side == MRL_OWN_AFTER;
-    const mrl_version *v = is_after ? own->after : own->before;
+    const mrl_version *v =
+        mrl_view_valued(view, values->index, is_after ? own->after : own->before);
     adding a = {commit, values, {.version = v, .touch = own->touch, .slot = own->slot}};
     a.model.number = own->number;
     return v == NULL ? MERLE_OK : (merle_err)mrl_entries_each(v, values->index, add_value, &a);
@@ -189,8 +191,9 @@ static int is_new(const mrl_own_list *values, const mrl_touch *touch) {
                                           : touch->changed_at > values->seen_actions;
 }
 
-static merle_err refresh_values(merle_commit *commit, const mrl_own_writes *own,
-                                mrl_own_list *values) {
+static merle_err refresh_values(const mrl_view *view, mrl_own_list *values) {
+    merle_commit *commit = view->section->commit;
+    const mrl_own_writes *own = &view->part->own;
     size_t sorted = 0;
     merle_err err = MERLE_OK;
     if (values->seen_actions == own->seen_actions) return MERLE_OK;
@@ -198,7 +201,7 @@ static merle_err refresh_values(merle_commit *commit, const mrl_own_writes *own,
         if (!is_new(values, values->list[i].touch)) values->list[sorted++] = values->list[i];
     values->count = sorted;
     for (size_t i = 0; i < own->count && err == MERLE_OK; i++)
-        if (is_new(values, own->list[i].touch)) err = add_values(commit, values, &own->list[i]);
+        if (is_new(values, own->list[i].touch)) err = add_values(view, values, &own->list[i]);
     if (err == MERLE_OK)
         err =
             merge_rest(commit, values->list, values->count, sorted, sizeof *values->list, by_value);
@@ -223,7 +226,7 @@ merle_err mrl_own_values(const mrl_view *view, const mrl_schema_index *index, mr
         *values = (mrl_own_list){.next = own->values, .index = index, .side = side};
         own->values = values;
     }
-    merle_err err = refresh_values(commit, own, values);
+    merle_err err = refresh_values(view, values);
     if (err == MERLE_OK) *out_run = (mrl_own_run){values->list, values->count};
     return err;
 }

@@ -26,6 +26,7 @@ static mrl_schema *copy(const mrl_schema *schema) {
     atomic_init(&made->seq, UINT64_MAX);
     made->version = schema->version;
     made->memory_only = schema->memory_only;
+    made->last_stamp = schema->last_stamp;
     for (; made->path_count < schema->path_count; made->path_count++)
         made->paths[made->path_count] = mrl_path_hold(schema->paths[made->path_count]);
     for (; made->rule_count < schema->rule_count; made->rule_count++) {
@@ -74,14 +75,6 @@ merle_err mrl_schema_with(const mrl_schema *schema, const char *collection, uint
         mrl_report_index(report, index->name);
         mrl_report_collection(report, collection);
         return err;
-    }
-    if (index->extract != NULL) {
-        /* The documents that are there have not its values, and nobody shall run it but writers. */
-        (void)mrl_report_fill(report, MERLE_UNSUPPORTED,
-                              "schema: an index by a function comes with its collection");
-        mrl_report_index(report, index->name);
-        mrl_report_collection(report, collection);
-        return MERLE_UNSUPPORTED;
     }
     mrl_schema *made = copy(schema);
     err = made == NULL ? MERLE_NO_MEMORY : mrl_schema_compile_index(made, number, index, report);
