@@ -22,6 +22,7 @@ typedef struct mrl_own_list {
     mrl_own_side side;
     uint32_t seen_actions;
     uint32_t seen_touches;
+    uint32_t told_actions; /* by mrl_own_each_changed */
     mrl_own_value *list;
     size_t count, capacity;
 } mrl_own_list;
@@ -211,15 +212,21 @@ static merle_err refresh_values(const mrl_view *view, mrl_own_list *values) {
     return err;
 }
 
+static mrl_own_list *find_list(const mrl_own_writes *own, const mrl_schema_index *index,
+                               mrl_own_side side) {
+    mrl_own_list *values = own->values;
+    while (values != NULL && (values->index != index || values->side != side))
+        values = values->next;
+    return values;
+}
+
 merle_err mrl_own_values(const mrl_view *view, const mrl_schema_index *index, mrl_own_side side,
                          mrl_own_run *out_run) {
     *out_run = (mrl_own_run){NULL, 0};
     if (view->own_count == 0) return MERLE_OK;
     merle_commit *commit = view->section->commit;
     mrl_own_writes *own = &view->part->own;
-    mrl_own_list *values = own->values;
-    while (values != NULL && (values->index != index || values->side != side))
-        values = values->next;
+    mrl_own_list *values = find_list(own, index, side);
     if (values == NULL) {
         values = mrl_arena_take(&commit->arena, commit->member, sizeof *values);
         if (values == NULL) return MERLE_NO_MEMORY;
@@ -229,6 +236,16 @@ merle_err mrl_own_values(const mrl_view *view, const mrl_schema_index *index, mr
     merle_err err = refresh_values(view, values);
     if (err == MERLE_OK) *out_run = (mrl_own_run){values->list, values->count};
     return err;
+}
+
+void mrl_own_each_changed(const mrl_view *view, const mrl_schema_index *index,
+                          void (*fn)(void *context, mrl_touch *touch), void *context) {
+    const mrl_own_writes *own = &view->part->own;
+    mrl_own_list *values = find_list(own, index, MRL_OWN_AFTER);
+    if (values->told_actions == own->seen_actions) return;
+    for (size_t i = 0; i < own->count; i++)
+        if (own->list[i].touch->changed_at > values->told_actions) fn(context, own->list[i].touch);
+    values->told_actions = own->seen_actions;
 }
 
 /* ---- places in a run ---- */
