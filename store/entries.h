@@ -29,8 +29,8 @@ int mrl_entries_differ(const mrl_version *old, const mrl_version *new,
 /* ---- ranges of an index with a tree ---- */
 
 int mrl_range_has(const mrl_ordered_range *range, merle_bytes value);
-/* Whether a range gives the version's document at this value of it, or hit, which lies inside: where
- * it has several, at the first one inside, the last one if is_backwards. */
+/* Whether a range gives the version's document at this value of it, or hit, which lies inside:
+ * where it has several, at the first one inside, the last one if is_backwards. */
 int mrl_entries_gives(const mrl_version *v, const mrl_schema_index *index,
                       const mrl_ordered_range *range, int is_backwards, merle_bytes value);
 int mrl_entries_gives_hit(const mrl_version *v, const mrl_schema_index *index,
