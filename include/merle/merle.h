@@ -125,6 +125,14 @@ typedef struct merle_index {
     void *extract_context;     /* held as long as the database is open */
 } merle_index;
 
+/* The function of an index in a database that was there before: collections in files come back
+ * without their functions, which cannot be written down. */
+typedef struct merle_function {
+    const char *collection, *index; /* their names */
+    merle_extract_fn *extract;
+    void *context; /* held as long as the database is open */
+} merle_function;
+
 typedef struct merle_rule {
     const char *path;
     merle_type type;     /* MERLE_TYPE_NONE: any. INT allows UINT; FLOAT allows both */
