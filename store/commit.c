@@ -364,8 +364,8 @@ static void write_record(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         at = mrl_record_operation(at, touch->part->collection->id, touch->slot, touch->key,
-                                  record_kind(touch->outcome), record_payload(commit, touch), 0,
-                                  &touch->slot_at);
+                                  record_kind(touch->outcome), record_payload(commit, touch),
+                                  mrl_version_expires(touch->version), &touch->slot_at);
     }
     entry->body_size = (uint32_t)(at - entry->body);
     MRL_ASSERT(entry->body_size <= entry->body_capacity);

@@ -363,6 +363,8 @@ MERLE_API merle_err merle_tags_list(merle_section *section, merle_collection *co
 /* The key of a document that merle gave; valid as long as the document. {NULL, 0} for the caller's
  * own. */
 MERLE_API merle_bytes merle_doc_key(merle_doc doc);
+/* When it ends: nanoseconds since 1970; 0: never, or it is the caller's own. */
+MERLE_API int64_t merle_doc_expires(merle_doc doc);
 /* How many documents there are, exactly, at the section's instant: a few loads if none was added or
  * removed since it began, else a walk over all slots. */
 MERLE_API merle_err merle_count(merle_section *section, merle_collection *collection,
