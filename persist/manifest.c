@@ -85,7 +85,7 @@ merle_err mrl_manifest_add_file(mrl_manifest *manifest, uint64_t id, uint64_t si
         grow_by_piece(manifest->files, manifest->file_count, sizeof *manifest->files);
     if (grown == NULL) return MERLE_NO_MEMORY;
     manifest->files = grown;
-    grown[manifest->file_count++] = (mrl_manifest_file){id, size, 0};
+    grown[manifest->file_count++] = (mrl_manifest_file){.id = id, .size = size};
     return MERLE_OK;
 }
 

@@ -37,7 +37,8 @@ typedef struct mrl_manifest_page {
 
 typedef struct mrl_manifest_collection {
     uint32_t id;
-    uint32_t reserved;
+    uint32_t slots_end; /* while a checkpoint lasts: pages are made of the slots below */
+    struct merle_collection *collection; /* in the store, where it is known; not written */
     uint64_t base_seq; /* when its documents were replaced as a whole for the last time */
     uint64_t ids_end;  /* ids below were set aside */
     merle_buffer definition;
@@ -50,6 +51,7 @@ typedef struct mrl_manifest_file {
     uint64_t id;
     uint64_t size;
     uint64_t live; /* bytes of it that pages of this manifest take; not written, but summed up */
+    int is_thin;   /* for checkpoints: its pages are to be written anew */
 } mrl_manifest_file;
 
 typedef struct mrl_manifest {
