@@ -84,9 +84,10 @@ merle_err mrl_checkpoint_append(mrl_checkpoint *c, const merle_bytes parts[2],
     out_place->file_id = c->next.files[c->next.file_count - 1].id;
     out_place->offset = c->file_offset + c->out.size;
     out_place->length = (uint32_t)length;
-    (void)mrl_buffer_append(&c->out, parts[0].data, parts[0].size);
-    (void)mrl_buffer_append(&c->out, parts[1].data, parts[1].size);
-    (void)mrl_buffer_append(&c->out, zeros, padding);
+    if (mrl_buffer_append(&c->out, parts[0].data, parts[0].size) != MERLE_OK ||
+        mrl_buffer_append(&c->out, parts[1].data, parts[1].size) != MERLE_OK ||
+        mrl_buffer_append(&c->out, zeros, padding) != MERLE_OK)
+        return no_memory(report);
     if (c->out.size >= MRL_CHECKPOINT_WRITE_SIZE) err = flush(c, report);
     if (err == MERLE_OK && c->file_offset - c->file_synced >= MRL_CHECKPOINT_SYNC_SIZE)
         err = sync_file(c, report);
