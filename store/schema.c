@@ -127,7 +127,8 @@ merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const me
     return err;
 }
 
-static merle_err compile_rule(mrl_schema *schema, const merle_rule *rule, merle_report *report) {
+merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule,
+                                  merle_report *report) {
     if (schema->rule_count == MERLE_RULE_COUNT_MAX)
         return mrl_report_fill(report, MERLE_TOO_BIG, "schema: more than %u rules",
                                MERLE_RULE_COUNT_MAX);
@@ -171,6 +172,7 @@ static void build_indexes(merle_builder *b, const mrl_schema *schema) {
         if (schema->indexes[i].missing != MERLE_MISSING_OUT)
             merle_build_str(b, "missing", missing_text(schema->indexes[i].missing));
         if (schema->indexes[i].extract != NULL) merle_build_bool(b, "extract", 1);
+        if (schema->indexes[i].is_added) merle_build_bool(b, "added", 1);
         merle_build_close(b);
     }
     merle_build_close(b);
@@ -228,7 +230,7 @@ merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
             goto fail;
     for (const merle_rule *r = given == NULL ? NULL : given->rules; r != NULL && r->path != NULL;
          r++)
-        if ((err = compile_rule(schema, r, report)) != MERLE_OK) goto fail;
+        if ((err = mrl_schema_compile_rule(schema, r, report)) != MERLE_OK) goto fail;
     if ((err = mrl_schema_define(schema, collection, collection_id)) != MERLE_OK) goto fail;
     *out_schema = schema;
     return MERLE_OK;
@@ -568,6 +570,18 @@ merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_inde
     return check_index(&a, index);
 }
 
+/* Behind the last function's: how much they made. */
+static void end_extracted(merle_buffer *extracted) {
+    if (extracted->size == 0) return;
+    uint32_t size = (uint32_t)extracted->size;
+    memcpy(extracted->data, &size, sizeof size);
+}
+
+static merle_err ask_index(const asked *a, const mrl_schema_index *index) {
+    return index->kind != 0 && index->extract != NULL ? extract_index(a, index)
+                                                      : check_index(a, index);
+}
+
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
                                uint32_t *out_offsets, merle_buffer *out_extracted,
                                merle_report *report) {
@@ -581,15 +595,28 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
     const asked a = {schema, key, doc, out_offsets, out_extracted, report};
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        const mrl_schema_index *index = &schema->indexes[i];
-        merle_err err = index->kind != 0 && index->extract != NULL ? extract_index(&a, index)
-                                                                   : check_index(&a, index);
+        merle_err err = ask_index(&a, &schema->indexes[i]);
         if (err != MERLE_OK) return err;
     }
-    if (out_extracted->size > 0) {
-        uint32_t size = (uint32_t)out_extracted->size;
-        memcpy(out_extracted->data, &size, sizeof size);
+    end_extracted(out_extracted);
+    return MERLE_OK;
+}
+
+merle_err mrl_schema_accept_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
+                                uint32_t *out_offsets, merle_buffer *out_extracted,
+                                uint32_t *out_against, merle_report *report) {
+    *out_against = 0;
+    out_extracted->size = 0;
+    if (schema->path_count > 0)
+        mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        int may_fail = schema->indexes[i].is_added != 0;
+        const asked a = {schema, key, doc, out_offsets, out_extracted, may_fail ? NULL : report};
+        merle_err err = ask_index(&a, &schema->indexes[i]);
+        if (err != MERLE_OK && !may_fail) return err;
+        if (err != MERLE_OK) *out_against |= (uint32_t)1 << i;
     }
+    end_extracted(out_extracted);
     return MERLE_OK;
 }
 

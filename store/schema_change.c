@@ -87,6 +87,7 @@ merle_err mrl_schema_with(const mrl_schema *schema, const char *collection, uint
     err = made == NULL ? MERLE_NO_MEMORY : mrl_schema_compile_index(made, number, index, report);
     if (err != MERLE_OK) goto fail;
     made->indexes[number].state = MERLE_INDEX_BUILDING;
+    made->indexes[number].is_added = 1;
     if ((err = mrl_schema_define(made, collection, collection_id)) != MERLE_OK) goto fail;
     *out_schema = made;
     *out_number = number;

@@ -42,6 +42,11 @@ void mrl_slots_init(mrl_slots *slots);
 void mrl_slots_fini(mrl_slots *slots, mrl_member *member);
 /* A slot never given before, its chunk in place. Errors: MERLE_NO_MEMORY, MERLE_TOO_BIG. */
 MERLE_MUST_USE merle_err mrl_slots_take(mrl_slots *slots, mrl_member *member, uint32_t *out_slot);
+/* Setup, by several threads: this slot counts as given, its chunk is in place; those below it may
+ * have none yet. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_slots_give(mrl_slots *slots, mrl_member *member, uint32_t slot);
+/* Setup: puts in place what mrl_slots_give has left out. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_slots_fill(mrl_slots *slots, mrl_member *member);
 
 static inline mrl_chunk *mrl_slots_chunk(const mrl_slots *slots, uint32_t slot) {
     uint32_t chunk = slot / MRL_CHUNK_SLOTS + 1;
@@ -90,6 +95,15 @@ static inline uint64_t mrl_slots_changed(const mrl_slots *slots, uint32_t slot) 
                          : atomic_load_explicit(
                                &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS],
                                memory_order_relaxed);
+}
+/* Setup, by several threads: the largest seq stays. */
+static inline void mrl_slots_mark_late(mrl_slots *slots, uint32_t slot, uint64_t seq) {
+    mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
+    _Atomic uint64_t *at = &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS];
+    uint64_t before = atomic_load_explicit(at, memory_order_relaxed);
+    while (before < seq && !atomic_compare_exchange_weak_explicit(
+                               at, &before, seq, memory_order_relaxed, memory_order_relaxed))
+        continue;
 }
 /* The first slot that was never given. */
 static inline uint32_t mrl_slots_end(const mrl_slots *slots) {
