@@ -138,6 +138,7 @@ merle_err mrl_checkpoint_begin(mrl_checkpoint *c, mrl_member *member, merle_repo
     atomic_store_explicit(&c->stats.slots_total, slots, memory_order_relaxed);
     begin_collection(c, 0);
     c->state = MRL_CHECKPOINT_PAGES;
+    atomic_store_explicit(&c->stats.is_under_way, 1, memory_order_relaxed);
     return MERLE_OK;
 }
 
@@ -333,8 +334,8 @@ static void forget_empty_files(mrl_manifest *manifest) {
     manifest->file_count = kept;
 }
 
-static void count_done(mrl_checkpoint *c) {
-    uint64_t bytes = 0, pages = 0, now_ns = c->clock->monotonic_ns(c->clock->context);
+void mrl_checkpoint_note(mrl_checkpoint *c) {
+    uint64_t bytes = 0, pages = 0;
     mrl_checkpoint_stats *stats = &c->stats;
     for (size_t i = 0; i < c->current.file_count; i++) bytes += c->current.files[i].live;
     for (size_t i = 0; i < c->current.collection_count; i++)
@@ -343,6 +344,12 @@ static void count_done(mrl_checkpoint *c) {
     atomic_store_explicit(&stats->page_count, pages, memory_order_relaxed);
     atomic_store_explicit(&stats->page_files, c->current.file_count, memory_order_relaxed);
     atomic_store_explicit(&stats->last_seq, c->current.replay_seq, memory_order_relaxed);
+}
+
+static void count_done(mrl_checkpoint *c) {
+    uint64_t now_ns = c->clock->monotonic_ns(c->clock->context);
+    mrl_checkpoint_stats *stats = &c->stats;
+    mrl_checkpoint_note(c);
     atomic_store_explicit(&stats->last_pages, c->pages_written, memory_order_relaxed);
     atomic_store_explicit(&stats->last_bytes, c->bytes_written, memory_order_relaxed);
     atomic_store_explicit(&stats->last_ns, now_ns - c->begun_ns, memory_order_relaxed);
@@ -416,6 +423,7 @@ merle_err mrl_checkpoint_step(mrl_checkpoint *c, mrl_member *member, merle_repor
         give_up(c);
     }
     if (c->state == MRL_CHECKPOINT_IDLE) {
+        atomic_store_explicit(&c->stats.is_under_way, 0, memory_order_relaxed);
         atomic_store_explicit(&c->stats.slots_total, 0, memory_order_relaxed);
         atomic_store_explicit(&c->stats.slots_done, 0, memory_order_relaxed);
     }

@@ -63,6 +63,7 @@ typedef struct mrl_checkpoint_stats {
     _Atomic uint64_t last_seq;                           /* R of the manifest in force */
     _Atomic uint64_t slots_done, slots_total;            /* of the one under way; 0, 0: none is */
     _Atomic uint64_t page_count, page_bytes, page_files; /* of the manifest in force */
+    _Atomic int is_under_way;
 } mrl_checkpoint_stats;
 
 typedef struct mrl_checkpoint {
@@ -96,6 +97,8 @@ typedef struct mrl_checkpoint {
 
 /* Ends one that is under way without a result, and frees what it holds. */
 void mrl_checkpoint_fini(mrl_checkpoint *checkpoint);
+/* After an opening: counts what the manifest in force has. */
+void mrl_checkpoint_note(mrl_checkpoint *checkpoint);
 /* Something was committed since the manifest in force. */
 int mrl_checkpoint_has_work(const mrl_checkpoint *checkpoint);
 /* Begins one; none is under way. Errors: MERLE_NO_MEMORY. */
