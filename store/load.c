@@ -285,7 +285,7 @@ static merle_err install(taking *t) {
     merle_err err = locate(t, schema);
     if (err != MERLE_OK) return err;
     mrl_version *v = mrl_version_create(t->member, schema, t->key, t->doc, t->scratch->offsets,
-                                        &t->scratch->extracted);
+                                        &t->scratch->extracted, t->expires_ns);
     err = v == NULL ? MERLE_NO_MEMORY : mrl_slots_give(&root->slots, t->member, t->slot);
     if (err != MERLE_OK) {
         if (v != NULL) mrl_version_free(t->member, v);
