@@ -118,8 +118,9 @@ mrl_file_kind mrl_directory_parse(const char *name, uint64_t *out_id) {
     if (size < sizeof whole && size > end_size && strcmp(name + size - end_size, temporary_end) == 0) {
         memcpy(whole, name, size - end_size);
         whole[size - end_size] = 0;
-        return mrl_directory_parse(whole, out_id) == MRL_FILE_OTHER ? MRL_FILE_OTHER
-                                                                    : MRL_FILE_TEMPORARY;
+        /* The log set looks after its own. */
+        return mrl_directory_parse(whole, out_id) == MRL_FILE_MANIFEST ? MRL_FILE_TEMPORARY
+                                                                       : MRL_FILE_OTHER;
     }
     for (mrl_file_kind kind = MRL_FILE_MANIFEST; kind <= MRL_FILE_LOG; kind++) {
         size_t prefix_size = strlen(prefixes[kind]);
