@@ -161,7 +161,8 @@ typedef enum merle_missing {
  * document is not in the index). A nil is a value that is missing. Strings and binaries lie in key,
  * doc or memory that lasts for ever. Gives the same for the same document always, and calls nothing
  * of merle but functions of documents. It may run several times for one write, also where others
- * wait, and never for a read. An error refuses the document. */
+ * wait, and never for a read. While an index that was added is built it runs for every document
+ * that is there, also in merle's own thread. An error refuses the document. */
 typedef merle_err merle_extract_fn(void *context, merle_bytes key, merle_doc doc,
                                    merle_value *out_values, size_t value_max, size_t *out_count);
 
@@ -234,9 +235,9 @@ MERLE_API MERLE_MUST_USE merle_err merle_collection_drop(merle_collection *colle
  * Sections that begin when it is ready use it; for those that began before it is MERLE_NOT_READY,
  * and unknown for those from before its definition. While it is being built it refuses no document
  * because of a value that is taken, but new ones whose value it cannot hold at all. If at the end
- * documents stand against it (two have one unique value, a value is of a type that it cannot hold),
- * it has failed: nothing is kept of it but their list, until it
- * is dropped. */
+ * documents stand against it (two have one unique value, a value is of a type that it cannot hold,
+ * its function refuses one), it has failed: nothing is kept of it but their list, until it is
+ * dropped. */
 
 typedef enum merle_index_state {
     MERLE_INDEX_READY = 0,
@@ -244,7 +245,7 @@ typedef enum merle_index_state {
     MERLE_INDEX_FAILED = 2
 } merle_index_state;
 
-/* Errors: MERLE_EXISTS (the name is taken), MERLE_INVALID, MERLE_UNSUPPORTED, MERLE_TOO_BIG (too
+/* Errors: MERLE_EXISTS (the name is taken), MERLE_INVALID, MERLE_TOO_BIG (too
  * many indexes or fields, those counted that old sections still use), MERLE_GONE, MERLE_NO_MEMORY.
  * Threads: any, may wait. */
 MERLE_API MERLE_MUST_USE merle_err merle_index_add(merle_collection *collection,
