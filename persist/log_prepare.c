@@ -32,7 +32,7 @@ static const char tmp_name[] = "log-next.tmp";
 /* ---- room ---- */
 
 static void room_tell_locked(mrl_log_set *set) {
-    if (set->start.log == NULL) return;
+    if (set->file == NULL) return; /* nothing is begun yet */
     uint64_t end = set->last->header.file_size - MRL_LOG_END_SIZE;
     uint64_t used = atomic_load_explicit(&set->used, memory_order_relaxed);
     uint64_t left = used < end ? end - used : 0;
