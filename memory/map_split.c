@@ -270,7 +270,7 @@ void mrl_piece_rebuild(mrl_change *c, uint64_t hash) {
 void mrl_map_retire_all(mrl_change *c) {
     mrl_directory *d = map_directory(c->map);
     map_put_directory(c->map, NULL);
-    for (size_t i = 0; i < places_of(d);) {
+    for (size_t i = 0; !is_list(d) && i < places_of(d);) {
         mrl_piece *p = piece_at(d, i);
         i = place_after(d, i, p);
         mrl_piece_retire(c->member, p);

@@ -63,10 +63,11 @@ typedef struct mrl_schema {
     uint32_t path_count;
     uint32_t index_count;
     uint32_t rule_count;
-    mrl_path *paths[MRL_PATH_COUNT_MAX];
-    mrl_schema_index indexes[MERLE_INDEX_COUNT_MAX];
-    mrl_rule rules[MERLE_RULE_COUNT_MAX];
+    uint32_t index_room; /* of `indexes` */
+    mrl_path **paths;    /* these two grow while it is made, one by one */
+    mrl_rule *rules;
     merle_buffer definition; /* msgpack, see docs/format.md */
+    mrl_schema_index indexes[];
 } mrl_schema;
 
 /* What an index has. Of a unique one a value leads to its document, and is refused a second time; a
@@ -160,7 +161,12 @@ uint32_t mrl_schema_index_count(const mrl_schema *schema);
 /* How many of them are being built. */
 uint32_t mrl_schema_building_count(const mrl_schema *schema);
 
-/* For these only. Puts an index at a number that is free; a schema in which it fails is released.
+/* For these only. One with nothing in it, and room for so many indexes. NULL: no memory. */
+mrl_schema *mrl_schema_alloc(uint32_t index_room);
+/* Makes room for one path more, or one rule. 0: no memory. */
+int mrl_schema_grow_paths(mrl_schema *schema);
+int mrl_schema_grow_rules(mrl_schema *schema);
+/* Puts an index at a number that is free; a schema in which it fails is released.
  * Errors: as mrl_schema_create. */
 merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
                                    merle_report *report);

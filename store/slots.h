@@ -21,7 +21,8 @@
 #include "memory/domain.h"
 #include "store/version.h"
 
-enum { MRL_CHUNK_SLOTS = 256, MRL_RUN_SLOTS = 64, MRL_SEGMENT_COUNT = 25 };
+/* A chunk is a run: so a small collection takes little, and the word of a run lies beside it. */
+enum { MRL_CHUNK_SLOTS = 64, MRL_RUN_SLOTS = 64, MRL_SEGMENT_COUNT = 27 };
 #define MRL_SLOT_COUNT_MAX (UINT32_MAX - 1)
 
 typedef struct mrl_chunk {

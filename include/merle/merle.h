@@ -574,6 +574,7 @@ typedef struct merle_stats_db {
     uint64_t tables_split, tables_merged, tables_rebuilt, entries_copied,
         entries_copied_max; /* by one insert */
     uint64_t steps, step_longest_ns;
+    uint64_t bytes_kept; /* threads have these at hand to use again; in no other figure */
 } merle_stats_db;
 typedef struct merle_stats_collection {
     size_t size;
