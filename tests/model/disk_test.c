@@ -477,6 +477,8 @@ typedef struct scene {
     rig r;
     sim *s;
     uint32_t done; /* writes that came back */
+    int is_syncing;
+    int is_first_beside; /* the first write came back while a sync lasted */
     int is_over;
 } scene;
 
@@ -490,7 +492,7 @@ static void write_five(void *context) {
     if (at->r.files->file_open(at->r.dir, "log-1", MRL_FILE_WRITE, &file) != 0) return;
     for (int i = 0; i < 5; i++) {
         if (write_at(&at->r, file, (uint64_t)i, "n", 1) != 0) return;
-        at->done++;
+        if (at->done++ == 0) at->is_first_beside = at->is_syncing;
     }
     at->r.files->file_close(file);
     at->is_over = 1;
@@ -500,7 +502,7 @@ static void stop_at_any_call_ends_the_run(void **state) {
     (void)state;
     uint32_t with = 0, without = 0;
     for (uint64_t round = 0; round < ROUND_COUNT; round++) {
-        scene at = {rig_make(test_seed() + round), sim_create(test_seed() + round, 2), 0, 0};
+        scene at = {rig_make(test_seed() + round), sim_create(test_seed() + round, 2)};
         make(&at.r, "log-1", "oooooo");
         assert_int_equal(at.r.files->dir_sync(at.r.dir), 0);
         sim_spawn(at.s, "a", write_five, &at);
@@ -532,7 +534,9 @@ static void sync_once(void *context) {
     scene *at = context;
     mrl_file *file = NULL;
     if (at->r.files->file_open(at->r.dir, "log-1", MRL_FILE_WRITE, &file) != 0) return;
-    if (at->r.files->file_sync(file) == 0) at->is_over = 1;
+    at->is_syncing = 1;
+    (void)at->r.files->file_sync(file);
+    at->is_syncing = 0;
     at->r.files->file_close(file);
 }
 
@@ -540,7 +544,7 @@ static void what_is_written_during_a_sync_is_not_covered(void **state) {
     uint32_t lost = 0;
     (void)state;
     for (uint64_t round = 0; round < ROUND_COUNT; round++) {
-        scene at = {rig_make(test_seed() + round), sim_create(test_seed() + round, 1), 0, 0};
+        scene at = {rig_make(test_seed() + round), sim_create(test_seed() + round, 1)};
         make(&at.r, "log-1", "oooooo");
         assert_int_equal(at.r.files->dir_sync(at.r.dir), 0);
         sim_spawn(at.s, "syncs", sync_once, &at);
@@ -549,10 +553,10 @@ static void what_is_written_during_a_sync_is_not_covered(void **state) {
         sim_destroy(at.s);
         disk_cut_power(at.r.d);
         rig_open(&at.r);
-        lost += which(&at.r, "log-1") == 'o';
+        lost += at.is_first_beside && which(&at.r, "log-1") == 'o';
         disk_destroy(at.r.d);
     }
-    assert_true(lost > ROUND_COUNT / 10);
+    assert_true(lost > 0);
 }
 
 /* ---- harm and copies ---- */

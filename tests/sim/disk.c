@@ -1,7 +1,7 @@
 /* tests/sim/disk.c - the simulated disk's calls: points, stops, faults, names and files.
  *
- * Each call enters (a point for the scheduler, then a fault or a stop if one is due), does its work,
- * and leaves (a stop that was to come after it).
+ * Each call enters (a point for the scheduler, then a fault or a stop if one is due), does its
+ * work, and leaves (a stop that was to come after it).
  *
  * SPDX-License-Identifier: Apache-2.0
  */
