@@ -168,7 +168,7 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
                                    commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, touch->last, err);
         touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc, offsets,
-                                            &commit->extracted);
+                                            &commit->extracted, 0);
         touch->owns_version = 1;
         if (touch->version == NULL)
             return refuse(commit, touch, touch->last, MERLE_NO_MEMORY,
@@ -217,8 +217,9 @@ merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch) {
         merle_err err = mrl_schema_check_doc(schema, touch->key, doc, offsets, &commit->extracted,
                                              commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, action, err);
-        mrl_version *again = mrl_version_create(commit->member, schema, touch->key, doc, offsets,
-                                                &commit->extracted);
+        mrl_version *again =
+            mrl_version_create(commit->member, schema, touch->key, doc, offsets, &commit->extracted,
+                               mrl_version_expires(action->version));
         if (again == NULL)
             return refuse(commit, touch, action, MERLE_NO_MEMORY, "no memory for the document");
         mrl_version_free(commit->member, action->version);
