@@ -171,8 +171,7 @@ int mrl_schema_grow_rules(mrl_schema *schema);
 merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
                                    merle_report *report);
 /* Errors: MERLE_INVALID, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
-merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule,
-                                  merle_report *report);
+merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule, merle_report *report);
 /* Frees what it points to. */
 void mrl_schema_index_fini(mrl_schema_index *index);
 /* Writes the definition. Errors: MERLE_NO_MEMORY. */
