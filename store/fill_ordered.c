@@ -181,8 +181,7 @@ static int sort_run(mrl_member *member, run *r) {
 }
 
 static void free_run(mrl_member *member, run *r) {
-    if (r->items != NULL)
-        mrl_free(member, MRL_FOR_OTHER, r->items, r->capacity * sizeof *r->items);
+    if (r->items != NULL) mrl_free(member, MRL_FOR_OTHER, r->items, r->capacity * sizeof *r->items);
     for (rest_chunk *chunk = r->rests, *next; chunk != NULL; chunk = next) {
         next = chunk->next;
         mrl_free(member, MRL_FOR_OTHER, chunk, sizeof *chunk + chunk->size);
@@ -257,8 +256,8 @@ static void build_tree(void *context, mrl_member *member, uint32_t worker, uint3
         if (t->runs[i].count > 0)
             m.heads[m.count++] = (head){t->runs[i].items, t->runs[i].items + t->runs[i].count};
     for (size_t i = m.count / 2; i-- > 0;) sift_down(&m, i);
-    merle_err err = mrl_ordered_build(g->f->root->indexes[t->index->number].ordered, member,
-                                      next_item, &m);
+    merle_err err =
+        mrl_ordered_build(g->f->root->indexes[t->index->number].ordered, member, next_item, &m);
     mrl_free(member, MRL_FOR_OTHER, m.heads, range_count * sizeof *m.heads);
     if (err != MERLE_OK) mrl_filling_fail(g->f, err);
 }

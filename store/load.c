@@ -84,8 +84,7 @@ mrl_load_collection *mrl_load_find(mrl_load *load, uint32_t collection_id) {
 static int make_room(mrl_load *load) {
     if (load->count < load->capacity) return 1;
     uint32_t capacity = load->capacity * 2 + 16;
-    mrl_load_collection **grown =
-        realloc(load->collections, capacity * sizeof *load->collections);
+    mrl_load_collection **grown = realloc(load->collections, capacity * sizeof *load->collections);
     if (grown == NULL) return 0;
     load->collections = grown;
     load->capacity = capacity;
@@ -259,8 +258,8 @@ static merle_err check_place(const taking *t) {
     if (t->slot >= MRL_SLOT_COUNT_MAX)
         return refuse(t, mrl_report_fill(t->report, MERLE_CORRUPT, "there is no such slot"));
     if (t->key.size == 0 || t->key.size > MERLE_KEY_SIZE_MAX)
-        return refuse(t, mrl_report_fill(t->report, MERLE_CORRUPT, "the key has %zu bytes",
-                                         t->key.size));
+        return refuse(
+            t, mrl_report_fill(t->report, MERLE_CORRUPT, "the key has %zu bytes", t->key.size));
     return MERLE_OK;
 }
 
@@ -268,9 +267,8 @@ static merle_err check_place(const taking *t) {
  * hold when the document was written. */
 static merle_err locate(taking *t, const mrl_schema *schema) {
     uint32_t against;
-    merle_err err =
-        mrl_schema_accept_doc(schema, t->key, t->doc, t->scratch->offsets, &t->scratch->extracted,
-                              &against, t->report);
+    merle_err err = mrl_schema_accept_doc(schema, t->key, t->doc, t->scratch->offsets,
+                                          &t->scratch->extracted, &against, t->report);
     if (against != 0) atomic_fetch_or_explicit(&t->c->suspected, against, memory_order_relaxed);
     if (err == MERLE_OK || err == MERLE_NO_MEMORY) return judge(t, err);
     for (uint32_t i = 0; i < schema->index_count; i++)
@@ -314,13 +312,12 @@ merle_err mrl_load_put(mrl_load_collection *c, mrl_member *member, uint32_t slot
 
 static merle_err apply(taking *t, merle_bytes effect) {
     const mrl_version *v = mrl_slots_load(&t->c->root->slots, t->slot);
-    if (v == NULL || v->key_size != t->key.size ||
-        memcmp(v->bytes, t->key.data, t->key.size) != 0)
+    if (v == NULL || v->key_size != t->key.size || memcmp(v->bytes, t->key.data, t->key.size) != 0)
         return refuse(t, mrl_report_fill(t->report, MERLE_CORRUPT,
                                          "a change of a document that is not there"));
     t->scratch->document.size = 0;
-    merle_err err = mrl_effect_apply(mrl_version_doc(v), v->doc_size, effect, &t->scratch->document,
-                                     t->report);
+    merle_err err =
+        mrl_effect_apply(mrl_version_doc(v), v->doc_size, effect, &t->scratch->document, t->report);
     if (err != MERLE_OK) return judge(t, err);
     t->doc = merle_bytes_of(t->scratch->document.data, t->scratch->document.size);
     return install(t);
@@ -329,8 +326,7 @@ static merle_err apply(taking *t, merle_bytes effect) {
 merle_err mrl_load_effect(mrl_load_collection *c, mrl_member *member, uint32_t slot,
                           merle_bytes key, merle_bytes effect, uint64_t seq, int64_t expires_ns,
                           merle_report *report) {
-    taking t = {c,    member, NULL,       slot,  key, merle_bytes_of(NULL, 0),
-                seq, expires_ns, report};
+    taking t = {c, member, NULL, slot, key, merle_bytes_of(NULL, 0), seq, expires_ns, report};
     merle_err err = check_place(&t);
     if (err != MERLE_OK) return err;
     t.scratch = take_scratch(c->load, member);
