@@ -62,6 +62,8 @@ typedef struct mrl_schema {
     uint32_t path_count;
     uint32_t index_count;
     uint32_t rule_count;
+    mrl_path *expires_on; /* the field that says when a document ends; NULL: none */
+    int64_t expires_after_ns;
     mrl_path *paths[MRL_PATH_COUNT_MAX];
     mrl_schema_index indexes[MERLE_INDEX_COUNT_MAX];
     mrl_rule rules[MERLE_RULE_COUNT_MAX];
@@ -117,6 +119,12 @@ merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
                                uint32_t *out_offsets, merle_buffer *out_extracted,
                                merle_report *report);
+
+/* When a document that meets the schema ends by its field: nanoseconds since 1970; 0: never. */
+int64_t mrl_schema_moment_of(const mrl_schema *schema, merle_bytes doc);
+static inline int64_t mrl_schema_moment(const mrl_schema *schema, merle_bytes doc) {
+    return __builtin_expect(schema->expires_on == NULL, 1) ? 0 : mrl_schema_moment_of(schema, doc);
+}
 
 /* What a function made for an index, as it stands behind a version's document: four bytes for the
  * size of all, these among them, then one behind the other: this, and `size` bytes. */

@@ -26,6 +26,8 @@ static mrl_schema *copy(const mrl_schema *schema) {
     atomic_init(&made->seq, UINT64_MAX);
     made->version = schema->version;
     made->memory_only = schema->memory_only;
+    made->expires_after_ns = schema->expires_after_ns;
+    if (schema->expires_on != NULL) made->expires_on = mrl_path_hold(schema->expires_on);
     for (; made->path_count < schema->path_count; made->path_count++)
         made->paths[made->path_count] = mrl_path_hold(schema->paths[made->path_count]);
     for (; made->rule_count < schema->rule_count; made->rule_count++) {
