@@ -173,18 +173,12 @@ static void drop_version(merle_commit *commit, mrl_touch *touch) {
     touch->owns_version = 0;
 }
 
-/* When the composed document ends. One that has ended already is none. A moment that is all that
- * changes counts as a patch, whose effect is empty. */
-static void settle_moment(const merle_commit *commit, const mrl_touch *touch,
-                          const mrl_version *live, state *s) {
+/* When the document of an action ends. One that has ended already is none: what follows meets
+ * none. */
+static void settle_moment(const merle_commit *commit, const mrl_touch *touch, state *s) {
     if (s->doc.data == NULL) return;
     if (!s->is_told) s->expires_ns = mrl_schema_moment(touch->part->schema, s->doc);
-    int changes = s->patches + s->writes > 0;
-    if (!changes && live != NULL && s->expires_ns != mrl_version_expires(live)) {
-        s->patches++;
-        changes = 1;
-    }
-    if (!changes || s->expires_ns == 0 || s->expires_ns > commit->judge_ns) return;
+    if (s->expires_ns == 0 || s->expires_ns > commit->judge_ns) return;
     drop_doc(s);
     s->writes++;
 }
@@ -196,7 +190,9 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
     uint32_t offsets[MRL_PATH_COUNT_MAX];
     merle_err err;
     touch->outcome = MRL_OUTCOME_NONE;
-    settle_moment(commit, touch, live, s);
+    /* A moment that is all that changes counts as a patch, whose effect is empty. */
+    if (s->patches + s->writes == 0 && live != NULL && s->expires_ns != mrl_version_expires(live))
+        s->patches++;
     if (s->patches + s->writes == 0) return MERLE_OK;
     if (s->doc.data == NULL) {
         /* Put and removed again: nothing. */
@@ -246,6 +242,7 @@ merle_err mrl_touch_compose(merle_commit *commit, mrl_touch *touch, mrl_version 
     for (const mrl_action *action = touch->first; action != NULL; action = action->next) {
         merle_err err = apply(commit, touch, action, live, &s);
         if (err != MERLE_OK) return err;
+        settle_moment(commit, touch, &s);
     }
     merle_err err = finish(commit, touch, live, &s);
     if (err != MERLE_OK) return err;

@@ -83,7 +83,8 @@ merle_err mrl_expiry_index(mrl_root *root, mrl_member *member, mrl_ordered **out
     if (*out_index != NULL) return MERLE_OK;
     mrl_ordered *made = mrl_ordered_create(member);
     if (made == NULL) return MERLE_NO_MEMORY;
-    /* Release: pairs with the acquire in mrl_root_expiry. Who comes second takes the first one's. */
+    /* Release: pairs with the acquire in mrl_root_expiry. Who comes second takes the
+     * first one's. */
     if (atomic_compare_exchange_strong_explicit(&root->expiry, &there, made, memory_order_acq_rel,
                                                 memory_order_acquire)) {
         *out_index = made;
@@ -176,8 +177,8 @@ static mrl_root *root_of(const merle_collection *collection) {
     return root == NULL || root->is_dropped || mrl_root_expiry(root) == NULL ? NULL : root;
 }
 
-/* The collection whose next moment is the earliest, and the earliest of the others. NULL: nothing is
- * listed anywhere. */
+/* The collection whose next moment is the earliest, and the earliest of the others. NULL: nothing
+ * is listed anywhere. */
 static merle_collection *find_earliest(const mrl_store *store, int64_t *out_first_ns,
                                        int64_t *out_second_ns) {
     merle_collection *earliest = NULL;

@@ -420,8 +420,8 @@ MERLE_API merle_err merle_expect(merle_commit *commit, merle_collection *collect
 /* Documents that end by themselves. From its moment on a document is not there any more: no section
  * that begins then shows or counts it, its key and its unique values are free, and it is removed by
  * merle_step, or merle's own thread, in commits of MERLE_ORIGIN_EXPIRY. A section goes by the time
- * at which it began, a commit by that at which it ends. put, insert and replace make a document that
- * never ends, or ends when its collection's field says; patches and merges leave its moment as it
+ * at which it began, a commit by that at which it ends. put, insert and replace make a document
+ * that never ends, or ends when its collection's field says; patches and merges leave its moment as it
  * is, but where that was the field's it moves with the field. A write that leaves a document whose
  * moment has passed leaves none. See docs/expiry.md.
  * merle_expire says when the document ends: nanoseconds since 1970; 0: never, whatever the field
@@ -477,7 +477,7 @@ MERLE_API merle_err merle_one_replace(merle_collection *collection, merle_bytes 
                                       merle_bytes doc, uint64_t *out_seq);
 MERLE_API merle_err merle_one_remove(merle_collection *collection, merle_bytes key,
                                      uint64_t *out_seq);
-/* The same with a time to live: merle_one_insert_for is a lock, or a session, that ends by itself. */
+/* The same with a time to live: merle_one_insert_for is a lock that ends by itself. */
 MERLE_API merle_err merle_one_put_for(merle_collection *collection, merle_bytes key,
                                       merle_bytes doc, int64_t ttl_ns, uint64_t *out_seq);
 MERLE_API merle_err merle_one_insert_for(merle_collection *collection, merle_bytes key,
