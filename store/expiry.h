@@ -3,8 +3,8 @@
  * What    A version may say when its document ends. From then on no section that began later shows
  *         it, and to a writer it is gone, though it lies there still: whoever judges a version asks
  *         here. An index by time in each root, made with the first document that ends, tells what
- *         is due: mrl_expiry_some removes it by ordinary commits, in order of time; and sections count
- *         by it what they must not show (mrl_due_*).
+ *         is due: mrl_expiry_some removes it by ordinary commits, in order of time; and
+ *         sections count by it what they must not show (mrl_due_*).
  * Owns    nothing; the index by time is its root's.
  * Sees    a section judges by its clock, fixed when it began; a commit when it ends by the clock of
  *         that moment. No clock lags behind a moment at which a document was seen to be gone.
@@ -87,7 +87,8 @@ typedef struct mrl_due_values {
 } mrl_due_values;
 /* Adds their values in an index with one value a document, those in the range, to a run of what the
  * commit takes away; nothing is done if there are none. out_values is zero-filled before, keeps
- * what the run then points to and is freed by the caller unless this fails. Errors: MERLE_NO_MEMORY. */
+ * what the run then points to and is freed by the caller unless this fails. Errors:
+ * MERLE_NO_MEMORY. */
 merle_err mrl_due_add_values(const mrl_view *view, const mrl_schema_index *index,
                              const mrl_ordered_range *range, mrl_own_run *run,
                              mrl_due_values *out_values);

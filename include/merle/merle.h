@@ -421,9 +421,9 @@ MERLE_API merle_err merle_expect(merle_commit *commit, merle_collection *collect
  * that begins then shows or counts it, its key and its unique values are free, and it is removed by
  * merle_step, or merle's own thread, in commits of MERLE_ORIGIN_EXPIRY. A section goes by the time
  * at which it began, a commit by that at which it ends. put, insert and replace make a document
- * that never ends, or ends when its collection's field says; patches and merges leave its moment as it
- * is, but where that was the field's it moves with the field. A write that leaves a document whose
- * moment has passed leaves none. See docs/expiry.md.
+ * that never ends, or ends when its collection's field says; patches and merges leave its moment
+ * as it is, but where that was the field's it moves with the field. A write that leaves a document
+ * whose moment has passed leaves none. See docs/expiry.md.
  * merle_expire says when the document ends: nanoseconds since 1970; 0: never, whatever the field
  * says. The end gives MERLE_NOT_FOUND if there is none. The others put a document that ends ttl_ns
  * (above 0) after the commit's begin. Errors besides: MERLE_INVALID. */
