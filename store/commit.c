@@ -265,10 +265,8 @@ static merle_err take_slot(merle_commit *commit, mrl_touch *touch) {
     if (touch->base != NULL) {
         touch->slot = touch->base->slot;
     } else {
-        mrl_shard *shard = shard_of(touch);
-        if (shard->free_count > 0) {
-            touch->slot = shard->free_slots[--shard->free_count];
-        } else {
+        touch->slot = mrl_shard_take_slot(shard_of(touch));
+        if (touch->slot == MRL_SLOT_NONE) {
             merle_err err = mrl_slots_take(&touch->part->root->slots, commit->member, &touch->slot);
             if (err != MERLE_OK) return err;
         }
@@ -421,7 +419,7 @@ static uint64_t publish(merle_commit *commit) {
         atomic_store_explicit(&touch->version->seq, seq, memory_order_release);
         mrl_slots_mark(&touch->part->root->slots, touch->slot, seq);
         int delta = count_delta(touch);
-        if (delta != 0) mrl_shard_count_add(shard_of(touch), delta, seq);
+        if (delta != 0) mrl_root_count_add(touch->part->root, touch->hash, delta, seq);
     }
     mrl_publish_end(log, commit->member, commit->entry, commit->credit);
     commit->entry = NULL;

@@ -125,6 +125,14 @@ typedef struct merle_index {
     void *extract_context;     /* held as long as the database is open */
 } merle_index;
 
+/* The function of an index in a database that was there before: collections in files come back
+ * without their functions, which cannot be written down. */
+typedef struct merle_function {
+    const char *collection, *index; /* their names */
+    merle_extract_fn *extract;
+    void *context; /* held as long as the database is open */
+} merle_function;
+
 typedef struct merle_rule {
     const char *path;
     merle_type type;     /* MERLE_TYPE_NONE: any. INT allows UINT; FLOAT allows both */
@@ -595,6 +603,7 @@ typedef struct merle_stats_db {
     uint64_t tables_split, tables_merged, tables_rebuilt, entries_copied,
         entries_copied_max; /* by one insert */
     uint64_t steps, step_longest_ns;
+    uint64_t bytes_kept; /* threads have these at hand to use again; in no other figure */
     uint64_t expired;       /* documents removed because their time had come */
     uint64_t expiring;      /* documents that will end, or are due */
     uint64_t expiry_lag_ns; /* for how long the oldest has been due that is not removed */
