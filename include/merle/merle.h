@@ -603,7 +603,7 @@ typedef struct merle_stats_db {
     uint64_t tables_split, tables_merged, tables_rebuilt, entries_copied,
         entries_copied_max; /* by one insert */
     uint64_t steps, step_longest_ns;
-    uint64_t bytes_kept; /* threads have these at hand to use again; in no other figure */
+    uint64_t bytes_kept;    /* threads have these at hand to use again; in no other figure */
     uint64_t expired;       /* documents removed because their time had come */
     uint64_t expiring;      /* documents that will end, or are due */
     uint64_t expiry_lag_ns; /* for how long the oldest has been due that is not removed */

@@ -208,8 +208,8 @@ static void same_walks(pair *p) {
         same_docs(doc_a, doc_b);
         merle_bytes email = merle_doc_str(doc_a, "email");
         if (email.data == NULL) continue;
-        must(p->b, merle_get_by(&p->in_b, p->b->players, "email", &doc_b,
-                                merle_value_bytes(email)));
+        must(p->b,
+             merle_get_by(&p->in_b, p->b->players, "email", &doc_b, merle_value_bytes(email)));
         same_docs(doc_a, doc_b);
     }
     must(p->a, merle_count(&p->in_a, p->a->players, &count_a));
@@ -285,9 +285,54 @@ static void database_loaded_is_the_same_and_goes_on(void **state) {
     }
 }
 
+/* A third has ended long ago, a third will end. */
+static void documents_that_end_are_loaded_with_their_moments(void **state) {
+    (void)state;
+    enum { MANY = 40000 };
+    const int64_t far_ns = INT64_MAX - MANY;
+    const merle_schema schema = {.version = 1, .expires_on = "at.end", .expires_after_ns = 7};
+    merle_section section;
+    merle_collection *again;
+    merle_doc doc;
+    uint64_t count;
+    char key[32];
+    stand a, b;
+    writing_open(&a, &schema, (merle_options){0}, NULL);
+    empty_open(&b, NULL);
+    mrl_load *load = load_begin(&b, 2);
+    must(&b, mrl_load_define(load, member_of(&b), definition_of(&a), 1, &b.report));
+    mrl_load_collection *to = mrl_load_find(load, 1);
+    merle_buffer empty = doc_of("{}");
+    for (uint32_t i = 0; i < MANY; i++) {
+        key_text(key, i);
+        int64_t expires_ns = i % 3 == 0 ? 0 : i % 3 == 1 ? 1 + i : far_ns + i;
+        must(&b, mrl_load_put(to, member_of(&b), i, merle_str(key), bytes_of(&empty), 2 + i,
+                              expires_ns, &b.report));
+    }
+    must(&b, load_finish(&b, load, MANY + 2));
+    must(&b, merle_check(b.db, &b.report));
+    must(&b, merle_collection_open(b.db, "players", &schema, &again));
+    must(&b, merle_section_begin(b.db, &section));
+    must(&b, merle_count(&section, b.players, &count));
+    assert_int_equal(count, MANY - MANY / 3);
+    key_text(key, 2);
+    must(&b, merle_get(&section, b.players, merle_str(key), &doc));
+    assert_int_equal(merle_doc_expires(doc), far_ns + 2);
+    key_text(key, 1);
+    assert_int_equal(merle_get(&section, b.players, merle_str(key), &doc), MERLE_NOT_FOUND);
+    must(&b, merle_section_end(&section));
+    stand_settle(&b);
+    assert_int_equal(stats_of(&b).expired, MANY / 3);
+    assert_int_equal(stats_of(&b).expiring, MANY / 3);
+    merle_buffer_free(&empty);
+    writing_close(&a);
+    writing_close(&b);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(database_loaded_is_the_same_and_goes_on),
+        cmocka_unit_test(documents_that_end_are_loaded_with_their_moments),
     };
     seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
