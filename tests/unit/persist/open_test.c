@@ -78,7 +78,11 @@ static int world_make(void **state) {
 static int world_clear(void **state) {
     world *w = *state;
     char command[200];
-    if (w->db != NULL && merle_close(w->db) != MERLE_OK) return -1;
+    if (w->db != NULL && merle_close(w->db) != MERLE_OK) {
+        /* A test that has failed inside a section. */
+        (void)printf("# not closed\n");
+        return -1;
+    }
     (void)snprintf(command, sizeof command, "rm -rf '%s'", w->root);
     int err = system(command);
     (void)munmap(w, sizeof *w);
@@ -116,7 +120,6 @@ static merle_bytes document_of(const plain *p, uint32_t number, merle_builder *b
     merle_build_str(b, "text", text);
     merle_build_array(b, "tags");
     merle_build_str(b, NULL, number % 2 == 0 ? "even" : "odd");
-    merle_build_close(b);
     merle_build_close(b);
     assert_int_equal(merle_build_end(b, &bytes), MERLE_OK);
     return bytes;
@@ -197,9 +200,7 @@ static uint64_t order_of(world *w) {
     size_t count;
     uint64_t hash = 1;
     assert_int_equal(merle_section_begin(w->db, &s), MERLE_OK);
-    for (;;) {
-        assert_int_equal(merle_scan_next(&s, w->things, &scan, docs, 64, &count), MERLE_OK);
-        if (count == 0) break;
+    while (merle_scan_next(&s, w->things, &scan, docs, 64, &count) == MERLE_OK) {
         for (size_t i = 0; i < count; i++) {
             merle_bytes key = merle_doc_key(docs[i]);
             hash = mrl_hash_bytes(key.data, key.size, hash);
@@ -547,10 +548,10 @@ static void damaged_page_files_are_refused(void **state) {
     newest(w, "pages-", path);
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
-    flip(path, 70);
+    flip(path, 94);
     refused(w, MERLE_CORRUPT, "pages-", "checksum");
     assert_true(w->report.offset > 0 && w->report.expected[0] != 0 && w->report.found[0] != 0);
-    flip(path, 70);
+    flip(path, 94);
     flip(path, 10);
     refused(w, MERLE_CORRUPT, "pages-", "header has a wrong checksum");
     flip(path, 10);
