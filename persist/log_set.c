@@ -127,7 +127,7 @@ static merle_err choose(const uint8_t blocks[2 * MRL_LOG_HEADER_SIZE], mrl_log_h
 
 static merle_err check_header(const mrl_log_set *set, const listed *item, merle_report *report) {
     const mrl_log_header *h = &item->header;
-    char found[64];
+    char found[64], expected[64];
     if (memcmp(h->database_id, set->options.database_id, sizeof h->database_id) != 0) {
         merle_err err = mrl_log_complain(report, MERLE_CORRUPT, item->id, 0,
                                          "the file belongs to another database");
@@ -147,6 +147,16 @@ static merle_err check_header(const mrl_log_set *set, const listed *item, merle_
         return mrl_log_complain(report, MERLE_CORRUPT, item->id, 0,
                                 "its header claims a size of %llu bytes",
                                 (unsigned long long)h->file_size);
+    /* It had its whole size, synced, before it was begun. */
+    if (h->state == MRL_LOG_BEGUN && item->size < h->file_size) {
+        merle_err err = mrl_log_complain(report, MERLE_CORRUPT, item->id, item->size,
+                                         "the file was cut: merle restore takes a backup, merle "
+                                         "repair what is left");
+        snprintf(found, sizeof found, "%llu bytes", (unsigned long long)item->size);
+        snprintf(expected, sizeof expected, "%llu bytes", (unsigned long long)h->file_size);
+        tell(report, expected, found);
+        return err;
+    }
     return MERLE_OK;
 }
 

@@ -343,9 +343,14 @@ merle_err mrl_log_write(void *context, mrl_member *member) {
     mrl_log *log = set->start.log;
     /* What is published meanwhile is for the next one: nobody works for others for ever. */
     uint64_t to = mrl_log_published_at(mrl_log_published(log));
+    int is_idle = mrl_log_written_seq(log) == to && !is_sync_due(set);
     merle_err err = MERLE_OK;
     while (err == MERLE_OK && mrl_log_written_seq(log) < to) err = write_group(set, member, to);
     if (err == MERLE_OK && is_sync_due(set)) err = mrl_log_sync(set);
+    /* Whoever waits for room, and finds nothing else to do, makes some. */
+    if (err == MERLE_OK && (is_idle || room_left(set) < set->drain.credit_max) &&
+        mrl_log_prepare_some(set) != 0)
+        mrl_log_again(log);
     return err;
 }
 
