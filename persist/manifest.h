@@ -60,7 +60,7 @@ typedef struct mrl_manifest {
     uint64_t term;
     int64_t time_ns; /* not before the time of commit R */
     uint64_t replay_seq;
-    uint64_t log_id; /* of the log file that begins the replay; 0: there was none yet */
+    uint64_t log_id;  /* of the log file that begins the replay; 0: there was none yet */
     uint64_t seq_max; /* the highest S, at least R; not written */
     uint32_t collection_next_id;
     uint32_t reserved;
@@ -89,8 +89,8 @@ void mrl_manifest_sum(mrl_manifest *manifest);
 
 /* Appends the whole file to out. Errors: MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_manifest_write(const mrl_manifest *manifest, merle_buffer *out);
-/* out_manifest is zero-filled where this fails. *out_why: a few words, static; *out_offset: where in
- * the bytes. Errors: MERLE_CORRUPT, MERLE_UNSUPPORTED (a newer format), MERLE_NO_MEMORY. */
+/* out_manifest is zero-filled where this fails. *out_why: a few words, static; *out_offset: where
+ * in the bytes. Errors: MERLE_CORRUPT, MERLE_UNSUPPORTED (a newer format), MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_manifest_read(merle_bytes bytes, mrl_manifest *out_manifest,
                                            const char **out_why, uint64_t *out_offset);
 

@@ -24,7 +24,7 @@ typedef struct mrl_persist_options {
     mrl_environment environment; /* what it points to is held until the close */
     mrl_store *store;            /* empty */
     uint64_t log_file_size;
-    int with_threads; /* 0: none, not even to open with */
+    int with_threads;           /* 0: none, not even to open with */
     const merle_options *given; /* the application's, with no size left to look at */
     mrl_log_start_options log;  /* all but log, store, domain, last_seq, with_thread */
 } mrl_persist_options;

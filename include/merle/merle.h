@@ -80,8 +80,9 @@ typedef struct merle_options {
     /* A checkpoint begins when so many bytes of log have come since the last one; 0: 256 MiB,
      * UINT64_MAX: not by itself. */
     uint64_t checkpoint_log_bytes;
-    uint64_t checkpoint_interval_ns; /* and when it is so old, and there is something new; 0: never */
-    uint32_t manifests_kept; /* states to which merle restore can go back; 0: 2, at most 64 */
+    uint64_t
+        checkpoint_interval_ns; /* and when it is so old, and there is something new; 0: never */
+    uint32_t manifests_kept;    /* states to which merle restore can go back; 0: 2, at most 64 */
     merle_compression compression;
     uint32_t open_threads; /* to open with; 0: one for each processor, at most 8 */
     uint32_t reserved_open;
@@ -113,11 +114,11 @@ MERLE_API MERLE_MUST_USE merle_err merle_checkpoint(merle_db *db);
 /* What the opening has found and done. */
 typedef struct merle_recovery_info {
     size_t size;
-    uint64_t is_new;       /* 1: there was nothing */
-    uint64_t term;         /* of this opening */
-    uint64_t manifest;     /* number of the one that it began with */
-    uint64_t manifest_seq; /* the log was replayed from the commit after this one */
-    uint64_t last_seq;     /* the last commit that was found */
+    uint64_t is_new;                       /* 1: there was nothing */
+    uint64_t term;                         /* of this opening */
+    uint64_t manifest;                     /* number of the one that it began with */
+    uint64_t manifest_seq;                 /* the log was replayed from the commit after this one */
+    uint64_t last_seq;                     /* the last commit that was found */
     uint64_t pages, page_bytes, documents; /* read from pages */
     uint64_t records, log_bytes;           /* replayed */
     uint64_t operations, operations_passed_over; /* of these records; passed over: pages had them */

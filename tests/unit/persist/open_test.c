@@ -134,9 +134,9 @@ static void put(world *w, uint32_t number) {
     p->level = (uint32_t)mrl_random_below(&w->random, 100);
     p->code = (uint32_t)(number + DOCUMENTS * mrl_random_below(&w->random, CODES));
     p->size = (uint32_t)mrl_random_below(&w->random, 400);
-    assert_int_equal(merle_one_put(w->things, merle_key_u64(&key, number),
-                                   document_of(p, number, b), &p->seq),
-                     MERLE_OK);
+    assert_int_equal(
+        merle_one_put(w->things, merle_key_u64(&key, number), document_of(p, number, b), &p->seq),
+        MERLE_OK);
     merle_builder_destroy(b);
 }
 
@@ -158,8 +158,7 @@ static void change(world *w, uint32_t number) {
 }
 
 static void work(world *w, int changes) {
-    for (int i = 0; i < changes; i++)
-        change(w, (uint32_t)mrl_random_below(&w->random, DOCUMENTS));
+    for (int i = 0; i < changes; i++) change(w, (uint32_t)mrl_random_below(&w->random, DOCUMENTS));
 }
 
 /* ---- comparing ---- */
