@@ -252,6 +252,7 @@ static void give_up_pages(mrl_checkpoint *c, const mrl_root *root) {
     mrl_manifest_collection *collection = &c->next.collections[c->collection_number];
     collection->page_count = 0;
     collection->base_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
+    if (collection->base_seq > c->seq_max) c->seq_max = collection->base_seq;
     c->slot = collection->slots_end;
 }
 
