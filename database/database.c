@@ -32,6 +32,9 @@ static merle_err complete(const merle_options *given, merle_options *out) {
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of threads");
     if (out->huge_pages > 1)
         return mrl_report_fill(out->report, MERLE_INVALID, "options: huge_pages is 0 or 1");
+    if ((unsigned)out->durability > MERLE_SYNC_LATER || (unsigned)out->patience > MERLE_WAIT)
+        return mrl_report_fill(out->report, MERLE_INVALID,
+                               "options: unknown value of durability or patience");
     if (out->threads == MERLE_THREADS_DEFAULT) out->threads = MERLE_THREADS_BACKGROUND;
     if (out->ring_size == 0) out->ring_size = RING_SIZE_DEFAULT;
     if (out->ring_size < RING_SIZE_MIN)
@@ -80,6 +83,8 @@ static merle_err wire(merle_db *db, const merle_options *options) {
         .hash_seed = seed != 0 ? seed : mrl_random_seed(),
         .retired_max = options->retired_max,
         .commit_size_max = options->commit_size_max,
+        .durability = options->durability,
+        .patience = options->patience,
         .db = db,
     };
     mrl_store_init(&db->store, &store_options);
@@ -103,6 +108,8 @@ merle_err mrl_db_open(const char *path, const merle_options *given,
     db->memory_max = options.memory_max;
     db->notices.fn = options.log;
     db->notices.context = options.log_context;
+    db->durable.fn = options.durable;
+    db->durable.context = options.durable_context;
     identify(db);
     if ((err = wire(db, &options)) != MERLE_OK) {
         mrl_member *member = db->domain == NULL ? NULL : mrl_member_join(db->domain);
@@ -147,6 +154,7 @@ merle_err merle_close(merle_db *db) {
     mrl_store_fini(&db->store, member);
     mrl_log_destroy(db->log, member);
     mrl_domain_destroy(db->domain);
+    mrl_durable_fini(&db->durable);
     free(db);
     return MERLE_OK;
 }

@@ -11,6 +11,7 @@
 #include <merle/merle.h>
 
 #include "base/seam.h"
+#include "database/durable.h"
 #include "database/notices.h"
 #include "store/store.h"
 
@@ -25,6 +26,7 @@ struct merle_db {
     uint64_t memory_max;
     struct mrl_background *background; /* NULL: no thread */
     mrl_notices notices;
+    mrl_durable durable;
 };
 
 _Static_assert(offsetof(struct merle_db, store) == 0, "mrl_db_store finds the store there");
