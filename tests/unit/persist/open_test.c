@@ -71,6 +71,8 @@ static int world_make(void **state) {
     mrl_random_init(&w->random, seed);
     w->options.report = &w->report;
     w->options.checkpoint_log_bytes = UINT64_MAX;
+    w->options.log_file_size = 1 << 20;
+    w->options.patience = MERLE_WAIT;
     *state = w;
     return 0;
 }
