@@ -105,9 +105,9 @@ static inline uint64_t mrl_entry_credit(size_t body_capacity) {
 
 /* All or nothing: bytes, and `loose` bytes among those of commits that nobody waits for: they count
  * from here until they are durable, and are never more than the drain's loose_max (a commit above
- * it takes all of it). Those who wait are served in the order in which they came, and nobody who comes
- * later overtakes them: a large commit is not starved by small ones. Without a drain it always
- * succeeds.
+ * it takes all of it). Those who wait are served in the order in which they came, and nobody who
+ * comes later overtakes them: a large commit is not starved by small ones. Without a drain it
+ * always succeeds.
  * Errors: MERLE_BUSY (not enough now, or others wait already, and wait is 0),
  * MERLE_TOO_BIG (more than the drain can take at all), MERLE_NO_SPACE (there is no place to write
  * it to, whether it would wait or not), MERLE_READ_ONLY (the drain has failed

@@ -161,7 +161,7 @@ struct merle_commit {
     uint32_t origin_size;
     uint32_t only_removes;
     merle_origin record_origin;
-    uint32_t wants_durable; /* ends when the commit is on stable storage */
+    merle_durability durability;
     uint8_t origin[MERLE_ORIGIN_SIZE_MAX];
     merle_buffer work[2];   /* documents being composed */
     merle_buffer extracted; /* what the functions of indexes made of one of them */
@@ -174,7 +174,7 @@ struct merle_commit {
     /* While it ends: */
     mrl_eviction *evictions; /* to be removed with it: it starts over */
     mrl_entry *entry;
-    uint64_t credit;
+    uint64_t credit, loose;
     uint32_t effective_count;          /* operations in the record */
     uint8_t wants_after, wants_before; /* images, as it was when credit was taken */
     size_t images_max;

@@ -19,6 +19,9 @@ void mrl_store_init(mrl_store *store, const mrl_store_options *options) {
     store->hash_seed = options->hash_seed;
     store->retired_max = options->retired_max;
     store->commit_size_max = options->commit_size_max;
+    store->durability = options->durability;
+    if (store->durability == MERLE_DURABILITY_DEFAULT) store->durability = MERLE_ASYNC;
+    store->patience = options->patience;
     store->db = options->db;
     store->collection_next_id = 1;
     mrl_lock_init(&store->catalog_lock);
