@@ -316,6 +316,14 @@ static void key_of_what_has_ended_is_free(void **state) {
     merle_buffer old = {NULL, 0, 0}, doc = doc_of("{\"n\":3}");
     must(&s, merle_one_swap(s.players, KEY("a"), bytes_of(&doc), &old, NULL));
     assert_int_equal(old.size, 0);
+    /* What a commit has read back of its own stands, too. */
+    must(&s, merle_one_expire(s.players, KEY("a"), clock_ns + SECOND, NULL));
+    clock_ns += SECOND;
+    merle_doc back;
+    merle_commit *commit = begin(&s);
+    must(&s, merle_insert(commit, s.players, KEY("a"), bytes_of(&doc)));
+    must(&s, merle_commit_get(commit, s.players, KEY("a"), &back));
+    (void)end(&s, commit);
     merle_buffer_free(&old);
     merle_buffer_free(&doc);
     writing_close(&s);
