@@ -383,20 +383,20 @@ static int by_number(const void *a, const void *b) {
 }
 
 static merle_err read_free_slots(walk *w) {
-    const mrl_shard *shard = w->shard;
-    if (shard->free_count > shard->free_capacity)
+    const mrl_free_slots *stack = w->shard->free;
+    if (stack == NULL || stack->count == 0) return MERLE_OK;
+    if (stack->count > stack->capacity)
         return mrl_check_broken(w->check, NULL, NULL, "no more free slots than there is room for",
-                                "%u of %u", shard->free_count, shard->free_capacity);
-    if (shard->free_count == 0) return MERLE_OK;
-    w->free_slots = malloc(shard->free_count * sizeof *w->free_slots);
+                                "%u of %u", stack->count, stack->capacity);
+    w->free_slots = malloc(stack->count * sizeof *w->free_slots);
     if (w->free_slots == NULL) return mrl_check_no_memory(w->check);
-    memcpy(w->free_slots, shard->free_slots, shard->free_count * sizeof *w->free_slots);
-    qsort(w->free_slots, shard->free_count, sizeof *w->free_slots, by_number);
+    memcpy(w->free_slots, stack->slots, stack->count * sizeof *w->free_slots);
+    qsort(w->free_slots, stack->count, sizeof *w->free_slots, by_number);
     return MERLE_OK;
 }
 
 static merle_err check_free_slots(const walk *w) {
-    uint32_t count = w->shard->free_count;
+    uint32_t count = w->shard->free == NULL ? 0 : w->shard->free->count;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t slot = w->free_slots[i];
         if (i > 0 && slot == w->free_slots[i - 1])

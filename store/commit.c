@@ -257,10 +257,8 @@ static merle_err take_slot(merle_commit *commit, mrl_touch *touch) {
     if (touch->base != NULL) {
         touch->slot = touch->base->slot;
     } else {
-        mrl_shard *shard = shard_of(touch);
-        if (shard->free_count > 0) {
-            touch->slot = shard->free_slots[--shard->free_count];
-        } else {
+        touch->slot = mrl_shard_take_slot(shard_of(touch));
+        if (touch->slot == MRL_SLOT_NONE) {
             merle_err err = mrl_slots_take(&touch->part->root->slots, commit->member, &touch->slot);
             if (err != MERLE_OK) return err;
         }
@@ -354,8 +352,8 @@ static void write_record(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         at = mrl_record_operation(at, touch->part->collection->id, touch->slot, touch->key,
-                                  record_kind(touch->outcome), record_payload(commit, touch), 0,
-                                  &touch->slot_at);
+                                  record_kind(touch->outcome), record_payload(commit, touch),
+                                  mrl_version_expires(touch->version), &touch->slot_at);
     }
     entry->body_size = (uint32_t)(at - entry->body);
     MRL_ASSERT(entry->body_size <= entry->body_capacity);
@@ -396,7 +394,7 @@ static uint64_t publish(merle_commit *commit) {
         atomic_store_explicit(&touch->version->seq, seq, memory_order_release);
         mrl_slots_mark(&touch->part->root->slots, touch->slot, seq);
         int delta = count_delta(touch);
-        if (delta != 0) mrl_shard_count_add(shard_of(touch), delta, seq);
+        if (delta != 0) mrl_root_count_add(touch->part->root, touch->hash, delta, seq);
     }
     mrl_publish_end(log, commit->member, commit->entry, commit->credit);
     commit->entry = NULL;

@@ -148,7 +148,8 @@ static merle_err extract_for_section(merle_commit *commit, const mrl_portion *pa
         const mrl_schema_index *index = &part->seen->indexes[i];
         if (index->extract == NULL || !mrl_index_is_ready(index)) continue;
         /* Of a number that old sections use nobody else has it. */
-        if (part->schema->indexes[i].stamp == index->stamp) continue;
+        if (i < part->schema->index_count && part->schema->indexes[i].stamp == index->stamp)
+            continue;
         merle_err err = mrl_schema_extract(part->seen, index, key, doc, &commit->extracted, NULL);
         if (err == MERLE_NO_MEMORY) return err;
     }
@@ -190,7 +191,7 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
         err = mrl_commit_check_doc(commit, touch->part, touch->key, s->doc, offsets);
         if (err != MERLE_OK) return complete(commit, touch, touch->last, err);
         touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc, offsets,
-                                            &commit->extracted);
+                                            &commit->extracted, 0);
         touch->owns_version = 1;
         if (touch->version == NULL)
             return refuse(commit, touch, touch->last, MERLE_NO_MEMORY,
@@ -239,8 +240,9 @@ merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch) {
         merle_err err = mrl_schema_check_doc(schema, touch->key, doc, offsets, &commit->extracted,
                                              commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, action, err);
-        mrl_version *again = mrl_version_create(commit->member, schema, touch->key, doc, offsets,
-                                                &commit->extracted);
+        mrl_version *again =
+            mrl_version_create(commit->member, schema, touch->key, doc, offsets, &commit->extracted,
+                               mrl_version_expires(action->version));
         if (again == NULL)
             return refuse(commit, touch, action, MERLE_NO_MEMORY, "no memory for the document");
         mrl_version_free(commit->member, action->version);

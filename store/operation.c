@@ -381,8 +381,8 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     }
     const mrl_version *old = approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
-    action.version =
-        mrl_version_create(commit->member, w.part->schema, key, doc, offsets, &commit->extracted);
+    action.version = mrl_version_create(commit->member, w.part->schema, key, doc, offsets,
+                                        &commit->extracted, 0);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
     if (old == NULL) action.value_hashes = approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {

@@ -43,6 +43,7 @@ typedef struct mrl_schema_index {
     merle_index_kind declared; /* 0: there is no index of this number */
     merle_index_state state;
     uint32_t number;
+    uint32_t is_added; /* 1: there may have been documents already that stand against it */
     merle_missing missing;
     uint32_t each; /* the part that is on each element; MRL_PART_NONE: the index has one value */
     uint64_t ready_seq; /* sections from this one on use it; 0: since there is the root */
@@ -64,10 +65,11 @@ typedef struct mrl_schema {
     uint32_t index_count;
     uint32_t rule_count;
     uint32_t last_stamp;
-    mrl_path *paths[MRL_PATH_COUNT_MAX];
-    mrl_schema_index indexes[MERLE_INDEX_COUNT_MAX];
-    mrl_rule rules[MERLE_RULE_COUNT_MAX];
+    uint32_t index_room; /* of `indexes` */
+    mrl_path **paths;    /* these two grow while it is made, one by one */
+    mrl_rule *rules;
     merle_buffer definition; /* msgpack, see docs/format.md */
+    mrl_schema_index indexes[];
 } mrl_schema;
 
 /* What an index has. Of a unique one a value leads to its document, and is refused a second time; a
@@ -119,6 +121,12 @@ merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
                                uint32_t *out_offsets, merle_buffer *out_extracted,
                                merle_report *report);
+/* The same for a document that was written before, so that rules are no longer asked, and an index
+ * that was added since may stand against it: *out_against has a bit for each that does. Errors:
+ * those of the other indexes. */
+merle_err mrl_schema_accept_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
+                                uint32_t *out_offsets, merle_buffer *out_extracted,
+                                uint32_t *out_against, merle_report *report);
 
 /* What a function made for an index, as it stands behind a version's document: four bytes for the
  * size of all, these among them, then one behind the other: this, and `size` bytes. */
@@ -162,14 +170,38 @@ uint32_t mrl_schema_index_count(const mrl_schema *schema);
 /* How many of them are being built. */
 uint32_t mrl_schema_building_count(const mrl_schema *schema);
 
-/* For these only. Puts an index at a number that is free; a schema in which it fails is released.
+/* For these only. One with nothing in it, and room for so many indexes. NULL: no memory. */
+mrl_schema *mrl_schema_alloc(uint32_t index_room);
+/* Makes room for one path more, or one rule. 0: no memory. */
+int mrl_schema_grow_paths(mrl_schema *schema);
+int mrl_schema_grow_rules(mrl_schema *schema);
+/* Puts an index at a number that is free; a schema in which it fails is released.
  * Errors: as mrl_schema_create. */
 merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
                                    merle_report *report);
+/* Errors: MERLE_INVALID, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
+merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule, merle_report *report);
 /* Frees what it points to. */
 void mrl_schema_index_fini(mrl_schema_index *index);
 /* Writes the definition. Errors: MERLE_NO_MEMORY. */
 merle_err mrl_schema_define(mrl_schema *schema, const char *collection, uint32_t collection_id);
+
+/* ---- a schema that was written down: store/schema_read.c ---- */
+
+typedef struct mrl_schema_reading {
+    const mrl_schema *before;        /* that it replaces in a root, or NULL */
+    const merle_function *functions; /* of its indexes; NULL: none */
+    int without_functions;           /* 1: indexes by functions are left out */
+    /* What else the definition says: */
+    char name[MERLE_NAME_SIZE_MAX + 1];
+    uint32_t id;
+} mrl_schema_reading;
+
+/* Compiles a definition, foreign bytes. Indexes that stay keep their numbers, and paths their
+ * places. Errors: MERLE_CORRUPT, MERLE_DIFFERS (no function for an index), MERLE_NO_MEMORY, with a
+ * report. The caller holds it. */
+MERLE_MUST_USE merle_err mrl_schema_read(mrl_schema_reading *reading, merle_bytes definition,
+                                         mrl_schema **out_schema, merle_report *report);
 
 /* The schema as JSON. */
 MERLE_MUST_USE merle_err mrl_schema_describe(const mrl_schema *schema, merle_buffer *out_json);

@@ -18,18 +18,23 @@ static void version_init(mrl_version *v, merle_bytes key) {
 
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
                                 merle_bytes doc, const uint32_t *offsets,
-                                const merle_buffer *extracted) {
+                                const merle_buffer *extracted, int64_t expires_ns) {
     size_t path_count = schema->path_count;
     size_t offset_size = doc.size > UINT16_MAX ? 4 : 2;
-    size_t size = offsetof(mrl_version, bytes) + key.size + path_count * offset_size + doc.size +
-                  extracted->size;
+    size_t expires_size = expires_ns == 0 ? 0 : sizeof expires_ns;
+    size_t size = offsetof(mrl_version, bytes) + key.size + expires_size +
+                  path_count * offset_size + doc.size + extracted->size;
     mrl_version *v = mrl_alloc(member, MRL_FOR_DOCUMENTS, size);
     if (v == NULL) return NULL;
     version_init(v, key);
     v->doc_size = (uint32_t)doc.size;
     v->path_count = (uint8_t)path_count;
     v->flags = offset_size == 4 ? MRL_VERSION_WIDE : 0;
-    uint8_t *at = v->bytes + key.size;
+    if (expires_ns != 0) {
+        v->flags |= MRL_VERSION_EXPIRES;
+        memcpy(v->bytes + key.size, &expires_ns, sizeof expires_ns);
+    }
+    uint8_t *at = v->bytes + key.size + expires_size;
     for (size_t i = 0; i < path_count; i++, at += offset_size) {
         uint16_t narrow = (uint16_t)offsets[i];
         if (offset_size == 4)

@@ -1,7 +1,8 @@
 /* store/version.h - one immutable state of a document.
  *
- * What    seq, the version before, the slot, the key, where the indexed fields lie, the msgpack
- *         bytes. A tombstone has a key and no bytes: it says that there is no document.
+ * What    seq, the version before, the slot, the key, when the document ends, where the indexed
+ *         fields lie, the msgpack bytes. A tombstone has a key and no bytes: it says that there is
+ *         no document.
  * Owns    its own memory (domain, MRL_FOR_DOCUMENTS); freed by reclamation only, once reachable.
  * Sees    seq is MRL_SEQ_NONE until its commit publishes: a reader then walks on to the version
  *         before. `before` may be followed only while seq is above the reader's S, or down to a
@@ -26,7 +27,14 @@
 #define MRL_SEQ_NONE UINT64_MAX
 #define MRL_SLOT_NONE UINT32_MAX
 
-enum { MRL_VERSION_TOMBSTONE = 1, MRL_VERSION_WIDE = 2, MRL_VERSION_EXTRACTED = 4 };
+/* EXPIRES is the size of what it announces, so that nobody has to ask in order to step over it. */
+enum {
+    MRL_VERSION_TOMBSTONE = 1,
+    MRL_VERSION_WIDE = 2,
+    MRL_VERSION_EXTRACTED = 4,
+    MRL_VERSION_EXPIRES = 8
+};
+_Static_assert(MRL_VERSION_EXPIRES == sizeof(int64_t), "the flag is the size");
 
 typedef struct mrl_version {
     _Atomic uint64_t seq;
@@ -36,8 +44,9 @@ typedef struct mrl_version {
     uint16_t key_size;
     uint8_t path_count; /* of the schema that it was made under: a later one may have more */
     uint8_t flags;
-    /* key, then path_count offsets (2 bytes each, 4 if WIDE), then the document, then, if
-     * EXTRACTED, what functions made of it: see mrl_extracted */
+    /* key, then, if EXPIRES, the moment at which the document ends, then path_count offsets (2
+     * bytes each, 4 if WIDE), then the document, then, if EXTRACTED, what functions made of it: see
+     * mrl_extracted */
     uint8_t bytes[];
 } mrl_version;
 
@@ -57,8 +66,18 @@ static inline const mrl_version *mrl_version_live(const mrl_version *v) {
 static inline size_t mrl_version_offset_size(const mrl_version *v) {
     return (v->flags & MRL_VERSION_WIDE) != 0 ? 4 : 2;
 }
+static inline const uint8_t *mrl_version_offsets(const mrl_version *v) {
+    return v->bytes + v->key_size + (v->flags & MRL_VERSION_EXPIRES);
+}
 static inline const uint8_t *mrl_version_doc(const mrl_version *v) {
-    return v->bytes + v->key_size + v->path_count * mrl_version_offset_size(v);
+    return mrl_version_offsets(v) + v->path_count * mrl_version_offset_size(v);
+}
+/* When the document ends: nanoseconds since 1970; 0: never. */
+static inline int64_t mrl_version_expires(const mrl_version *v) {
+    int64_t expires_ns = 0;
+    if (__builtin_expect((v->flags & MRL_VERSION_EXPIRES) != 0, 0))
+        memcpy(&expires_ns, v->bytes + v->key_size, sizeof expires_ns);
+    return expires_ns;
 }
 static inline merle_bytes mrl_version_key(const mrl_version *v) {
     return merle_bytes_of(v->bytes, v->key_size);
@@ -70,12 +89,12 @@ static inline size_t mrl_version_extracted_size(const mrl_version *v) {
     return size;
 }
 static inline size_t mrl_version_size(const mrl_version *v) {
-    return offsetof(mrl_version, bytes) + v->key_size + v->path_count * mrl_version_offset_size(v) +
-           v->doc_size + mrl_version_extracted_size(v);
+    return offsetof(mrl_version, bytes) + v->key_size + (v->flags & MRL_VERSION_EXPIRES) +
+           v->path_count * mrl_version_offset_size(v) + v->doc_size + mrl_version_extracted_size(v);
 }
 /* Where the path's value begins in the document; 0: it has none. */
 static inline uint32_t mrl_version_offset(const mrl_version *v, uint32_t path) {
-    const uint8_t *at = v->bytes + v->key_size;
+    const uint8_t *at = mrl_version_offsets(v);
     if ((v->flags & MRL_VERSION_WIDE) != 0) {
         uint32_t wide;
         memcpy(&wide, at + 4 * (size_t)path, 4);
@@ -105,10 +124,11 @@ static inline const mrl_version *mrl_version_at(const mrl_version *v, uint64_t s
 }
 
 /* A version with a copy of key and document, which mrl_schema_check_doc has checked and located the
- * fields of. seq is NONE, slot NONE, before NULL. NULL: no memory. */
+ * fields of; expires_ns is 0: it never ends. seq is NONE, slot NONE, before NULL. NULL: no
+ * memory. */
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
                                 merle_bytes doc, const uint32_t *offsets,
-                                const merle_buffer *extracted);
+                                const merle_buffer *extracted, int64_t expires_ns);
 /* A tombstone; may use the reserve beyond the memory limit. */
 mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key);
 /* A copy of a document's version, of which functions made this: the same key, slot and document;

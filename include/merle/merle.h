@@ -126,6 +126,14 @@ typedef struct merle_index {
     void *extract_context;     /* held as long as the database is open */
 } merle_index;
 
+/* The function of an index in a database that was there before: collections in files come back
+ * without their functions, which cannot be written down. */
+typedef struct merle_function {
+    const char *collection, *index; /* their names */
+    merle_extract_fn *extract;
+    void *context; /* held as long as the database is open */
+} merle_function;
+
 typedef struct merle_rule {
     const char *path;
     merle_type type;     /* MERLE_TYPE_NONE: any. INT allows UINT; FLOAT allows both */
@@ -356,6 +364,8 @@ MERLE_API merle_err merle_tags_list(merle_section *section, merle_collection *co
 /* The key of a document that merle gave; valid as long as the document. {NULL, 0} for the caller's
  * own. */
 MERLE_API merle_bytes merle_doc_key(merle_doc doc);
+/* When it ends: nanoseconds since 1970; 0: never, or it is the caller's own. */
+MERLE_API int64_t merle_doc_expires(merle_doc doc);
 /* How many documents there are, exactly, at the section's instant: a few loads if none was added or
  * removed since it began, else a walk over all slots. */
 MERLE_API merle_err merle_count(merle_section *section, merle_collection *collection,
@@ -565,6 +575,7 @@ typedef struct merle_stats_db {
     uint64_t tables_split, tables_merged, tables_rebuilt, entries_copied,
         entries_copied_max; /* by one insert */
     uint64_t steps, step_longest_ns;
+    uint64_t bytes_kept; /* threads have these at hand to use again; in no other figure */
 } merle_stats_db;
 typedef struct merle_stats_collection {
     size_t size;
