@@ -112,6 +112,11 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
                          merle_bytes key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* The same for what is asked of an index. */
+merle_err mrl_store_fail_index(mrl_member *member, merle_err err,
+                               const merle_collection *collection, const char *index,
+                               const char *format, ...) __attribute__((format(printf, 5, 6)));
+
 /* ---- cursors: store/changes.c ---- */
 
 /* Ends the sections of the cursors of a thread that ends: they wait to be closed, by any thread. */
