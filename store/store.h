@@ -132,6 +132,11 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
                          merle_bytes key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* The same for what is asked of an index. */
+merle_err mrl_store_fail_index(mrl_member *member, merle_err err,
+                               const merle_collection *collection, const char *index,
+                               const char *format, ...) __attribute__((format(printf, 5, 6)));
+
 /* ---- the disk: store/durable.c ---- */
 
 /* Fills the report with what the log says of a credit that it refused; returns err. */
