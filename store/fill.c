@@ -196,7 +196,8 @@ static void make_map(void *context, mrl_member *member, uint32_t worker, uint32_
     for (uint32_t w = 0; w < m->worker_count; w++)
         count += m->lists[(size_t)w * MRL_SHARD_COUNT + task].count;
     if (m->index == NULL)
-        atomic_store_explicit(&root->shards[task].count, count, memory_order_relaxed);
+        atomic_fetch_add_explicit(&root->counters[task / MRL_COUNTER_SHARDS].count, count,
+                                  memory_order_relaxed);
     if (count == 0 || mrl_filling_is_over(m->f)) return;
     mrl_map_item *items = mrl_alloc(member, MRL_FOR_OTHER, count * sizeof *items), *at = items;
     for (uint32_t w = 0; items != NULL && w < m->worker_count; w++) {
@@ -265,8 +266,8 @@ static void settle_slots(mrl_filling *f, mrl_member *member) {
     uint64_t end = mrl_slots_end(&root->slots), seq = last_change(root);
     for (uint64_t run = (end + MRL_RUN_SLOTS - 1) / MRL_RUN_SLOTS; run-- > 0;)
         free_run(root, member, run, end);
-    for (int i = 0; i < MRL_SHARD_COUNT; i++)
-        atomic_store_explicit(&root->shards[i].count_seq, seq, memory_order_relaxed);
+    for (int i = 0; i < MRL_SHARD_COUNT / MRL_COUNTER_SHARDS; i++)
+        atomic_store_explicit(&root->counters[i].seq, seq, memory_order_relaxed);
 }
 
 /* ---- indexes that were added, and do not fit ---- */
@@ -366,7 +367,8 @@ static merle_err settle_index(mrl_filling *f, mrl_member *member, uint32_t numbe
     const mrl_schema_index *index = &f->schema->indexes[number];
     merle_err err = error_of(f);
     if (err == MERLE_OK && f->offence_count > 0)
-        err = index->is_added ? give_index_up(f, member, number) : tell(f, index, report);
+        err = index->is_added && !f->options->is_strict ? give_index_up(f, member, number)
+                                                        : tell(f, index, report);
     f->offence_count = 0;
     f->kept_count = 0;
     return err;

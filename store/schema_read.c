@@ -218,21 +218,35 @@ static merle_err read_list(read_all *r, const merle_value *map, const char *name
     return err;
 }
 
-static merle_err read_schema(read_all *r, const merle_value *map) {
-    mrl_schema *schema = r->schema;
+/* With the paths and the numbers of the one before, and room for all indexes. */
+static merle_err make_schema(read_all *r) {
     const mrl_schema *before = r->reading->before;
-    if (!read_name(map, r->reading->name)) return corrupt(r, "no name");
-    if (!read_number(map, "id", 1, UINT32_MAX, &r->reading->id) ||
-        !read_number(map, "version", 1, UINT32_MAX, &schema->version))
-        return corrupt(r, "no id, or no version");
-    schema->memory_only = is_true(map, "memory_only");
-    for (uint32_t i = 0; before != NULL && i < before->path_count; i++)
+    uint32_t room = r->count + (before == NULL ? 0 : before->index_count);
+    if (room > MERLE_INDEX_COUNT_MAX) room = MERLE_INDEX_COUNT_MAX;
+    mrl_schema *schema = r->schema = mrl_schema_alloc(room);
+    if (schema == NULL) return MERLE_NO_MEMORY;
+    for (uint32_t i = 0; before != NULL && i < before->path_count; i++) {
+        if (!mrl_schema_grow_paths(schema)) return MERLE_NO_MEMORY;
         schema->paths[schema->path_count++] = mrl_path_hold(before->paths[i]);
+    }
     for (uint32_t i = 0; before != NULL && i < before->index_count; i++)
         schema->indexes[schema->index_count++].number = i;
+    return MERLE_OK;
+}
+
+static merle_err read_schema(read_all *r, const merle_value *map) {
+    uint32_t version;
+    if (!read_name(map, r->reading->name)) return corrupt(r, "no name");
+    if (!read_number(map, "id", 1, UINT32_MAX, &r->reading->id) ||
+        !read_number(map, "version", 1, UINT32_MAX, &version))
+        return corrupt(r, "no id, or no version");
     merle_err err = read_list(r, map, "indexes", read_index_map);
-    if (err == MERLE_OK) err = place_indexes(r);
-    return err == MERLE_OK ? read_list(r, map, "rules", read_rule) : err;
+    if (err == MERLE_OK) err = make_schema(r);
+    if (err != MERLE_OK) return err;
+    r->schema->version = version;
+    r->schema->memory_only = is_true(map, "memory_only");
+    if ((err = place_indexes(r)) != MERLE_OK) return err;
+    return read_list(r, map, "rules", read_rule);
 }
 
 merle_err mrl_schema_read(mrl_schema_reading *reading, merle_bytes definition,
@@ -247,9 +261,6 @@ merle_err mrl_schema_read(mrl_schema_reading *reading, merle_bytes definition,
     merle_err err = mrl_check_document(definition.data, definition.size, NULL);
     if (err == MERLE_OK) err = merle_value_msgpack(definition, &map);
     if ((err = judge(r, err, "it is no document")) != MERLE_OK) goto end;
-    err = MERLE_NO_MEMORY;
-    if ((r->schema = calloc(1, sizeof *r->schema)) == NULL) goto end;
-    atomic_init(&r->schema->holders, 1);
     if ((err = read_schema(r, &map)) == MERLE_OK)
         err = mrl_buffer_append(&r->schema->definition, definition.data, definition.size);
 end:

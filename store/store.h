@@ -44,8 +44,10 @@ typedef struct mrl_store {
     mrl_lock step_lock;                /* one step at a time */
     merle_collection *step_collection; /* where the last step stopped */
     uint32_t step_shard;
-    mrl_lock build_lock;       /* one step of a build at a time */
-    _Atomic uint32_t building; /* indexes that are being built; changed with the catalog locked */
+    mrl_lock build_lock;         /* one step of a build at a time */
+    _Atomic uint32_t building;   /* indexes that are being built; changed with the catalog locked */
+    _Atomic uint32_t loads_open; /* bulk loads */
+    uint32_t load_threads;       /* how many build indexes, of a bulk load; 0: the caller alone */
     _Atomic uint32_t cursors_open;
     mrl_lock cursors_lock;
     merle_changes *cursors; /* open ones, of all threads */
@@ -111,6 +113,13 @@ int mrl_reclaim_is_done(mrl_store *store, mrl_member *member);
 merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collection *collection,
                          merle_bytes key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* ---- bulk loads: store/bulk.c ---- */
+
+/* From where on the log must be read again, for who writes down what there is from now on:
+ * `published`, loaded before, or less, if a bulk load is under way. Of a collection that is loading
+ * at the instant of a section nothing is to be written down then. */
+uint64_t mrl_store_replay_after(mrl_store *store, mrl_member *member, uint64_t published);
 
 /* ---- cursors: store/changes.c ---- */
 
