@@ -127,10 +127,21 @@ static void forget_pieces(const filling *f) {
     mrl_block_free(f->member, f->directory);
 }
 
+/* Few entries are a list: they come in as they always do. */
+static merle_err add_few(const filling *f, const mrl_map_item *items, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        fill_probe probe = {{items[i].hash, is_same}, f, items[i].entry};
+        uint64_t existing;
+        merle_err err = mrl_map_add(f->map, f->member, &probe.probe, items[i].entry, &existing);
+        if (err != MERLE_OK) return err;
+    }
+    return MERLE_OK;
+}
+
 merle_err mrl_map_fill(mrl_map *map, mrl_member *member, mrl_map_item *items, size_t count,
                        mrl_map_same_fn *same, void *context) {
     filling f = {map, member, same, context, 0, NULL};
-    if (count == 0) return MERLE_OK;
+    if (count <= LIST_MAX) return add_few(&f, items, count);
     while (mrl_directory_may_be(count, f.depth_max + 1)) f.depth_max++;
     uint32_t depth = arrange(&f, items, count, 0);
     f.directory = mrl_directory_create(member, depth);

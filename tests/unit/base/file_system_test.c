@@ -38,13 +38,13 @@ static const mrl_files *const files = &mrl_files_system;
 /* ---- a directory for each test ---- */
 
 typedef struct place {
-    char path[256]; /* of the directory that the tests own */
+    char path[600]; /* of the directory that the tests own */
     char root[256]; /* of the one that it is in */
     mrl_dir *dir;
 } place;
 
 static const char *path_in(const char *dir, const char *name) {
-    static char path[600];
+    static char path[1200];
     (void)snprintf(path, sizeof path, "%s/%s", dir, name);
     return path;
 }
@@ -54,7 +54,7 @@ static int place_make(void **state) {
     int created = 0;
     (void)snprintf(p->root, sizeof p->root, "/tmp/merle-files-XXXXXX");
     if (mkdtemp(p->root) == NULL) return -1;
-    (void)snprintf(p->path, sizeof p->path, "%s", path_in(p->root, "own"));
+    (void)snprintf(p->path, sizeof p->path, "%s/own", p->root);
     if (files->dir_open(files->context, p->path, 1, &p->dir, &created) != 0 || !created) return -1;
     *state = p;
     return 0;
