@@ -182,6 +182,7 @@ static void fill_bytes(merle_db *db, merle_stats_db *stats) {
     stats->ring_bytes = log.ring_bytes;
     stats->ring_size = log.ring_size;
     stats->ring_first_seq = log.first_seq;
+    stats->durable_seq = log.durable;
 }
 
 static void fill_counts(merle_db *db, merle_stats_db *stats) {
@@ -244,6 +245,7 @@ merle_err merle_stats(merle_db *db, merle_stats_db *out_stats) {
     fill_sections(db, &stats);
     fill_bytes(db, &stats);
     fill_counts(db, &stats);
+    mrl_files_stat(db, &stats);
     mrl_member_enter(member, &token);
     fill_collections(db, &stats);
     mrl_member_leave(member, &token);
