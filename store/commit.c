@@ -39,6 +39,7 @@
 #include "base/crc32c.h"
 #include "base/report.h"
 #include "base/self.h"
+#include "store/expiry.h"
 
 enum {
     RESTARTS_MAX = 1000,
@@ -187,11 +188,19 @@ static int roots_are_current(const merle_commit *commit) {
 static merle_err check_read_back(const merle_commit *commit) {
     for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
         if (touch->is_read_back &&
-            !mrl_version_is_same_state(mrl_version_live(current_version(touch)),
-                                       mrl_version_live(touch->base)))
+            !mrl_version_is_same_state(mrl_commit_live(commit, current_version(touch)),
+                                       touch->base_is_due ? NULL : mrl_version_live(touch->base)))
             return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
                                   touch->key, "what the commit had read has changed");
     return MERLE_OK;
+}
+
+/* Whether what the touch was composed on, or what it would leave, has passed its time since. */
+static int has_come_due(const merle_commit *commit, const mrl_touch *touch) {
+    const mrl_version *base = mrl_version_live(touch->base);
+    if (base != NULL && !touch->base_is_due && mrl_commit_live(commit, base) == NULL) return 1;
+    return touch->outcome != MRL_OUTCOME_NONE && touch->outcome != MRL_OUTCOME_REMOVE &&
+           mrl_commit_live(commit, touch->version) == NULL;
 }
 
 /* With the key shards locked: every touch composed on the version that is current. */
@@ -199,7 +208,7 @@ static merle_err settle_touches(merle_commit *commit) {
     commit->effective_count = 0;
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         mrl_version *base = current_version(touch);
-        if (!touch->is_composed || base != touch->base) {
+        if (!touch->is_composed || base != touch->base || has_come_due(commit, touch)) {
             merle_err err = mrl_touch_compose(commit, touch, base);
             if (err != MERLE_OK) return err;
         }
@@ -291,10 +300,14 @@ static merle_err reserve_touches(merle_commit *commit) {
     merle_err err = reserve_queues(commit);
     for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK; touch = touch->next)
         err = take_slot(commit, touch);
+    for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK; touch = touch->next)
+        if ((err = mrl_values_take(commit, touch)) == MERLE_EXISTS) return err;
+    /* Before anything is exposed: what was cannot be prepared anew. */
+    if (err == MERLE_OK && commit->evictions != NULL) return MERLE_AGAIN;
     for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK;
          touch = touch->next) {
-        if ((err = mrl_values_take(commit, touch)) == MERLE_EXISTS) return err;
-        if (err == MERLE_OK) err = mrl_hints_add(commit, touch);
+        err = mrl_hints_add(commit, touch);
+        if (err == MERLE_OK) err = mrl_due_add(commit, touch);
         if (err == MERLE_OK) err = expose_key(commit, touch);
     }
     if (err == MERLE_NO_MEMORY || err == MERLE_TOO_BIG)
@@ -315,6 +328,7 @@ static void fail_touches(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         mrl_values_undo(commit, touch);
         mrl_hints_undo(commit, touch);
+        mrl_due_undo(commit, touch);
         if (touch->is_exposed) {
             mrl_key_probe probe;
             mrl_key_probe_init(&probe, touch->hash, touch->key);
@@ -352,7 +366,7 @@ static void write_record(merle_commit *commit) {
     mrl_entry *entry = commit->entry;
     merle_bytes origin = merle_bytes_of(commit->origin, commit->origin_size);
     uint8_t *at =
-        mrl_record_begin(entry->body, MERLE_ORIGIN_APPLICATION, origin, commit->effective_count);
+        mrl_record_begin(entry->body, commit->record_origin, origin, commit->effective_count);
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         entry->is_memory_only |= touch->part->schema->memory_only != 0;
@@ -383,6 +397,7 @@ static void swing(merle_commit *commit) {
         mrl_slots_store(&root->slots, touch->slot, touch->version);
         mrl_point("commit.slot_swung");
         mrl_hints_give_up(commit, touch);
+        mrl_due_give_up(commit, touch);
     }
 }
 
@@ -427,6 +442,8 @@ static void retire_superseded(merle_commit *commit) {
         mrl_member *member = commit->member;
         count_done(shard, touch->outcome);
         mrl_hints_given_up(commit, touch);
+        mrl_due_published(touch);
+        if (touch->base_is_due) mrl_count(member, MRL_N_EXPIRED, 1);
         if (touch->base != NULL)
             mrl_shard_retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)
                 ->hints_passed_on = mrl_values_stay(touch) & 1;
@@ -453,12 +470,13 @@ static merle_err judge_refusal(merle_commit *commit, merle_err refused) {
 static merle_err show_result(merle_commit *commit) {
     const mrl_touch *touch = commit->touches;
     if (commit->accept == NULL || touch == NULL) return MERLE_OK;
-    const mrl_version *before = mrl_version_live(touch->base);
+    const mrl_version *before = touch->base_is_due ? NULL : mrl_version_live(touch->base);
     return commit->accept(commit->accept_context, before, mrl_touch_after(touch));
 }
 
 /* Everything under the locks. MERLE_AGAIN: start over, nothing is left. */
 static merle_err write_locked(merle_commit *commit, uint64_t *out_seq) {
+    commit->judge_ns = mrl_expiry_now(commit->store);
     merle_err err = check_read_back(commit);
     if (err != MERLE_OK) return err;
     if ((err = settle_touches(commit)) != MERLE_OK) return judge_refusal(commit, err);
@@ -514,6 +532,15 @@ static merle_err try_once(merle_commit *commit, uint64_t *out_seq) {
     mrl_point("commit.unlocked");
 done:
     drop_entry(commit);
+    return err;
+}
+
+/* Holding no lock: what stood in the way, past its time, goes with this commit. */
+static merle_err add_evictions(merle_commit *commit) {
+    merle_err err = MERLE_OK;
+    for (mrl_eviction *e = commit->evictions; e != NULL && err == MERLE_OK; e = e->next)
+        err = mrl_commit_end_due(commit, e->collection, e->key);
+    commit->evictions = NULL;
     return err;
 }
 
@@ -592,7 +619,7 @@ merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
         err = try_once(commit, &seq);
         if (err != MERLE_AGAIN) break;
         mrl_count(member, MRL_N_RETRIES, 1);
-        err = i < RESTARTS_MAX ? MERLE_OK : MERLE_CONFLICT;
+        err = i < RESTARTS_MAX ? add_evictions(commit) : MERLE_CONFLICT;
     }
     count_end(commit, err);
     commit->accept = NULL;

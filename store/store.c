@@ -28,6 +28,8 @@ void mrl_store_init(mrl_store *store, const mrl_store_options *options) {
     mrl_lock_init(&store->dying_lock);
     mrl_lock_init(&store->step_lock);
     mrl_lock_init(&store->build_lock);
+    mrl_lock_init(&store->expiry_lock);
+    atomic_init(&store->time_floor, INT64_MIN);
 }
 
 void mrl_store_fini(mrl_store *store, mrl_member *member) {

@@ -46,8 +46,12 @@ typedef struct mrl_store {
     mrl_lock step_lock;                /* one step at a time */
     merle_collection *step_collection; /* where the last step stopped */
     uint32_t step_shard;
-    mrl_lock build_lock;       /* one step of a build at a time */
-    _Atomic uint32_t building; /* indexes that are being built; changed with the catalog locked */
+    /* Documents that end: store/expiry.h. */
+    _Atomic uint32_t can_expire; /* some document may: sections ask the clock */
+    mrl_lock expiry_lock;        /* one removal of what is due at a time */
+    _Atomic int64_t time_floor;  /* no clock is before it */
+    mrl_lock build_lock;         /* one step of a build at a time */
+    _Atomic uint32_t building;   /* indexes that are being built; changed with the catalog locked */
     _Atomic uint32_t cursors_open;
     mrl_lock cursors_lock;
     merle_changes *cursors; /* open ones, of all threads */
@@ -79,6 +83,7 @@ typedef struct mrl_section {
     mrl_store *store;
     mrl_member *member; /* NULL: not open */
     uint64_t seq;       /* S */
+    int64_t now_ns;     /* its clock; INT64_MIN: nothing that it sees can expire */
     uint32_t epoch;     /* when it began; what was changed long before it is judged by it */
     uint32_t reserved;
     mrl_epoch_token token;
@@ -86,6 +91,17 @@ typedef struct mrl_section {
     uint64_t check;       /* tells an open section from bytes that happen to lie there */
 } mrl_section;
 _Static_assert(sizeof(mrl_section) <= sizeof(merle_section), "merle_section is too small");
+
+/* A version that may be past its time, as the section sees it: itself, or NULL. */
+const mrl_version *mrl_section_judge(const mrl_section *section, const mrl_version *v);
+/* The document that the section sees, beginning at the current version; NULL: none. */
+static inline const mrl_version *mrl_section_version(const mrl_section *section,
+                                                     const mrl_version *v) {
+    v = mrl_version_at(v, section->seq);
+    if (v != NULL && __builtin_expect((v->flags & MRL_VERSION_EXPIRES) != 0, 0))
+        return mrl_section_judge(section, v);
+    return v;
+}
 
 void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_section);
 void mrl_section_close(mrl_section *section);

@@ -231,6 +231,11 @@ typedef struct merle_schema {
     uint32_t memory_only;       /* 1: never written to disk */
     const merle_index *indexes; /* ends with {0}; NULL: none */
     const merle_rule *rules;    /* ends with {0}; NULL: none */
+    /* A path: documents end at the time that stands there, a timestamp or an integer of seconds
+     * since 1970, and expires_after_ns later. Where nothing or nil stands, never. NULL: none. See
+     * merle_expire. */
+    const char *expires_on;
+    int64_t expires_after_ns;
 } merle_schema;
 
 /* Opens a collection, makes it if there is none. schema NULL: whatever it is (a new one: no
@@ -520,6 +525,23 @@ MERLE_API merle_err merle_merge(merle_commit *commit, merle_collection *collecti
 MERLE_API merle_err merle_expect(merle_commit *commit, merle_collection *collection,
                                  merle_bytes key, uint64_t seq);
 
+/* Documents that end by themselves. From its moment on a document is not there any more: no section
+ * that begins then shows or counts it, its key and its unique values are free, and it is removed by
+ * merle_step, or merle's own thread, in commits of MERLE_ORIGIN_EXPIRY. A section goes by the time
+ * at which it began, a commit by that at which it ends. put, insert and replace make a document
+ * that never ends, or ends when its collection's field says; patches and merges leave its moment
+ * as it is, but where that was the field's it moves with the field. A write that leaves a document
+ * whose moment has passed leaves none. See docs/expiry.md.
+ * merle_expire says when the document ends: nanoseconds since 1970; 0: never, whatever the field
+ * says. The end gives MERLE_NOT_FOUND if there is none. The others put a document that ends ttl_ns
+ * (above 0) after the commit's begin. Errors besides: MERLE_INVALID. */
+MERLE_API merle_err merle_expire(merle_commit *commit, merle_collection *collection,
+                                 merle_bytes key, int64_t expires_ns);
+MERLE_API merle_err merle_put_for(merle_commit *commit, merle_collection *collection,
+                                  merle_bytes key, merle_bytes doc, int64_t ttl_ns);
+MERLE_API merle_err merle_insert_for(merle_commit *commit, merle_collection *collection,
+                                     merle_bytes key, merle_bytes doc, int64_t ttl_ns);
+
 /* Reading inside a commit: the commit's instant with its own writes on top. What is found, or not
  * found, by key or unique value is checked at the end: MERLE_CONFLICT if it changed meanwhile. */
 MERLE_API merle_err merle_commit_get(merle_commit *commit, merle_collection *collection,
@@ -563,6 +585,13 @@ MERLE_API merle_err merle_one_replace(merle_collection *collection, merle_bytes 
                                       merle_bytes doc, uint64_t *out_seq);
 MERLE_API merle_err merle_one_remove(merle_collection *collection, merle_bytes key,
                                      uint64_t *out_seq);
+/* The same with a time to live: merle_one_insert_for is a lock that ends by itself. */
+MERLE_API merle_err merle_one_put_for(merle_collection *collection, merle_bytes key,
+                                      merle_bytes doc, int64_t ttl_ns, uint64_t *out_seq);
+MERLE_API merle_err merle_one_insert_for(merle_collection *collection, merle_bytes key,
+                                         merle_bytes doc, int64_t ttl_ns, uint64_t *out_seq);
+MERLE_API merle_err merle_one_expire(merle_collection *collection, merle_bytes key,
+                                     int64_t expires_ns, uint64_t *out_seq);
 /* A copy of the document, in the caller's buffer. */
 MERLE_API merle_err merle_one_get(merle_collection *collection, merle_bytes key,
                                   merle_buffer *out_doc, uint64_t *out_seq);
@@ -674,7 +703,10 @@ typedef struct merle_stats_db {
     uint64_t tables_split, tables_merged, tables_rebuilt, entries_copied,
         entries_copied_max; /* by one insert */
     uint64_t steps, step_longest_ns;
-    uint64_t bytes_kept; /* threads have these at hand to use again; in no other figure */
+    uint64_t bytes_kept;    /* threads have these at hand to use again; in no other figure */
+    uint64_t expired;       /* documents removed because their time had come */
+    uint64_t expiring;      /* documents that will end, or are due */
+    uint64_t expiry_lag_ns; /* for how long the oldest has been due that is not removed */
     /* ---- with a path ---- */
     uint64_t checkpoints, checkpoints_failed;
     uint64_t checkpoint_seq; /* an opening would replay the log from the commit after this one */
