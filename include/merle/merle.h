@@ -739,6 +739,17 @@ typedef struct merle_stats_db {
     uint64_t expired;       /* documents removed because their time had come */
     uint64_t expiring;      /* documents that will end, or are due */
     uint64_t expiry_lag_ns; /* for how long the oldest has been due that is not removed */
+    /* ---- with a path ---- */
+    uint64_t checkpoints, checkpoints_failed;
+    uint64_t checkpoint_seq; /* an opening would replay the log from the commit after this one */
+    uint64_t checkpoint_pages, checkpoint_bytes, checkpoint_ns; /* of the last one */
+    uint64_t checkpoint_slots_done, checkpoint_slots_total; /* of the one under way; 0: none is */
+    uint64_t page_files, pages, page_bytes;                 /* that the manifest in force needs */
+    uint64_t log_bytes_written;                             /* marks and padding too */
+    uint64_t log_groups, log_group_bytes_max, log_records, log_syncs, log_sync_ns, log_sync_ns_max;
+    uint64_t log_files, log_files_spare;
+    uint64_t log_unsynced_bytes; /* of commits that are not durable */
+    uint64_t durable_seq;        /* without a path: seq */
 } merle_stats_db;
 typedef struct merle_stats_collection {
     size_t size;
