@@ -28,6 +28,7 @@ merle_err mrl_files_open(merle_db *db, const char *path, mrl_member *member) {
         .path = path,
         .environment = db->environment,
         .store = &db->store,
+        .log_file_size = getenv("MERLE_TMP_LOG") ? strtoull(getenv("MERLE_TMP_LOG"), NULL, 0) : 0,
         .with_threads =
             db->options.threads == MERLE_THREADS_BACKGROUND && db->environment.scheduler == NULL,
         .given = &db->options,

@@ -15,6 +15,8 @@ enum { LOG_FILE_SIZE = 64 << 10, STEPS_MORE = 200 };
 /* What goes wrong in a life, besides its end. */
 typedef enum life_fault { FAULT_NONE = 0, FAULT_CALL, FAULT_SPACE } life_fault;
 
+typedef enum durability { IN_MEMORY = 0, ASYNC, SYNC, MIXED } durability;
+
 typedef struct life {
     crash_run *run;
     sim *s;
@@ -26,6 +28,9 @@ typedef struct life {
     uint32_t stop_within; /* calls, from when there are so many; 0: no stop */
     life_fault fault;
     disk_call fault_call;
+    int durability;         /* of all commits; MIXED: any */
+    uint32_t steps_in_64;   /* so often worker 0 steps */
+    uint32_t checkpoint_in; /* one action in so many is a checkpoint */
     int is_armed;
     int is_read_only; /* a writer was told so */
     int is_opening, is_closing;
@@ -60,7 +65,7 @@ static int is_over(const life *l) {
 static int is_excused(const life *l, merle_err err) {
     if (l->fault == FAULT_NONE) return 0;
     return err == MERLE_READ_ONLY || err == MERLE_NOT_DURABLE || err == MERLE_SYSTEM ||
-           (err == MERLE_NO_SPACE && l->fault == FAULT_SPACE);
+           err == MERLE_NO_SPACE; /* also where the next file cannot be made for another reason */
 }
 
 /* Sees to the note of a write that has come back. */
@@ -234,14 +239,12 @@ static merle_err fill_commit(life_worker *w, merle_commit *commit, note *n) {
     return err;
 }
 
-typedef enum durability { IN_MEMORY = 0, ASYNC, SYNC } durability;
-
 /* Ends the commit in one of the three ways, and counts what came of it. */
 static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     life *l = w->l;
     oracle *o = oracle_of(l);
     life_totals *t = &l->run->totals;
-    durability d = (durability)below(w, 3);
+    durability d = l->durability == MIXED ? (durability)below(w, 3) : (durability)l->durability;
     uint64_t seq = 0;
     mrl_member *member = mrl_member_join(l->db->domain);
     if (below(w, 4) != 0) merle_commit_patience(commit, MERLE_WAIT);
@@ -316,6 +319,19 @@ static void checkpoint(life_worker *w) {
     }
 }
 
+/* A point at which the machine has hardly stopped yet; NULL: anywhere. */
+static const char *choose_target(crash_run *run) {
+    const disk_point *best = NULL;
+    size_t count;
+    const disk_point *points = disk_points(run->d, &count);
+    if (count == 0 || mrl_random_below(&run->random, 2) == 0) return NULL;
+    for (int i = 0; i < 3; i++) {
+        const disk_point *p = &points[mrl_random_below(&run->random, count)];
+        if (best == NULL || p->stops < best->stops) best = p;
+    }
+    return best->name;
+}
+
 /* From now on the machine may stop, and something may fail. */
 static void arm(life *l) {
     crash_run *run = l->run;
@@ -326,8 +342,9 @@ static void arm(life *l) {
     if (l->fault == FAULT_SPACE)
         disk_capacity(run->d, disk_used(run->d) + mrl_random_below(&run->random, LOG_FILE_SIZE));
     if (l->stop_within == 0) return;
-    if (run->target != NULL)
-        disk_stop_at_point(run->d, run->target, 1 + mrl_random_below(&run->random, 3));
+    const char *target = choose_target(run);
+    if (target != NULL)
+        disk_stop_at_point(run->d, target, 1 + mrl_random_below(&run->random, 3));
     else
         disk_stop_at(run->d, 1 + mrl_random_below(&run->random, l->stop_within));
 }
@@ -340,13 +357,13 @@ static void work(void *context) {
         uint64_t dice = below(w, 64);
         arm(l);
         more -= (uint32_t)l->is_armed;
-        if (w->number != 0 || dice < 24)
-            commit_something(w);
-        else if (dice < 58)
-            step(w);
-        else if (dice < 59)
+        if (w->number == 0 && below(w, l->checkpoint_in) == 0)
             checkpoint(w);
-        else if (dice < 61)
+        else if (w->number != 0 || dice >= 3 + l->steps_in_64)
+            commit_something(w);
+        else if (dice >= 3)
+            step(w);
+        else if (dice == 2)
             ask_id(w);
         else
             redefine(w);
@@ -457,12 +474,20 @@ static void plan(life *l) {
     crash_run *run = l->run;
     choose_fault(l);
     uint64_t dice = mrl_random_below(&run->random, 8);
+    l->durability = (int)mrl_random_below(&run->random, MIXED + 2);
+    if (l->durability > MIXED) l->durability = MIXED;
+    l->steps_in_64 = (uint32_t)mrl_random_below(&run->random, 40);
+    l->checkpoint_in = mrl_random_below(&run->random, 2) ? 60 : 1000;
     l->commits_wanted = LIFE_COMMITS_MIN + (uint32_t)mrl_random_below(&run->random, 20);
     if (dice == 0)
         l->commits_wanted += (uint32_t)mrl_random_below(&run->random, LIFE_COMMITS_MAX / 2);
     l->stop_within = dice == 1 ? 0 : dice == 2 ? 400 : 60;
     /* The first commits come before the first crash. */
-    if (run->totals.commits >= LIFE_COMMITS_MIN && mrl_random_below(&run->random, 4) == 0)
+    if (run->totals.commits < LIFE_COMMITS_MIN || mrl_random_below(&run->random, 4) != 0) return;
+    const char *target = choose_target(run);
+    if (target != NULL)
+        disk_stop_at_point(run->d, target, 1 + mrl_random_below(&run->random, 3));
+    else
         disk_stop_at(run->d, 1 + mrl_random_below(&run->random, 80));
 }
 
@@ -521,10 +546,12 @@ int crash_run_live(crash_run *run) {
     int is_stopped = run_sim(&l);
     if (is_stopped == 0 && !l.has_failed_to_open && run->o->trouble[0] == 0) {
         disk_stop_at(run->d, 0);
+        disk_stop_at_point(run->d, "", 0);
         is_stopped = live(&l);
     }
     if (run->o->trouble[0] != 0) sim_print_trace(l.s);
     end_life(&l, is_stopped, syncs_failed);
+    run->totals.lost = run->o->lost;
     if (run->is_told)
         printf("# life %llu: %s, %u commits, fault %d, published %llu, promised %llu\n",
                (llu)run->totals.lives,
@@ -544,7 +571,6 @@ void crash_run_init(crash_run *run, uint64_t seed) {
 }
 
 void crash_run_fini(crash_run *run) {
-    run->totals.lost = run->o->lost;
     disk_destroy(run->d);
     oracle_destroy(run->o);
 }

@@ -36,8 +36,7 @@ typedef struct crash_run {
     oracle *o;
     life_totals totals;
     uint64_t now_ns;
-    const char *target; /* a point at which the next stop ought to be; NULL: anywhere */
-    int is_told;        /* each life is told */
+    int is_told; /* each life is told */
 } crash_run;
 
 void crash_run_init(crash_run *run, uint64_t seed);

@@ -69,8 +69,8 @@ note *oracle_note(oracle *o, note_kind kind, uint32_t worker, uint64_t published
 
 void oracle_done(oracle *o, note *n, uint64_t seq) {
     if (seq <= n->after_seq)
-        oracle_trouble(o, "a write that began behind seq %llu got seq %llu", (llu)n->after_seq,
-                       (llu)seq);
+        oracle_trouble(o, "a write (%d) that began behind seq %llu got seq %llu", (int)n->kind,
+                       (llu)n->after_seq, (llu)seq);
     n->fate = NOTE_DONE;
     n->seq = seq;
 }
@@ -365,7 +365,8 @@ static note *find_open(oracle *o) {
 static void world_wake(world *w) {
     for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++) {
         if (w->plain->life[c] == PLAIN_DROPPED) w->plain->life[c] = PLAIN_UNBORN;
-        if (w->plain->life[c] == PLAIN_UNBORN || (getenv("MERLE_TMP_MEM") && w->current[NAME_MEMORY] == c))
+        if (w->plain->life[c] == PLAIN_UNBORN ||
+            (getenv("MERLE_TMP_MEM") && w->current[NAME_MEMORY] == c))
             plain_clear_collection(w->plain, c);
     }
 }
