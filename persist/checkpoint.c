@@ -262,11 +262,12 @@ static merle_err look(mrl_checkpoint *c, const mrl_section *section, int *out_is
     mrl_manifest_collection *collection = &c->next.collections[c->collection_number];
     const mrl_root *root = mrl_collection_root(collection->collection, section->seq);
     *out_is_dirty = 0;
+    /* Also where the root is another one: that it is empty at its seq is in the manifest, too. */
+    if (section->seq > c->seq_max) c->seq_max = section->seq;
     if (atomic_load_explicit(&root->seq, memory_order_acquire) != collection->base_seq) {
         give_up_pages(c, root);
         return MERLE_OK;
     }
-    if (section->seq > c->seq_max) c->seq_max = section->seq;
     for (int i = 0; i < PAGES_A_PIECE && c->slot < collection->slots_end; i++) {
         const mrl_manifest_page *old = old_page_at(c, c->slot);
         if (old == NULL || !is_clean(c, section, root, old)) {

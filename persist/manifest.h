@@ -61,7 +61,7 @@ typedef struct mrl_manifest {
     int64_t time_ns; /* not before the time of commit R */
     uint64_t replay_seq;
     uint64_t log_id; /* of the log file that begins the replay; 0: there was none yet */
-    uint64_t seq_max; /* the highest S, at least R; not written */
+    uint64_t seq_max; /* the highest S or base_seq, at least R; not written */
     uint32_t collection_next_id;
     uint32_t reserved;
     mrl_manifest_collection *collections; /* in the order of their ids */

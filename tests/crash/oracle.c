@@ -330,7 +330,7 @@ static void settle_commits(oracle *o, merle_db *db) {
         uint64_t seq;
         if (n->kind != NOTE_COMMIT || n->fate != NOTE_OPEN) continue;
         read_marker(o, db, n->worker, &attempt, &seq);
-        if (attempt == n->attempt)
+        if (n->attempt != 0 && attempt == n->attempt)
             oracle_done(o, n, seq);
         else
             oracle_refused(o, n);
@@ -375,7 +375,8 @@ static void world_wake(world *w) {
 static int try_worlds(oracle *o, merle_db *db, uint64_t seq, world *out_world) {
     char first[256] = "", text[256];
     note *open = find_open(o);
-    for (uint64_t at = open == NULL ? seq + 1 : open->after_seq + 1; at <= seq + 1; at++) {
+    uint64_t at = open == NULL || open->after_seq > seq ? seq + 1 : open->after_seq + 1;
+    for (; at <= seq + 1; at++) {
         if (at <= seq && is_claimed(o, at)) continue;
         if (open != NULL) {
             open->fate = at <= seq ? NOTE_DONE : NOTE_REFUSED;
