@@ -18,6 +18,7 @@
 #define RETIRED_DEFAULT (1024 * MEBIBYTE)
 #define COMMIT_SIZE_MIN (17 * MEBIBYTE)
 #define RESERVE_MIN MEBIBYTE
+#define LOAD_THREADS 2 /* that build the indexes of a bulk load */
 
 /* The caller's options, with every zero replaced by what it stands for. */
 static merle_err complete(const merle_options *given, merle_options *out) {
@@ -36,6 +37,9 @@ static merle_err complete(const merle_options *given, merle_options *out) {
         return mrl_report_fill(out->report, MERLE_INVALID, "options: manifests_kept is above 64");
     if ((unsigned)out->compression > MERLE_COMPRESSION_ZSTD)
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of compression");
+    if ((unsigned)out->durability > MERLE_SYNC_LATER || (unsigned)out->patience > MERLE_WAIT)
+        return mrl_report_fill(out->report, MERLE_INVALID,
+                               "options: unknown value of durability or patience");
     if (out->threads == MERLE_THREADS_DEFAULT) out->threads = MERLE_THREADS_BACKGROUND;
     if (out->ring_size == 0) out->ring_size = RING_SIZE_DEFAULT;
     if (out->ring_size < RING_SIZE_MIN)
@@ -85,9 +89,12 @@ static merle_err wire(merle_db *db, const char *path) {
         .hash_seed = seed != 0 ? seed : mrl_random_seed(),
         .retired_max = options->retired_max,
         .commit_size_max = options->commit_size_max,
+        .durability = options->durability,
+        .patience = options->patience,
         .db = db,
     };
     mrl_store_init(&db->store, &store_options);
+    if (options->threads != MERLE_THREADS_NONE) db->store.load_threads = LOAD_THREADS;
     if (path == NULL) return MERLE_OK;
     mrl_member *member = mrl_member_join(db->domain);
     return member == NULL ? MERLE_NO_MEMORY : mrl_files_open(db, path, member);
@@ -116,6 +123,7 @@ static merle_err take_down(merle_db *db) {
         if (db->log != NULL) mrl_log_destroy(db->log, member);
     }
     if (db->domain != NULL) mrl_domain_destroy(db->domain);
+    mrl_durable_fini(&db->durable);
     free(db);
     return err;
 }
@@ -134,6 +142,8 @@ merle_err mrl_db_open(const char *path, const merle_options *given,
     db->options = options;
     db->notices.fn = options.log;
     db->notices.context = options.log_context;
+    db->durable.fn = options.durable;
+    db->durable.context = options.durable_context;
     identify(db);
     mrl_report_clear(options.report);
     if ((err = wire(db, path)) == MERLE_OK) err = start_threads(db);
@@ -168,11 +178,12 @@ merle_err merle_close(merle_db *db) {
     mrl_member_each(db->domain, add_open, &open);
     open += mrl_domain_count(db->domain, MRL_N_COMMITS_OPEN);
     open += atomic_load_explicit(&db->store.cursors_open, memory_order_acquire);
+    open += atomic_load_explicit(&db->store.loads_open, memory_order_acquire);
     if (open != 0) {
         merle_err err = had_threads ? start_threads(db) : MERLE_OK;
         (void)err; /* without the thread the host's commits and steps still reclaim */
         return mrl_store_fail(member, MERLE_BUSY, NULL, merle_bytes_of(NULL, 0),
-                              "%llu sections, commits or cursors are still open",
+                              "%llu sections, commits, cursors or bulk loads are still open",
                               (unsigned long long)open);
     }
     return take_down(db);

@@ -75,7 +75,8 @@ merle_collection *mrl_collection_create(mrl_store *store, mrl_member *member, co
 
 /* Makes a collection; the catalog lock is held. */
 static merle_err make(mrl_store *store, mrl_member *member, const char *name,
-                      const merle_schema *given, merle_collection **out_collection) {
+                      const merle_schema *given, uint64_t *out_seq,
+                      merle_collection **out_collection) {
     mrl_definition d;
     mrl_schema *schema = NULL;
     mrl_root *root = NULL;
@@ -98,7 +99,7 @@ static merle_err make(mrl_store *store, mrl_member *member, const char *name,
         goto fail;
     store->collection_next_id++;
     mrl_collection_link(store, collection);
-    (void)publish(&d, collection, root);
+    *out_seq = publish(&d, collection, root);
     mrl_schema_release(schema);
     *out_collection = collection;
     return MERLE_OK;
@@ -130,6 +131,7 @@ merle_err merle_collection_open(merle_db *db, const char *name, const merle_sche
                                 merle_collection **out_collection) {
     mrl_store *store;
     mrl_member *member;
+    uint64_t seq = 0;
     *out_collection = NULL;
     merle_err err = mrl_definition_join(db, &store, &member);
     if (err != MERLE_OK) return err;
@@ -140,10 +142,12 @@ merle_err merle_collection_open(merle_db *db, const char *name, const merle_sche
         mrl_lock_take(&store->catalog_lock);
         merle_collection *collection = find_alive(store, name);
         if (collection == NULL)
-            err = make(store, member, name, schema, &collection);
+            err = make(store, member, name, schema, &seq, &collection);
         else
             err = compare(collection, member, schema);
         mrl_lock_drop(&store->catalog_lock);
+        if (err == MERLE_OK && seq != 0)
+            err = mrl_durable_settle(store, member, seq, store->durability);
         if (err == MERLE_OK) *out_collection = collection;
         if (err != MERLE_BUSY) break;
         err = mrl_definition_await(store, member);
@@ -205,11 +209,35 @@ merle_err merle_collection_describe(merle_collection *collection, merle_buffer *
 
 /* ---- truncate and drop ---- */
 
+merle_err mrl_root_swing(mrl_definition *d, mrl_root *root, int needs_empty, uint64_t *out_seq) {
+    mrl_store *store = d->store;
+    mrl_root *old = mrl_collection_current(root->collection);
+    const mrl_schema *locked = mrl_root_schema_now(old);
+    mrl_root_lock_all(old, locked);
+    mrl_point("definition.locked");
+    if (needs_empty && mrl_root_count_now(old) != 0) {
+        mrl_root_unlock_all(old, locked);
+        return MERLE_EXISTS;
+    }
+    root->before = old;
+    *out_seq = publish(d, root->collection, root);
+    mrl_point("definition.published");
+    store->building -= mrl_schema_building_count(locked);
+    mrl_root_unlock_all(old, locked);
+    mrl_reclaim_root(store, old);
+    return MERLE_OK;
+}
+
+/* Whether a bulk load is under way; the catalog lock is held. */
+static merle_err refuse_while_loading(mrl_member *member, merle_collection *collection) {
+    return mrl_store_fail(member, MERLE_BUSY, collection, merle_bytes_of(NULL, 0),
+                          "a bulk load of the collection is under way");
+}
+
 /* Puts a new root in the place of the current one; the catalog lock is held. */
 static merle_err replace_root(mrl_store *store, mrl_member *member, merle_collection *collection,
                               mrl_schema *schema, mrl_record_kind kind, uint64_t *out_seq) {
     mrl_definition d;
-    mrl_root *old = mrl_collection_current(collection);
     mrl_root *root = mrl_root_create(member, collection, schema);
     if (root == NULL)
         return mrl_store_fail(member, MERLE_NO_MEMORY, collection, merle_bytes_of(NULL, 0),
@@ -220,17 +248,8 @@ static merle_err replace_root(mrl_store *store, mrl_member *member, merle_collec
         mrl_root_destroy(root, member);
         return err;
     }
-    root->before = old;
     root->is_dropped = kind == MRL_RECORD_DROP;
-    const mrl_schema *locked = mrl_root_schema_now(old);
-    mrl_root_lock_all(old, locked);
-    mrl_point("definition.locked");
-    *out_seq = publish(&d, collection, root);
-    mrl_point("definition.published");
-    store->building -= mrl_schema_building_count(locked);
-    mrl_root_unlock_all(old, locked);
-    mrl_reclaim_root(store, old);
-    return MERLE_OK;
+    return mrl_root_swing(&d, root, 0, out_seq);
 }
 
 /* One try; the catalog lock is held. */
@@ -258,13 +277,16 @@ static merle_err redefine(merle_collection *collection, mrl_record_kind kind, ui
     merle_err err = mrl_definition_join(collection->store->db, &store, &member);
     while (err == MERLE_OK) {
         mrl_lock_take(&store->catalog_lock);
-        err = redefine_locked(store, member, collection, kind, &seq);
+        int is_loading = mrl_collection_is_loading(collection);
+        err = is_loading ? refuse_while_loading(member, collection)
+                         : redefine_locked(store, member, collection, kind, &seq);
         mrl_lock_drop(&store->catalog_lock);
-        if (err != MERLE_BUSY) break;
+        if (err != MERLE_BUSY || is_loading) break;
         err = mrl_definition_await(store, member);
     }
-    if (err == MERLE_OK && out_seq != NULL) *out_seq = seq;
-    return err;
+    if (err != MERLE_OK) return err;
+    if (out_seq != NULL) *out_seq = seq;
+    return mrl_durable_settle(store, member, seq, store->durability);
 }
 
 merle_err merle_collection_truncate(merle_collection *collection, uint64_t *out_seq) {

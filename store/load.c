@@ -20,6 +20,7 @@
 #include "document/check.h"
 #include "document/patch.h"
 #include "store/definition.h"
+#include "store/expiry.h"
 #include "store/load_private.h"
 
 /* ---- a load ---- */
@@ -209,6 +210,33 @@ void mrl_load_ids(mrl_load_collection *c, uint64_t end) {
     atomic_store_explicit(&c->collection->id_end, end, memory_order_relaxed);
 }
 
+merle_err mrl_load_settle(mrl_load_collection *c, mrl_member *member) {
+    uint32_t end = mrl_load_slots_end(c);
+    merle_err err = MERLE_OK;
+    if (c->loading_since == 0) return err;
+    for (uint32_t slot = 0; slot < end && err == MERLE_OK; slot++)
+        if (mrl_slots_load(&c->root->slots, slot) != NULL)
+            err = mrl_load_remove(c, member, slot, c->loading_since);
+    if (err == MERLE_OK) c->loading_since = 0;
+    return err;
+}
+
+merle_err mrl_load_concern(mrl_load_collection *c, mrl_member *member, mrl_record_kind kind,
+                           uint32_t origin, uint64_t seq) {
+    if (kind == MRL_RECORD_SEQUENCE) return MERLE_OK;
+    if (origin != MERLE_ORIGIN_LOAD || kind == MRL_RECORD_TRUNCATE) {
+        merle_err err = mrl_load_settle(c, member);
+        if (err != MERLE_OK || origin != MERLE_ORIGIN_LOAD) return err;
+        c->loading_since = seq;
+    }
+    if (kind == MRL_RECORD_LOADED) c->loading_since = 0;
+    return MERLE_OK;
+}
+
+int mrl_load_is_loading(const mrl_load_collection *c) {
+    return c->loading_since != 0;
+}
+
 uint32_t mrl_load_slots_end(const mrl_load_collection *c) {
     return mrl_slots_end(&c->root->slots);
 }
@@ -284,6 +312,12 @@ static merle_err install(taking *t) {
     if (err != MERLE_OK) return err;
     mrl_version *v = mrl_version_create(t->member, schema, t->key, t->doc, t->scratch->offsets,
                                         &t->scratch->extracted, t->expires_ns);
+    mrl_ordered *by_time;
+    /* Filled in the end; that it is there says that it has to be. */
+    if (t->expires_ns != 0 && mrl_expiry_index(root, t->member, &by_time) != MERLE_OK) {
+        if (v != NULL) mrl_version_free(t->member, v);
+        v = NULL;
+    }
     err = v == NULL ? MERLE_NO_MEMORY : mrl_slots_give(&root->slots, t->member, t->slot);
     if (err != MERLE_OK) {
         if (v != NULL) mrl_version_free(t->member, v);

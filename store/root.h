@@ -80,16 +80,24 @@ typedef struct mrl_root {
     merle_collection *collection;
     _Atomic(mrl_schema *) schema; /* the latest; see mrl_root_schema */
     uint32_t is_dropped;
+    uint32_t is_loading;    /* 1: empty, as long as a bulk load fills the next one */
     uint32_t ticket;        /* of its retirement */
     struct mrl_root *dying; /* next in the store's list of roots to tear down */
     uint32_t teardown_slot; /* how far that went */
-    uint32_t reserved;
     /* What its former schemas have left, oldest first; under the store's dying_lock. */
     _Atomic(struct mrl_left *) left_first;
     struct mrl_left *left_last;
     mrl_map_type key_type;
     mrl_root_index indexes[MERLE_INDEX_COUNT_MAX];             /* as the schema numbers them */
     _Atomic(struct mrl_build *) builds[MERLE_INDEX_COUNT_MAX]; /* of those that are not ready */
+    /* What ends when: made with the first document that does; see store/expiry.h. */
+    _Atomic(mrl_ordered *) expiry;
+    _Atomic int64_t due_from; /* nothing before it is due; INT64_MAX: nothing ever */
+    struct {
+        int64_t stop_ns; /* where the last look stopped: if the next one begins there, it goes on */
+        int64_t last_ns; /* behind this entry */
+        uint32_t slot;
+    } due_behind; /* under the store's expiry_lock */
     mrl_map maps[MRL_SHARD_COUNT];
     mrl_slots slots;
 } mrl_root;
@@ -128,6 +136,12 @@ size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget);
  * that can go now. Holding no lock, inside a section. */
 size_t mrl_root_sweep(mrl_root *root, mrl_member *member, size_t max);
 
+/* NULL: no document of it has ever had an end. */
+static inline mrl_ordered *mrl_root_expiry(const mrl_root *root) {
+    /* Acquire: pairs with the release in mrl_expiry_index. */
+    return atomic_load_explicit(&root->expiry, memory_order_acquire);
+}
+
 static inline mrl_root *mrl_collection_current(const merle_collection *collection) {
     /* Acquire: pairs with the release when a definition swings it. */
     return atomic_load_explicit(&collection->root, memory_order_acquire);
@@ -150,6 +164,12 @@ static inline mrl_root *mrl_collection_root(const merle_collection *collection, 
         root != NULL && atomic_load_explicit(&root->seq, memory_order_acquire) > seq, 0))
         root = root->before;
     return root;
+}
+
+/* Whether a bulk load is under way. Inside a section, or with the catalog locked. */
+static inline int mrl_collection_is_loading(const merle_collection *collection) {
+    const mrl_root *root = mrl_collection_current(collection);
+    return root != NULL && root->is_loading != 0;
 }
 
 /* The schema that a section at S sees; the root is that of the section. */

@@ -15,8 +15,6 @@ enum { LOG_FILE_SIZE = 64 << 10, STEPS_MORE = 200 };
 /* What goes wrong in a life, besides its end. */
 typedef enum life_fault { FAULT_NONE = 0, FAULT_CALL, FAULT_SPACE } life_fault;
 
-typedef enum durability { IN_MEMORY = 0, ASYNC, SYNC, MIXED } durability;
-
 typedef struct life {
     crash_run *run;
     sim *s;
@@ -28,9 +26,10 @@ typedef struct life {
     uint32_t stop_within; /* calls, from when there are so many; 0: no stop */
     life_fault fault;
     disk_call fault_call;
-    int durability;         /* of all commits; MIXED: any */
-    uint32_t steps_in_64;   /* so often worker 0 steps */
-    uint32_t checkpoint_in; /* one action in so many is a checkpoint */
+    merle_durability durability; /* of all commits; 0: any */
+    uint32_t steps_in_64;        /* so often worker 0 steps */
+    uint32_t await_in;           /* one in so many waits for the disk */
+    uint32_t checkpoint_in;      /* one action in so many is a checkpoint */
     int is_armed;
     int is_read_only; /* a writer was told so */
     int is_opening, is_closing;
@@ -244,17 +243,15 @@ static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     life *l = w->l;
     oracle *o = oracle_of(l);
     life_totals *t = &l->run->totals;
-    durability d = l->durability == MIXED ? (durability)below(w, 3) : (durability)l->durability;
+    merle_durability d = l->durability;
+    if (d == MERLE_DURABILITY_DEFAULT) d = (merle_durability)(1 + below(w, 4));
     uint64_t seq = 0;
-    mrl_member *member = mrl_member_join(l->db->domain);
     if (below(w, 4) != 0) merle_commit_patience(commit, MERLE_WAIT);
     n->after_seq = published(l);
-    merle_err err = merle_end(commit, &seq);
-    if (err == MERLE_OK && d == SYNC) {
-        err = mrl_log_wait_durable(l->db->log, member, seq);
-        if (err != MERLE_OK) err = MERLE_NOT_DURABLE;
-    }
-    n->may_be_lost = d == ASYNC && err == MERLE_OK;
+    merle_err err = merle_commit_durability(commit, d);
+    if (err != MERLE_OK) oracle_trouble(o, "a durability: %s", merle_err_name(err));
+    err = merle_end(commit, &seq);
+    n->may_be_lost = d == MERLE_ASYNC && err == MERLE_OK;
     settle(l, n, err, seq);
     t->answers[err]++;
     if (err != MERLE_OK) {
@@ -263,8 +260,8 @@ static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     }
     t->commits++;
     l->commits++;
-    *(d == SYNC ? &t->sync_commits : d == ASYNC ? &t->async_commits : &t->memory_commits) += 1;
-    if (d == SYNC) oracle_promise(o, seq);
+    t->by_durability[d]++;
+    if (d == MERLE_SYNC) oracle_promise(o, seq);
 }
 
 static int is_usual(merle_err err) {
@@ -304,7 +301,18 @@ static void step(life_worker *w) {
     (void)merle_step(l->db, 0, below(w, 2) ? 0 : 50000);
     l->run->totals.steps++;
     /* What the database itself calls durable has to stay. */
-    oracle_promise(oracle_of(l), mrl_log_durable_seq(l->db->log));
+    oracle_promise(oracle_of(l), merle_durable_seq(l->db));
+}
+
+/* Waits for one of the last commits, whatever its durability. */
+static void await(life_worker *w) {
+    life *l = w->l;
+    uint64_t last = published(l), seq = last - (last == 0 ? 0 : below(w, last < 9 ? last : 9));
+    merle_err err = merle_wait_durable(l->db, seq);
+    if (err == MERLE_OK)
+        oracle_promise(oracle_of(l), seq);
+    else if (err != MERLE_NOT_DURABLE || l->fault == FAULT_NONE)
+        oracle_trouble(oracle_of(l), "waiting for the disk: %s", merle_err_name(err));
 }
 
 static void checkpoint(life_worker *w) {
@@ -359,6 +367,8 @@ static void work(void *context) {
         more -= (uint32_t)l->is_armed;
         if (w->number == 0 && below(w, l->checkpoint_in) == 0)
             checkpoint(w);
+        else if (below(w, l->await_in) == 0)
+            await(w);
         else if (w->number != 0 || dice >= 3 + l->steps_in_64)
             commit_something(w);
         else if (dice >= 3)
@@ -384,6 +394,8 @@ static void open_database(void *context) {
     memset(&report, 0, sizeof report);
     merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 64 << 10};
     options.report = &report;
+    options.log_file_size = LOG_FILE_SIZE;
+    options.unsynced_max = o->unsynced_max = o->base_seq % 3 == 0 ? 2048 : 16 << 10;
     options.checkpoint_log_bytes = 24 << 10;
     options.compression = o->base_seq % 2 == 0 ? MERLE_COMPRESSION_ZSTD : MERLE_COMPRESSION_NONE;
     mrl_environment environment = *sim_environment(l->s);
@@ -474,10 +486,10 @@ static void plan(life *l) {
     crash_run *run = l->run;
     choose_fault(l);
     uint64_t dice = mrl_random_below(&run->random, 8);
-    l->durability = (int)mrl_random_below(&run->random, MIXED + 2);
-    if (l->durability > MIXED) l->durability = MIXED;
+    l->durability = (merle_durability)mrl_random_below(&run->random, MERLE_SYNC_LATER + 1);
     l->steps_in_64 = (uint32_t)mrl_random_below(&run->random, 40);
     l->checkpoint_in = mrl_random_below(&run->random, 2) ? 60 : 1000;
+    l->await_in = mrl_random_below(&run->random, 2) ? 40 : 2000;
     l->commits_wanted = LIFE_COMMITS_MIN + (uint32_t)mrl_random_below(&run->random, 20);
     if (dice == 0)
         l->commits_wanted += (uint32_t)mrl_random_below(&run->random, LIFE_COMMITS_MAX / 2);

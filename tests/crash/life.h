@@ -24,7 +24,7 @@ typedef struct life_totals {
     uint64_t ends_between;                                /* cut off between two calls */
     uint64_t closes, cuts, kills;
     uint64_t faulted, refused_openings;
-    uint64_t commits, refused, sync_commits, async_commits, memory_commits;
+    uint64_t commits, refused, by_durability[MERLE_SYNC_LATER + 1];
     uint64_t definitions, checkpoints, steps, lost;
     uint64_t answers[MERLE_NOT_READY + 1]; /* of commits */
 } life_totals;

@@ -19,7 +19,7 @@ const merle_schema *oracle_schema(uint32_t name) {
     static merle_schema in_memory;
     if (name != NAME_MEMORY) return &plain_schema;
     in_memory = plain_schema;
-    in_memory.memory_only = getenv("MERLE_TMP_MEM") != NULL;
+    in_memory.memory_only = 1;
     return &in_memory;
 }
 
@@ -365,8 +365,7 @@ static note *find_open(oracle *o) {
 static void world_wake(world *w) {
     for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++) {
         if (w->plain->life[c] == PLAIN_DROPPED) w->plain->life[c] = PLAIN_UNBORN;
-        if (w->plain->life[c] == PLAIN_UNBORN ||
-            (getenv("MERLE_TMP_MEM") && w->current[NAME_MEMORY] == c))
+        if (w->plain->life[c] == PLAIN_UNBORN || w->current[NAME_MEMORY] == c)
             plain_clear_collection(w->plain, c);
     }
 }
