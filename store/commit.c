@@ -183,8 +183,9 @@ static int roots_are_current(const merle_commit *commit) {
 /* Whether what was read back of the commit's own writes still rests on what it rested on. */
 static merle_err check_read_back(const merle_commit *commit) {
     for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
-        if (touch->is_read_back && mrl_commit_live(commit, current_version(touch)) !=
-                                       (touch->base_is_due ? NULL : mrl_version_live(touch->base)))
+        if (touch->is_read_back &&
+            !mrl_version_is_same_state(mrl_commit_live(commit, current_version(touch)),
+                                       touch->base_is_due ? NULL : mrl_version_live(touch->base)))
             return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
                                   touch->key, "what the commit had read has changed");
     return MERLE_OK;
@@ -311,17 +312,6 @@ static merle_err reserve_touches(merle_commit *commit) {
     return err;
 }
 
-/* Pushes what somebody may still be looking at. */
-static mrl_queue_entry *retire(mrl_shard *shard, mrl_member *member, mrl_version *v,
-                               mrl_queued kind, uint32_t ticket) {
-    mrl_queue_entry *entry = mrl_queue_push(&shard->queue, v, kind, ticket);
-    /* A tombstone is current still: it counts when it is superseded, or goes into limbo. */
-    if (kind == MRL_QUEUED_TOMBSTONE) return entry;
-    mrl_count(member, MRL_N_RETIRED, 1);
-    mrl_count(member, MRL_N_RETIRED_BYTES, entry->size);
-    return entry;
-}
-
 static void forget_version(mrl_touch *touch) {
     for (mrl_action *action = touch->first; action != NULL; action = action->next)
         if (action->version == touch->version) action->version = NULL;
@@ -340,8 +330,8 @@ static void fail_touches(merle_commit *commit) {
             mrl_key_probe_init(&probe, touch->hash, touch->key);
             (void)mrl_map_remove(&touch->part->root->maps[mrl_shard_of(touch->hash)],
                                  commit->member, &probe.probe);
-            (void)retire(shard_of(touch), commit->member, touch->version, MRL_QUEUED_LIMBO,
-                         mrl_ticket_take(commit->store->domain));
+            (void)mrl_shard_retire(shard_of(touch), commit->member, touch->version,
+                                   MRL_QUEUED_LIMBO, mrl_ticket_take(commit->store->domain));
             forget_version(touch);
         } else if (touch->has_slot) {
             mrl_shard_return_slot(shard_of(touch), commit->member, touch->slot);
@@ -448,10 +438,10 @@ static void retire_superseded(merle_commit *commit) {
         mrl_due_published(touch);
         if (touch->base_is_due) mrl_count(member, MRL_N_EXPIRED, 1);
         if (touch->base != NULL)
-            retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)->hints_passed_on =
-                mrl_values_stay(touch) & 1;
+            mrl_shard_retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)
+                ->hints_passed_on = mrl_values_stay(touch) & 1;
         if (touch->outcome == MRL_OUTCOME_REMOVE)
-            (void)retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
+            (void)mrl_shard_retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
         forget_version(touch);
         touch->has_slot = touch->is_exposed = 0;
     }

@@ -49,8 +49,7 @@ static void *run(void *context) {
     mrl_member *member = mrl_member_join(crew->domain);
     pthread_mutex_lock(&crew->mutex);
     for (;;) {
-        while (crew->round == seen && !crew->stop)
-            pthread_cond_wait(&crew->job_came, &crew->mutex);
+        while (crew->round == seen && !crew->stop) pthread_cond_wait(&crew->job_came, &crew->mutex);
         if (crew->stop) break;
         seen = crew->round;
         pthread_mutex_unlock(&crew->mutex);

@@ -245,6 +245,7 @@ static uint64_t last_change(const mrl_root *root) {
     uint64_t end = mrl_slots_end(&root->slots);
     for (uint64_t slot = 0; slot < end; slot += MRL_RUN_SLOTS) {
         const mrl_chunk *chunk = mrl_slots_chunk(&root->slots, (uint32_t)slot);
+        MRL_ASSERT(chunk != NULL);
         uint64_t changed = atomic_load_explicit(
             &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS], memory_order_relaxed);
         if (changed > seq) seq = changed;
@@ -279,9 +280,8 @@ typedef struct judging {
 
 static int judge(void *context, const mrl_version *v) {
     const judging *j = context;
-    merle_err err =
-        mrl_schema_check_index(j->f->schema, j->index, mrl_version_key(v),
-                               merle_bytes_of(mrl_version_doc(v), v->doc_size));
+    merle_err err = mrl_schema_check_index(j->f->schema, j->index, mrl_version_key(v),
+                                           merle_bytes_of(mrl_version_doc(v), v->doc_size));
     if (err != MERLE_OK) mrl_filling_offend(j->f, err, v->slot, MRL_SLOT_NONE);
     return 1;
 }
@@ -353,8 +353,8 @@ static merle_err tell(const mrl_filling *f, const mrl_schema_index *index, merle
     (void)mrl_report_fill(report, MERLE_EXISTS,
                           "collection %s: %s%s%s of documents %s and %s (slots %u and %u)",
                           f->root->collection->name, index == NULL ? "the key" : "index ",
-                          index == NULL ? "" : index->name, index == NULL ? "" : ": one value",
-                          key, other, first->slot, first->other_slot);
+                          index == NULL ? "" : index->name, index == NULL ? "" : ": one value", key,
+                          other, first->slot, first->other_slot);
     mrl_report_collection(report, f->root->collection->name);
     if (index != NULL) mrl_report_index(report, index->name);
     mrl_report_key(report, mrl_version_key(v));
@@ -379,11 +379,10 @@ static merle_err fill_indexes(mrl_filling *f, mrl_member *member, uint32_t suspe
     merle_err err = MERLE_OK;
     for (uint32_t i = 0; i < f->schema->index_count && err == MERLE_OK; i++) {
         judging j = {f, &f->schema->indexes[i]};
-        if ((suspected >> i & 1) != 0) mrl_crew_run(f->crew, member, judge_range, &j,
-                                                    f->range_count);
+        if ((suspected >> i & 1) != 0)
+            mrl_crew_run(f->crew, member, judge_range, &j, f->range_count);
         if (f->offence_count == 0 && mrl_index_is_unique(j.index)) fill_maps(f, member, j.index);
-        if (f->offence_count == 0 && mrl_index_has_tags(j.index))
-            mrl_fill_tags(f, member, j.index);
+        if (f->offence_count == 0 && mrl_index_has_tags(j.index)) mrl_fill_tags(f, member, j.index);
         err = settle_index(f, member, i, report);
     }
     for (uint32_t next = 0; next < f->schema->index_count && err == MERLE_OK;) {
@@ -402,8 +401,7 @@ uint64_t mrl_fill_steps(const mrl_root *root) {
     return passes * mrl_slots_end(&root->slots);
 }
 
-merle_err mrl_root_fill(const mrl_fill_options *options, mrl_member *member,
-                        merle_report *report) {
+merle_err mrl_root_fill(const mrl_fill_options *options, mrl_member *member, merle_report *report) {
     mrl_root *root = options->root;
     mrl_filling f = {.root = root, .schema = mrl_root_schema_now(root)};
     uint32_t end = mrl_slots_end(&root->slots);

@@ -20,7 +20,7 @@
 
 /* Two documents that stand against each other, or one that stands against an index. */
 typedef struct mrl_fill_offence {
-    merle_err why; /* MERLE_EXISTS, MERLE_TYPE, MERLE_TOO_BIG */
+    merle_err why;             /* MERLE_EXISTS, MERLE_TYPE, MERLE_TOO_BIG */
     uint32_t slot, other_slot; /* other: MRL_SLOT_NONE if there is none */
 } mrl_fill_offence;
 

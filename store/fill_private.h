@@ -20,7 +20,7 @@ typedef struct mrl_filling {
     mrl_crew *crew;
     uint32_t range_count;
     _Atomic uint64_t done; /* slots gone over */
-    _Atomic int err; /* the first of all tasks; then nobody goes on */
+    _Atomic int err;       /* the first of all tasks; then nobody goes on */
     /* What stands against the index that is being made. */
     mrl_lock lock;
     uint64_t offence_count;

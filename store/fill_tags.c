@@ -105,7 +105,8 @@ static word *add_word(mrl_member *member, part *p, uint64_t hash, merle_bytes na
 /* Non-zero: no memory. */
 static int collect_tag(void *context, merle_bytes name) {
     const collecting *c = context;
-    uint64_t hash = mrl_hash_bytes(name.data, name.size, c->t->f->root->collection->store->hash_seed);
+    uint64_t hash =
+        mrl_hash_bytes(name.data, name.size, c->t->f->root->collection->store->hash_seed);
     part *p = part_of(c->t, c->worker, mrl_shard_of(hash));
     word *w = find_word(p, hash, name);
     if (w == NULL && (w = add_word(c->member, p, hash, name)) == NULL) return 1;
@@ -170,8 +171,8 @@ static void merge_slots(const uint32_t *from, size_t left, size_t count, uint32_
 static uint64_t count_slots(const tagging *t, uint32_t number, uint32_t worker, const word *w) {
     uint64_t count = w->count;
     for (uint32_t other = worker + 1; other < t->worker_count; other++) {
-        const word *same = find_word(part_of(t, other, number), w->hash,
-                                     merle_bytes_of(w->name, w->size));
+        const word *same =
+            find_word(part_of(t, other, number), w->hash, merle_bytes_of(w->name, w->size));
         if (same != NULL) count += same->count;
     }
     return count;
@@ -184,8 +185,8 @@ static uint32_t *gather_slots(const tagging *t, mrl_member *member, uint32_t num
     size_t count = w->count;
     take_slots(member, w, from + count);
     for (uint32_t other = worker + 1; other < t->worker_count; other++) {
-        word *same = find_word(part_of(t, other, number), w->hash,
-                               merle_bytes_of(w->name, w->size));
+        word *same =
+            find_word(part_of(t, other, number), w->hash, merle_bytes_of(w->name, w->size));
         if (same == NULL || same->count == 0) continue;
         size_t left = count;
         count += same->count;

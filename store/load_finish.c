@@ -21,7 +21,8 @@ static merle_err fill_all(mrl_load *load, mrl_member *member, mrl_crew *crew,
                           merle_report *report) {
     finishing f = {load, 0, 0};
     merle_err err = MERLE_OK;
-    for (uint32_t i = 0; i < load->count; i++) f.total += mrl_fill_steps(load->collections[i]->root);
+    for (uint32_t i = 0; i < load->count; i++)
+        f.total += mrl_fill_steps(load->collections[i]->root);
     for (uint32_t i = 0; i < load->count && err == MERLE_OK; i++) {
         mrl_load_collection *c = load->collections[i];
         uint32_t suspected = atomic_load_explicit(&c->suspected, memory_order_relaxed);

@@ -202,6 +202,9 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection,
     part->collection = collection;
     part->root = root;
     part->schema = mrl_root_writable_schema(root, commit->store->published);
+    mrl_root *seen = mrl_collection_root(collection, commit->section.seq);
+    part->seen = seen == NULL ? NULL : mrl_root_schema(seen, commit->section.seq);
+    if (part->seen == part->schema) part->seen = NULL;
     part->touch_count = 0;
     part->has_reads = 0;
     part->read_root = NULL;
@@ -377,8 +380,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     if (err != MERLE_OK) return err;
     merle_report *report = commit->member->report;
     if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
-        (err = mrl_schema_check_doc(w.part->schema, key, doc, offsets, &commit->extracted,
-                                    report)) != MERLE_OK) {
+        (err = mrl_commit_check_doc(commit, w.part, key, doc, offsets)) != MERLE_OK) {
         mrl_report_collection(report, collection->name);
         mrl_report_key(report, key);
         mrl_report_operation(report, commit->operation_count);

@@ -438,8 +438,9 @@ static const mrl_own_value *nth_of(const asked_range *asked, mrl_own_run run, si
     return &run.list[asked->bounds.backwards ? run.count - 1 - n : n];
 }
 
-static merle_err find_rank(const asked_range *asked, const mrl_version *v, uint64_t *out_rank) {
+static merle_err find_rank(const asked_range *asked, merle_doc doc, uint64_t *out_rank) {
     uint8_t value[MERLE_VALUE_SIZE_MAX];
+    const mrl_version *v = mrl_view_valued(&asked->view, asked->index, doc.internal);
     size_t size = mrl_version_encode(v, asked->index, value);
     if (size == 0 || !mrl_range_has(&asked->bounds.range, merle_bytes_of(value, size)))
         return MERLE_NOT_FOUND;
@@ -461,7 +462,7 @@ merle_err merle_range_rank(merle_section *section, merle_collection *collection,
     err = merle_get(section, collection, key, &doc);
     if (err == MERLE_OK && asked.index->each != MRL_PART_NONE)
         return mrl_each_rank(section, each_cursor(&asked, collection), &doc, out_rank);
-    if (err == MERLE_OK) err = find_rank(&asked, doc.internal, out_rank);
+    if (err == MERLE_OK) err = find_rank(&asked, doc, out_rank);
     mrl_due_free_values(&asked.due);
     return err;
 }

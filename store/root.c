@@ -203,7 +203,17 @@ void mrl_root_destroy(mrl_root *root, mrl_member *member) {
     mrl_free(member, MRL_FOR_TABLES, root, sizeof *root);
 }
 
-/* ---- free slots ---- */
+/* ---- what is retired, and free slots ---- */
+
+mrl_queue_entry *mrl_shard_retire(mrl_shard *shard, mrl_member *member, mrl_version *version,
+                                  mrl_queued kind, uint32_t ticket) {
+    mrl_queue_entry *entry = mrl_queue_push(&shard->queue, version, kind, ticket);
+    /* A tombstone is current still: it counts when it is superseded, or goes into limbo. */
+    if (kind == MRL_QUEUED_TOMBSTONE) return entry;
+    mrl_count(member, MRL_N_RETIRED, 1);
+    mrl_count(member, MRL_N_RETIRED_BYTES, entry->size);
+    return entry;
+}
 
 void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot) {
     mrl_free_slots *stack = shard->free;

@@ -197,6 +197,10 @@ size_t mrl_root_index_clear(mrl_root *root, mrl_member *member, uint32_t number,
 void mrl_root_lock_all(mrl_root *root, const mrl_schema *schema);
 void mrl_root_unlock_all(mrl_root *root, const mrl_schema *schema);
 
+/* Pushes what somebody may still be looking at into the queue, where there is room; the shard's
+ * lock held. Gives the new entry. */
+mrl_queue_entry *mrl_shard_retire(mrl_shard *shard, mrl_member *member, mrl_version *version,
+                                  mrl_queued kind, uint32_t ticket);
 /* Puts a slot that nobody refers to any more on its shard's stack; the shard's lock held. */
 void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot);
 /* The one that was put there last; MRL_SLOT_NONE: there is none. The shard's lock held. */

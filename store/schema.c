@@ -153,6 +153,7 @@ merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const me
     out->missing = index->missing;
     out->extract = index->extract;
     out->extract_context = index->extract_context;
+    out->stamp = ++schema->last_stamp;
     out->number = number;
     if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
     if (number == schema->index_count) schema->index_count++;
@@ -665,12 +666,27 @@ static merle_err encode_extracted(const asked *a, const mrl_schema_index *index,
     return MERLE_OK;
 }
 
+/* Behind what is there; the size of all, which comes first, is put right. */
+static merle_err append_extracted(merle_buffer *out, const mrl_extracted *head,
+                                  const uint8_t *encoded) {
+    uint32_t size = (uint32_t)out->size;
+    if (size == 0) size = sizeof size;
+    size_t more = size + sizeof *head + head->size - out->size;
+    merle_err err = mrl_buffer_reserve(out, more);
+    if (err != MERLE_OK) return err;
+    memcpy(out->data + size, head, sizeof *head);
+    if (head->size > 0) memcpy(out->data + size + sizeof *head, encoded, head->size);
+    out->size += more;
+    size = (uint32_t)out->size;
+    memcpy(out->data, &size, sizeof size);
+    return MERLE_OK;
+}
+
 /* Asks the index's function, and appends what it made. */
 static merle_err extract_index(const asked *a, const mrl_schema_index *index) {
-    static const uint8_t room_for_size[4] = {0};
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     merle_value values[MERLE_INDEX_PART_COUNT_MAX];
-    mrl_extracted head = {.index = (uint8_t)index->number};
+    mrl_extracted head = {.stamp = index->stamp, .index = (uint8_t)index->number};
     const merle_doc doc = {a->doc.data, a->doc.size, 0, NULL};
     size_t count = 0;
     for (uint32_t i = 0; i < index->part_count; i++) values[i] = merle_value_nil();
@@ -682,11 +698,15 @@ static merle_err extract_index(const asked *a, const mrl_schema_index *index) {
                               "its function gives another number of values than it has labels");
     if (count != 0) err = encode_extracted(a, index, values, encoded, &head);
     if (err != MERLE_OK) return err;
-    if (a->extracted->size == 0)
-        err = mrl_buffer_append(a->extracted, room_for_size, sizeof room_for_size);
-    if (err == MERLE_OK) err = mrl_buffer_append(a->extracted, &head, sizeof head);
-    if (err == MERLE_OK) err = mrl_buffer_append(a->extracted, encoded, head.size);
+    err = append_extracted(a->extracted, &head, encoded);
     return err == MERLE_OK ? err : refuse_extract(a, index, err, "no memory for its values");
+}
+
+merle_err mrl_schema_extract(const mrl_schema *schema, const mrl_schema_index *index,
+                             merle_bytes key, merle_bytes doc, merle_buffer *extracted,
+                             merle_report *report) {
+    const asked a = {schema, key, doc, NULL, extracted, report};
+    return extract_index(&a, index);
 }
 
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
@@ -695,13 +715,6 @@ merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_inde
     const asked a = {schema, key, doc, offsets, NULL, NULL};
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, offsets);
     return check_index(&a, index);
-}
-
-/* Behind the last function's: how much they made. */
-static void end_extracted(merle_buffer *extracted) {
-    if (extracted->size == 0) return;
-    uint32_t size = (uint32_t)extracted->size;
-    memcpy(extracted->data, &size, sizeof size);
 }
 
 static merle_err ask_index(const asked *a, const mrl_schema_index *index) {
@@ -729,7 +742,6 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_
         merle_err err = ask_index(&a, &schema->indexes[i]);
         if (err != MERLE_OK) return err;
     }
-    end_extracted(out_extracted);
     return MERLE_OK;
 }
 
@@ -747,7 +759,6 @@ merle_err mrl_schema_accept_doc(const mrl_schema *schema, merle_bytes key, merle
         if (err != MERLE_OK && !may_fail) return err;
         if (err != MERLE_OK) *out_against |= (uint32_t)1 << i;
     }
-    end_extracted(out_extracted);
     return MERLE_OK;
 }
 

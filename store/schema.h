@@ -50,6 +50,7 @@ typedef struct mrl_schema_index {
     uint64_t made_seq;  /* when it was added; 0: with the collection. Tells it from a namesake */
     merle_extract_fn *extract; /* NULL: values are where the parts say */
     void *extract_context;
+    uint32_t stamp; /* no other index of the root ever has it: marks what its function made */
     uint32_t part_count;
     mrl_schema_part parts[MERLE_INDEX_PART_COUNT_MAX];
 } mrl_schema_index;
@@ -65,12 +66,21 @@ typedef struct mrl_schema {
     uint32_t rule_count;
     mrl_path *expires_on; /* the field that says when a document ends; NULL: none */
     int64_t expires_after_ns;
+    uint32_t last_stamp;
     uint32_t index_room; /* of `indexes` */
     mrl_path **paths;    /* these two grow while it is made, one by one */
     mrl_rule *rules;
     merle_buffer definition; /* msgpack, see docs/format.md */
     mrl_schema_index indexes[];
 } mrl_schema;
+
+/* The index of a number that another schema of the collection gave: one of kind 0 if this one has
+ * none. */
+static inline const mrl_schema_index *mrl_schema_index_at(const mrl_schema *schema,
+                                                          uint32_t number) {
+    static const mrl_schema_index none;
+    return number < schema->index_count ? &schema->indexes[number] : &none;
+}
 
 /* What an index has. Of a unique one a value leads to its document, and is refused a second time; a
  * tree gives ranges. An index may have both. */
@@ -137,12 +147,19 @@ static inline int64_t mrl_schema_moment(const mrl_schema *schema, merle_bytes do
 /* What a function made for an index, as it stands behind a version's document: four bytes for the
  * size of all, these among them, then one behind the other: this, and `size` bytes. */
 typedef struct mrl_extracted {
-    uint8_t index; /* its number */
+    uint32_t stamp; /* the index's: its number may have been another one's before */
+    uint16_t size;  /* 0: the document is not in the index */
+    uint8_t index;  /* its number */
     uint8_t has_missing;
-    uint16_t size; /* 0: the document is not in the index */
 } mrl_extracted;
+/* Appends what one index's function makes of a document to what others have made of it. Errors:
+ * the function's, MERLE_INVALID, MERLE_TYPE, MERLE_TOO_BIG, MERLE_NO_MEMORY; nothing is appended
+ * then. */
+MERLE_MUST_USE merle_err mrl_schema_extract(const mrl_schema *schema, const mrl_schema_index *index,
+                                            merle_bytes key, merle_bytes doc,
+                                            merle_buffer *extracted, merle_report *report);
 /* Whether a document that was there before the index could be in it: MERLE_OK, MERLE_TYPE,
- * MERLE_TOO_BIG. */
+ * MERLE_TOO_BIG. Not of an index whose values a function makes. */
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
                                  merle_bytes key, merle_bytes doc);
 

@@ -41,6 +41,7 @@ static mrl_schema *copy_with(const mrl_schema *schema, uint32_t room) {
     made->memory_only = schema->memory_only;
     made->expires_after_ns = schema->expires_after_ns;
     if (schema->expires_on != NULL) made->expires_on = mrl_path_hold(schema->expires_on);
+    made->last_stamp = schema->last_stamp;
     if (!copy_fields(schema, made)) {
         mrl_schema_release(made);
         return NULL;
@@ -91,14 +92,6 @@ merle_err mrl_schema_with(const mrl_schema *schema, const char *collection, uint
         mrl_report_index(report, index->name);
         mrl_report_collection(report, collection);
         return err;
-    }
-    if (index->extract != NULL) {
-        /* The documents that are there have not its values, and nobody shall run it but writers. */
-        (void)mrl_report_fill(report, MERLE_UNSUPPORTED,
-                              "schema: an index by a function comes with its collection");
-        mrl_report_index(report, index->name);
-        mrl_report_collection(report, collection);
-        return MERLE_UNSUPPORTED;
     }
     mrl_schema *made = copy_with(schema, number < MERLE_INDEX_COUNT_MAX ? number + 1 : 0);
     err = made == NULL ? MERLE_NO_MEMORY : mrl_schema_compile_index(made, number, index, report);

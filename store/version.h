@@ -131,6 +131,10 @@ mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, me
                                 const merle_buffer *extracted, int64_t expires_ns);
 /* A tombstone; may use the reserve beyond the memory limit. */
 mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key);
+/* A copy of a document's version, of which functions made this: the same key, slot and document;
+ * seq is NONE, and the version is the one before it. NULL: no memory. */
+mrl_version *mrl_version_twin(mrl_member *member, mrl_version *version,
+                              const merle_buffer *extracted);
 void mrl_version_free(mrl_member *member, mrl_version *version);
 /* The same without a look at it: size is mrl_version_size. */
 static inline void mrl_version_free_sized(mrl_member *member, mrl_version *version, size_t size) {
@@ -139,6 +143,14 @@ static inline void mrl_version_free_sized(mrl_member *member, mrl_version *versi
 
 /* Whether what functions made is as it should be: it fills its place. */
 int mrl_version_is_sound(const mrl_version *version);
+/* Whether the index's function was asked for this document; one from before the index lacks that
+ * until store/build.c gives it a twin. Of an index without a function: yes. */
+int mrl_version_has_extracted(const mrl_version *version, const mrl_schema_index *index);
+/* Puts what functions made of the document into a buffer, but what a former index of this number
+ * has left, which nobody reads any more. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_version_copy_extracted(const mrl_version *version,
+                                                    const mrl_schema_index *index,
+                                                    merle_buffer *out);
 /* The value under which an index with a tree lists this version, encoded into out
  * (MERLE_VALUE_SIZE_MAX bytes). 0: it does not (a field absent or nil, of which the index has not
  * the missing ones), or is from before the index, and has what it cannot hold. An index on each
@@ -157,6 +169,12 @@ size_t mrl_version_encode_element(const mrl_version *version, const mrl_schema_i
 /* The same with a byte in the element's place, and in that of whatever is missing. */
 size_t mrl_version_encode_besides(const mrl_version *version, const mrl_schema_index *index,
                                   uint8_t *out);
+/* Whether two published versions are one state of one document, or both none: a twin has another
+ * address. */
+static inline int mrl_version_is_same_state(const mrl_version *a, const mrl_version *b) {
+    return a == b || (a != NULL && b != NULL && a->slot == b->slot &&
+                      mrl_version_seq(a) == mrl_version_seq(b));
+}
 /* Whether two versions of one document certainly have the same bytes in all fields of the index. 0:
  * perhaps not. */
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,
