@@ -136,9 +136,12 @@ static merle_err prepare_entry(merle_commit *commit, size_t bound) {
                               "the commit's record of %zu bytes is above commit_size_max", bound);
     mrl_images_plan(commit);
     uint64_t credit = mrl_entry_credit(bound) + commit->images_max;
-    err = mrl_credit_take(commit->store->log, commit->member, credit, (int)commit->patience);
-    if (err != MERLE_OK) return err;
+    uint64_t loose = commit->durability == MERLE_ASYNC ? mrl_entry_credit(bound) : 0;
+    err = mrl_credit_take_loose(commit->store->log, commit->member, credit, loose,
+                                (int)commit->patience);
+    if (err != MERLE_OK) return mrl_credit_refused(commit->store, commit->member, err);
     commit->credit = credit;
+    commit->loose = loose;
     commit->entry = commit->only_removes ? mrl_entry_create_urgent(commit->member, bound)
                                          : mrl_entry_create(commit->member, bound);
     if (commit->entry != NULL) {
@@ -153,9 +156,10 @@ static merle_err prepare_entry(merle_commit *commit, size_t bound) {
 
 static void drop_entry(merle_commit *commit) {
     if (commit->entry != NULL) mrl_entry_destroy(commit->member, commit->entry);
-    if (commit->credit != 0) mrl_credit_give(commit->store->log, commit->credit);
+    if (commit->credit != 0)
+        mrl_credit_give_loose(commit->store->log, commit->credit, commit->loose);
     commit->entry = NULL;
-    commit->credit = 0;
+    commit->credit = commit->loose = 0;
 }
 
 /* ---- 2: key shards ---- */
@@ -365,6 +369,7 @@ static void write_record(merle_commit *commit) {
         mrl_record_begin(entry->body, commit->record_origin, origin, commit->effective_count);
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
+        entry->is_memory_only |= touch->part->schema->memory_only != 0;
         at = mrl_record_operation(at, touch->part->collection->id, touch->slot, touch->key,
                                   record_kind(touch->outcome), record_payload(commit, touch),
                                   mrl_version_expires(touch->version), &touch->slot_at);
@@ -372,6 +377,8 @@ static void write_record(merle_commit *commit) {
     entry->body_size = (uint32_t)(at - entry->body);
     MRL_ASSERT(entry->body_size <= entry->body_capacity);
     entry->operation_count = commit->effective_count;
+    entry->loose = (uint32_t)commit->loose;
+    entry->is_led = commit->durability == MERLE_SYNC;
     entry->body_crc = mrl_crc32c(0, entry->body, entry->body_size);
 }
 
@@ -413,7 +420,7 @@ static uint64_t publish(merle_commit *commit) {
     }
     mrl_publish_end(log, commit->member, commit->entry, commit->credit);
     commit->entry = NULL;
-    commit->credit = 0;
+    commit->credit = commit->loose = 0;
     return seq;
 }
 
@@ -598,13 +605,6 @@ static size_t find_due(const merle_commit *commit, merle_collection **out_collec
     return count;
 }
 
-static merle_err wait_durable(mrl_store *store, mrl_member *member, uint64_t seq) {
-    if (mrl_log_wait_durable(store->log, member, seq) == MERLE_OK) return MERLE_OK;
-    return mrl_store_fail(member, MERLE_NOT_DURABLE, NULL, merle_bytes_of(NULL, 0),
-                          "commit %llu was applied, but could not be made durable",
-                          (unsigned long long)seq);
-}
-
 merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
     merle_collection *collections[RECLAIM_PARTS];
     uint64_t shards[RECLAIM_PARTS], seq = 0;
@@ -625,10 +625,11 @@ merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
     commit->accept = NULL;
     size_t count = find_due(commit, collections, shards, RECLAIM_PARTS);
     size_t budget = 2 * (size_t)commit->touch_count + RECLAIM_FROM;
-    int waits = commit->wants_durable && err == MERLE_OK && commit->effective_count != 0;
+    merle_durability durability = commit->durability;
+    int is_written = err == MERLE_OK && commit->effective_count != 0;
     mrl_commit_close(commit);
     /* With its section ended and nothing locked: a slow disk holds up nobody else. */
-    if (waits) err = wait_durable(store, member, seq);
+    if (is_written) err = mrl_durable_settle(store, member, seq, durability);
     reclaim_after(store, member, collections, shards, count, budget);
     /* Who tries again shall find what can be given back, though nobody else steps. */
     if (err == MERLE_NO_MEMORY) (void)mrl_reclaim_some(store, member, REFUSED_PIECE);

@@ -161,7 +161,7 @@ struct merle_commit {
     uint32_t origin_size;
     uint32_t only_removes;
     merle_origin record_origin;
-    uint32_t wants_durable; /* ends when the commit is on stable storage */
+    merle_durability durability;
     uint8_t origin[MERLE_ORIGIN_SIZE_MAX];
     merle_buffer work[2];   /* documents being composed */
     merle_buffer extracted; /* what the functions of indexes made of one of them */
@@ -174,7 +174,7 @@ struct merle_commit {
     /* While it ends: */
     mrl_eviction *evictions; /* to be removed with it: it starts over */
     mrl_entry *entry;
-    uint64_t credit;
+    uint64_t credit, loose;
     uint32_t effective_count;          /* operations in the record */
     uint8_t wants_after, wants_before; /* images, as it was when credit was taken */
     size_t images_max;
@@ -255,7 +255,8 @@ void mrl_reads_mark(merle_commit *commit);
 /* ---- store/section.c ---- */
 /* Values asked for, encoded. Errors: MERLE_INVALID (no such index, count), MERLE_NOT_FOUND (a value
  * that no document can have). out has MERLE_VALUE_SIZE_MAX bytes. */
-merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
+merle_err mrl_encode_asked(mrl_member *member, const merle_collection *collection,
+                           const mrl_schema *schema, const char *name, const merle_value *values,
                            size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
                            size_t *out_size);
 

@@ -173,16 +173,6 @@ static void drop_version(merle_commit *commit, mrl_touch *touch) {
     touch->owns_version = 0;
 }
 
-/* When the document of an action ends. One that has ended already is none: what follows meets
- * none. */
-static void settle_moment(const merle_commit *commit, const mrl_touch *touch, state *s) {
-    if (s->doc.data == NULL) return;
-    if (!s->is_told) s->expires_ns = mrl_schema_moment(touch->part->schema, s->doc);
-    if (s->expires_ns == 0 || s->expires_ns > commit->judge_ns) return;
-    drop_doc(s);
-    s->writes++;
-}
-
 /* Appends what the functions of dropped indexes make. What one of them refuses is not in it. */
 static merle_err extract_for_section(merle_commit *commit, const mrl_portion *part, merle_bytes key,
                                      merle_bytes doc) {
@@ -190,7 +180,8 @@ static merle_err extract_for_section(merle_commit *commit, const mrl_portion *pa
         const mrl_schema_index *index = &part->seen->indexes[i];
         if (index->extract == NULL || !mrl_index_is_ready(index)) continue;
         /* Of a number that old sections use nobody else has it. */
-        if (part->schema->indexes[i].stamp == index->stamp) continue;
+        if (i < part->schema->index_count && part->schema->indexes[i].stamp == index->stamp)
+            continue;
         merle_err err = mrl_schema_extract(part->seen, index, key, doc, &commit->extracted, NULL);
         if (err == MERLE_NO_MEMORY) return err;
     }
@@ -204,6 +195,16 @@ merle_err mrl_commit_check_doc(merle_commit *commit, const mrl_portion *part, me
         mrl_schema_check_doc(part->schema, key, doc, out_offsets, &commit->extracted, report);
     if (err != MERLE_OK || __builtin_expect(part->seen == NULL, 1)) return err;
     return extract_for_section(commit, part, key, doc);
+}
+
+/* When the document of an action ends. One that has ended already is none: what follows meets
+ * none. */
+static void settle_moment(const merle_commit *commit, const mrl_touch *touch, state *s) {
+    if (s->doc.data == NULL) return;
+    if (!s->is_told) s->expires_ns = mrl_schema_moment(touch->part->schema, s->doc);
+    if (s->expires_ns == 0 || s->expires_ns > commit->judge_ns) return;
+    drop_doc(s);
+    s->writes++;
 }
 
 /* Makes the version of the composed document. */

@@ -63,14 +63,14 @@ merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **o
     commit->table = NULL;
     commit->table_size = commit->touch_count = 0;
     commit->operation_count = commit->action_count = 0;
-    commit->patience = MERLE_REFUSE;
+    commit->patience = store->patience;
     commit->origin_size = 0;
     commit->only_removes = 1;
-    commit->wants_durable = 0;
     commit->record_origin = MERLE_ORIGIN_APPLICATION;
     commit->evictions = NULL;
+    commit->durability = store->durability;
     commit->entry = NULL;
-    commit->credit = 0;
+    commit->credit = commit->loose = 0;
     mrl_section_open(store, member, &commit->section);
     commit->judge_ns = commit->section.now_ns;
     link_open(commit);
@@ -166,7 +166,7 @@ void merle_commit_patience(merle_commit *commit, merle_patience patience) {
 }
 
 void mrl_commit_want_durable(merle_commit *commit) {
-    commit->wants_durable = 1;
+    commit->durability = MERLE_SYNC;
 }
 
 merle_section *merle_commit_section(merle_commit *commit) {

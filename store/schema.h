@@ -64,9 +64,9 @@ typedef struct mrl_schema {
     uint32_t path_count;
     uint32_t index_count;
     uint32_t rule_count;
+    uint32_t last_stamp;
     mrl_path *expires_on; /* the field that says when a document ends; NULL: none */
     int64_t expires_after_ns;
-    uint32_t last_stamp;
     uint32_t index_room; /* of `indexes` */
     mrl_path **paths;    /* these two grow while it is made, one by one */
     mrl_rule *rules;

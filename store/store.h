@@ -31,6 +31,8 @@ typedef struct mrl_store {
     uint64_t hash_seed;
     uint64_t retired_max;
     uint64_t commit_size_max;
+    merle_durability durability; /* of commits that say nothing else */
+    merle_patience patience;
     merle_db *db;
     /* Catalog: collections are added under the lock and never leave; readers walk without it. */
     mrl_lock catalog_lock;
@@ -62,6 +64,8 @@ typedef struct mrl_store_options {
     uint64_t hash_seed;
     uint64_t retired_max;
     uint64_t commit_size_max;
+    merle_durability durability; /* MERLE_DURABILITY_DEFAULT: MERLE_ASYNC */
+    merle_patience patience;
     merle_db *db;
 } mrl_store_options;
 
@@ -127,6 +131,20 @@ int mrl_reclaim_is_done(mrl_store *store, mrl_member *member);
 merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collection *collection,
                          merle_bytes key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* The same for what is asked of an index. */
+merle_err mrl_store_fail_index(mrl_member *member, merle_err err,
+                               const merle_collection *collection, const char *index,
+                               const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* ---- the disk: store/durable.c ---- */
+
+/* Fills the report with what the log says of a credit that it refused; returns err. */
+merle_err mrl_credit_refused(mrl_store *store, mrl_member *member, merle_err err);
+/* After a commit or definition was published, holding nothing: waits for the disk, asks it, or does
+ * nothing, as its durability says. Errors: MERLE_NOT_DURABLE. */
+MERLE_MUST_USE merle_err mrl_durable_settle(mrl_store *store, mrl_member *member, uint64_t seq,
+                                            merle_durability durability);
 
 /* ---- cursors: store/changes.c ---- */
 

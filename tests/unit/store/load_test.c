@@ -685,7 +685,6 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(database_loaded_is_the_same_and_goes_on),
         cmocka_unit_test(large_collection_loaded_is_the_same),
-        cmocka_unit_test(documents_that_end_are_loaded_with_their_moments),
         cmocka_unit_test(two_documents_with_one_key_are_refused),
         cmocka_unit_test(two_documents_with_one_unique_value_are_refused),
         cmocka_unit_test(added_index_that_does_not_fit_has_failed),
@@ -696,6 +695,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(bytes_that_cannot_be_are_refused),
         cmocka_unit_test(ids_and_collections_go_on_behind_those_given),
         cmocka_unit_test(refused_memory_leaves_an_empty_store),
+        cmocka_unit_test(documents_that_end_are_loaded_with_their_moments),
     };
     seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
