@@ -25,11 +25,17 @@ typedef enum bench_background {
     BENCH_BACKGROUND_NONE = 1
 } bench_background;
 
+/* What an accepted change means where there are files: it will be on stable storage soon, or it is
+ * there already. */
+typedef enum bench_durability { BENCH_DURABLE_SOON = 0, BENCH_DURABLE_FIRST = 1 } bench_durability;
+
 /* What the store is to hold. */
 typedef struct bench_setup {
     uint32_t count;   /* documents, about */
     unsigned entries; /* index entries a document: BENCH_ENTRIES_FEW or BENCH_ENTRIES_ALL */
     bench_background background;
+    const char *directory; /* for its files, there already; NULL: in memory only */
+    bench_durability durability;
 } bench_setup;
 #define BENCH_ENTRIES_FEW 2u /* name and email, both unique */
 #define BENCH_ENTRIES_ALL 5u /* and score in order, and two tags: guild and language */
@@ -57,6 +63,23 @@ typedef struct bench_part {
     const char *name;
     uint64_t bytes;
 } bench_part;
+
+/* What a system with files can do beside storing. NULL where it cannot. */
+typedef struct bench_disk {
+    /* An insert that is not waited for, though its sync is asked for: gives its place in the log,
+     * from 1 and growing; 0: refused. */
+    uint64_t (*insert_later)(void *thread, const bench_record *record);
+    /* Comes back when everything up to this place is on stable storage. */
+    void (*durable_wait)(void *thread, uint64_t place);
+    /* The last place; everything accepted so far is at it or before it. */
+    uint64_t (*place)(void *thread);
+    uint64_t (*log_bytes)(void); /* written to log files since the opening */
+    /* Writes down everything there is, so that the log is not needed. Comes back when done. */
+    void (*checkpoint)(void *thread);
+    uint64_t (*checkpoint_bytes)(void); /* written by checkpoints since the opening */
+    /* A document that is due at a time of the wall clock. */
+    void (*insert_until)(void *thread, const bench_record *record, int64_t due_ns);
+} bench_disk;
 
 typedef struct bench_system {
     const char *name;
@@ -102,6 +125,7 @@ typedef struct bench_system {
     size_t (*memory)(bench_part *out_parts, size_t part_max);
     /* The most table entries that one insert copied. */
     uint64_t (*entries_copied_max)(void);
+    const bench_disk *disk; /* NULL: it has no files */
 } bench_system;
 
 extern const bench_system bench_btree;
