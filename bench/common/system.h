@@ -77,8 +77,10 @@ typedef struct bench_disk {
     /* Writes down everything there is, so that the log is not needed. Comes back when done. */
     void (*checkpoint)(void *thread);
     uint64_t (*checkpoint_bytes)(void); /* written by checkpoints since the opening */
-    /* A document that is due at a time of the wall clock. */
-    void (*insert_until)(void *thread, const bench_record *record, int64_t due_ns);
+    /* A document that ends by itself after so long; how many have ended so far, how many are to,
+     * and for how long the oldest has been due that is still there. */
+    bench_answer (*insert_for)(void *thread, const bench_record *record, int64_t ttl_ns);
+    void (*expiry)(uint64_t *out_ended, uint64_t *out_pending, uint64_t *out_lag_ns);
 } bench_disk;
 
 typedef struct bench_system {

@@ -37,7 +37,8 @@ typedef struct options {
     const char *directory;
     const char *fault; /* planted in every system; NULL: none */
     unsigned allows_tmpfs;
-    const char *role; /* of a process that was started for reopen; NULL: the first one */
+    unsigned is_about; /* nothing is measured: what the systems and the files are */
+    const char *role;  /* of a process that was started for reopen; NULL: the first one */
     uint64_t start_ns;
 } options;
 
@@ -76,7 +77,7 @@ static unsigned can_checkpoint(const bench_system *system) {
     return system->disk != NULL && system->disk->checkpoint != NULL;
 }
 static unsigned can_expire(const bench_system *system) {
-    return system->disk != NULL && system->disk->insert_until != NULL;
+    return system->disk != NULL && system->disk->insert_for != NULL;
 }
 
 static const piece pieces[] = {
@@ -370,7 +371,7 @@ static const char usage[] =
     "  --background B   merle's own threads: default or none\n"
     "  --plant FAULT    lets insert, later, get, range, top, tag, tagand or update go wrong once:\n"
     "                   the measurement must give up\n"
-    "  --about          prints what the systems are, and ends\n";
+    "  --about          prints what the systems and the file system are, and ends\n";
 
 static long number_parse(const char *text, long least, long most, const char *what) {
     char *end;
@@ -427,9 +428,9 @@ static void options_parse(options *wanted, int argc, char **argv) {
         if (option == 'f') wanted->fault = optarg;
         if (option == 'r') wanted->role = optarg;
         if (option == 'S') wanted->start_ns = strtoull(optarg, NULL, 10);
-        if (option == 'a' || option == 'h') {
-            if (option == 'a') about_print();
-            if (option == 'h') fputs(usage, stdout);
+        if (option == 'a') wanted->is_about = 1;
+        if (option == 'h') {
+            fputs(usage, stdout);
             exit(0);
         }
         if (option == '?') {
@@ -456,6 +457,10 @@ int main(int argc, char **argv) {
     }
     directory_check(&wanted, wanted.directory);
     file_system_say(wanted.directory);
-    all_run(&wanted);
+    if (wanted.is_about) {
+        about_print();
+    } else {
+        all_run(&wanted);
+    }
     return 0;
 }

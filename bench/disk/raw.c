@@ -106,7 +106,7 @@ void disk_raw_sync(const disk_stage *disk) {
         bench_latency latency;
         bench_latency_init(&latency, count);
         double seconds = run_time(disk, &runs[i], &latency);
-        bench_result("raw", runs[i].phase, 1, (double)count / seconds, "syncs/s");
+        bench_result("raw", runs[i].phase, 1, (double)count / seconds, "docs/s");
         bench_latency_report(&latency, "raw", runs[i].phase, 1);
         bench_latency_fini(&latency);
     }

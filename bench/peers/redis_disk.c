@@ -2,9 +2,9 @@
  *
  *     peer_redis_disk SOCKET N WHAT SECONDS [STARTED_NS]
  *
- * What    sync: 2,000 inserts by one connection, each waiting for its answer. sync64: 200,000 and at
- *         least SECONDS, by 64 connections with a thread each; pipe64: the same by one connection
- *         that sends 64 at a time. fill: all documents, in a pipeline, then an AOF written anew.
+ * What    sync: 2,000 inserts by one connection, each waiting for its answer. sync64: 200,000 and
+ *         at least SECONDS, by 64 connections with a thread each; pipe64: the same by one
+ *         connection that sends 64 at a time. fill: all documents, in a pipeline, then an AOF written anew.
  *         change: a tenth updated. open, killed: asks until the server answers, as it was filled
  *         or changed; the time is from STARTED_NS.
  * Owns    its connections.
