@@ -1,16 +1,15 @@
 /* bench/peers/redis_disk.c - the phases with a disk in them on a Redis server.
  *
- *     peer_redis_disk SOCKET N WHAT SECONDS [STARTED_NS]
+ *     peer_redis_disk SOCKET N WHAT SECONDS [STARTED_NS or KEPT]
  *
  * What    sync: 2,000 inserts by one connection, each waiting for its answer. sync64: 200,000 and
  *         at least SECONDS, by 64 connections with a thread each; pipe64: the same by one
- *         connection that sends 64 at a time. fill: all documents, in a pipeline, then an AOF written anew.
- *         change: a tenth updated. open, killed: asks until the server answers, as it was filled
- *         or changed; the time is from STARTED_NS.
- * Owns    its connections.
- * Sees    RESULT and WRONG lines on stdout; `KEPT N` how many documents must be there when it is
- *         opened again: `kept` with that N looks.
- *         The server is started and ended by peer_disk.
+ *         connection that sends 64 at a time. fill: all documents, in a pipeline, then an AOF
+ *         written anew. change: a tenth updated. open, killed: asks until the server answers, as it
+ *         was filled or changed; the time is from STARTED_NS. kept: exactly KEPT documents of a
+ *         sync phase are there.
+ * Owns    its connections. The server is started and ended by peer_disk.
+ * Sees    RESULT and WRONG lines on stdout, and after a sync phase `KEPT N`.
  * Threads as each says.
  *
  * SPDX-License-Identifier: Apache-2.0
