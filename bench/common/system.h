@@ -76,7 +76,7 @@ typedef struct bench_disk {
     uint64_t (*log_bytes)(void); /* written to log files since the opening */
     /* Writes down everything there is, so that the log is not needed. Comes back when done. */
     void (*checkpoint)(void *thread);
-    uint64_t (*checkpoint_bytes)(void); /* written by checkpoints since the opening */
+    const char *log_prefix; /* names of files that are no part of a checkpoint begin so */
     /* A document that ends by itself after so long; how many have ended so far, how many are to,
      * and for how long the oldest has been due that is still there. */
     bench_answer (*insert_for)(void *thread, const bench_record *record, int64_t ttl_ns);

@@ -4,14 +4,19 @@
  *         neighbours (inserted one behind the other) were updated, one after 1 % at random. Then a
  *         thread updates random documents without pause, each update timed, at first alone, then
  *         while a checkpoint is made. Resident memory before the first checkpoint and its peak.
+ *         Bytes are by how much files have grown that are not the log's.
  * Sees    the store makes no checkpoints but these. Afterwards it is opened again and compared.
  * Threads two: the one that asks for checkpoints, and the writer.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "bench/common/measure.h"
@@ -19,6 +24,7 @@
 
 #define SAMPLE_MAX 8000000u
 #define SAMPLE_LEAST 1000u
+#define FILE_MAX 1024u
 
 enum { SEED_SPREAD = 311, SEED_WRITER };
 
@@ -39,36 +45,77 @@ static void durable_all(const bench_stage *stage) {
 
 /* ---- one checkpoint ---- */
 
-static void checkpoint_time(const bench_stage *stage, const char *phase, const char *bytes_phase) {
-    const bench_system *system = stage->system;
-    uint64_t bytes = system->disk->checkpoint_bytes();
-    uint64_t start_ns = bench_now_ns();
-    system->disk->checkpoint(stage->thread);
-    double seconds = (double)(bench_now_ns() - start_ns) / 1e9;
-    bytes = system->disk->checkpoint_bytes() - bytes;
-    bench_result(system->name, phase, 1, seconds * 1e3, "ms");
-    bench_result(system->name, bytes_phase, 1, (double)bytes, "bytes");
+/* What the files of a directory had, but for those of the log. */
+typedef struct sizes {
+    char names[FILE_MAX][NAME_MAX + 1];
+    uint64_t bytes[FILE_MAX];
+    unsigned count;
+} sizes;
+
+static void sizes_read(const disk_stage *disk, sizes *out_sizes) {
+    const char *prefix = disk->system->disk->log_prefix;
+    DIR *directory = opendir(disk->directory);
+    struct dirent *entry;
+    if (directory == NULL) bench_die("checkpoint: cannot read %s", disk->directory);
+    out_sizes->count = 0;
+    while ((entry = readdir(directory)) != NULL) {
+        struct stat about;
+        if (prefix != NULL && strncmp(entry->d_name, prefix, strlen(prefix)) == 0) continue;
+        /* Whoever removes one meanwhile is welcome to. */
+        if (fstatat(dirfd(directory), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (!S_ISREG(about.st_mode)) continue;
+        if (out_sizes->count == FILE_MAX) bench_die("checkpoint: more than %u files", FILE_MAX);
+        out_sizes->bytes[out_sizes->count] = (uint64_t)about.st_size;
+        strcpy(out_sizes->names[out_sizes->count++], entry->d_name);
+    }
+    closedir(directory);
 }
 
-static void first_run(bench_stage *stage, uint64_t before) {
+/* By how much files have grown. A name that is gone is nothing written; one that is new is. */
+static uint64_t growth_of(const sizes *before, const sizes *after) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < after->count; i++) {
+        uint64_t had = 0;
+        for (unsigned k = 0; k < before->count; k++) {
+            if (strcmp(before->names[k], after->names[i]) == 0) had = before->bytes[k];
+        }
+        if (after->bytes[i] > had) bytes += after->bytes[i] - had;
+    }
+    return bytes;
+}
+
+static void checkpoint_time(const disk_stage *disk, const bench_stage *stage, const char *phase,
+                            const char *bytes_phase) {
+    static sizes before;
+    static sizes after;
+    sizes_read(disk, &before);
+    uint64_t start_ns = bench_now_ns();
+    disk->system->disk->checkpoint(stage->thread);
+    double seconds = (double)(bench_now_ns() - start_ns) / 1e9;
+    sizes_read(disk, &after);
+    bench_result(disk->system->name, phase, 1, seconds * 1e3, "ms");
+    bench_result(disk->system->name, bytes_phase, 1, (double)growth_of(&before, &after), "bytes");
+}
+
+static void first_run(const disk_stage *disk, bench_stage *stage, uint64_t before) {
     const char *name = stage->system->name;
     uint64_t resident = bench_resident_bytes();
     bench_peak_reset();
-    checkpoint_time(stage, "checkpoint", "checkpoint_bytes");
+    checkpoint_time(disk, stage, "checkpoint", "checkpoint_bytes");
     bench_result(name, "checkpoint_resident", 1, (double)(resident - before), "bytes");
     bench_result(name, "checkpoint_peak", 1, (double)(bench_peak_bytes() - before), "bytes");
 }
 
-static void later_run(bench_stage *stage) {
+static void later_run(const disk_stage *disk, bench_stage *stage) {
     uint32_t part = stage->count / 100;
     uint32_t from = stage->count / 2;
     uint32_t *picks = bench_picks_make(part, stage->count, SEED_SPREAD);
     for (uint32_t k = 0; k < part; k++) update_one(stage, stage->thread, stage->order[from + k]);
     durable_all(stage);
-    checkpoint_time(stage, "checkpoint_neighbours", "checkpoint_neighbours_bytes");
+    checkpoint_time(disk, stage, "checkpoint_neighbours", "checkpoint_neighbours_bytes");
     for (uint32_t k = 0; k < part; k++) update_one(stage, stage->thread, picks[k]);
     durable_all(stage);
-    checkpoint_time(stage, "checkpoint_spread", "checkpoint_spread_bytes");
+    checkpoint_time(disk, stage, "checkpoint_spread", "checkpoint_spread_bytes");
     free(picks);
 }
 
@@ -177,8 +224,8 @@ void disk_checkpoint(const disk_stage *disk) {
     }
     if (system->settle != NULL) system->settle();
     durable_all(&stage);
-    first_run(&stage, before);
-    later_run(&stage);
+    first_run(disk, &stage, before);
+    later_run(disk, &stage);
     writer_run(disk, &stage, before);
     bench_count_check(&stage, "checkpoint", stage.count);
     disk_check(&stage, "checkpoint");
