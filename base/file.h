@@ -33,14 +33,16 @@ typedef struct mrl_file_part {
     size_t size;
 } mrl_file_part;
 
-/* Called for each regular file of a directory, in no order; non-zero ends the listing. */
+/* Called for each regular file of a directory, in no order; non-zero ends the listing, which is no
+ * error. */
 typedef int mrl_dir_fn(void *context, const char *name, uint64_t size);
 
 typedef struct mrl_files {
     void *context;
 
     /* Opens a directory; create: makes it (mode 0700) if it is not there, and syncs the directory
-     * that it is in. *out_created tells whether it did. */
+     * that it is in. *out_created tells whether it made it. A link in the directory's own place is
+     * refused (ENOTDIR or ELOOP); links on the way to it are the caller's affair. */
     int (*dir_open)(void *context, const char *path, int create, mrl_dir **out_dir,
                     int *out_created);
     void (*dir_close)(mrl_dir *dir);
@@ -48,7 +50,8 @@ typedef struct mrl_files {
     int (*dir_sync)(mrl_dir *dir);
     /* Makes this process the directory's only owner until unlock or its end, by a file `name` in
      * it. EBUSY: somebody has it, *out_pid says who (0: not known). A forked child neither has nor
-     * keeps it. */
+     * keeps it. The file stays for ever, and nobody else may open it: closing any descriptor of it
+     * would drop the lock. */
     int (*dir_lock)(mrl_dir *dir, const char *name, uint64_t *out_pid);
     void (*dir_unlock)(mrl_dir *dir);
     /* Bytes that this process could still write there. */

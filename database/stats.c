@@ -176,6 +176,7 @@ static void fill_bytes(merle_db *db, merle_stats_db *stats) {
     stats->bytes_retired =
         mrl_store_retired_bytes(&db->store) + mrl_domain_bytes_waiting(db->domain);
     stats->bytes_max = db->memory_max;
+    stats->bytes_kept = mrl_domain_bytes_kept(db->domain);
     mrl_log_stat(db->log, &log);
     stats->seq = log.published;
     stats->ring_bytes = log.ring_bytes;

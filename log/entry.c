@@ -22,6 +22,9 @@ static mrl_entry *entry_init(mrl_entry *entry, size_t body_capacity) {
     entry->body_capacity = (uint32_t)body_capacity;
     entry->body_crc = 0;
     entry->operation_count = 0;
+    entry->loose = 0;
+    entry->is_memory_only = 0;
+    entry->is_led = 0;
     entry->images = NULL;
     return entry;
 }

@@ -60,13 +60,23 @@ merle_err mrl_log_create(mrl_domain *domain, const mrl_clock *clock, uint64_t ri
     atomic_init(&log->first_seq, 1);
     mrl_lock_init(&log->drain_lock);
     mrl_event_init(&log->work);
-    mrl_event_init(&log->room);
+    mrl_event_init(&log->has_room);
+    mrl_event_init(&log->moved);
     mrl_credit_reset(log);
     *out_log = log;
     return MERLE_OK;
 fail:
     if (log != NULL) mrl_free(member, MRL_FOR_LOG, log, sizeof *log);
     return MERLE_NO_MEMORY;
+}
+
+void mrl_log_start(mrl_log *log, uint64_t seq, int64_t time_ns) {
+    MRL_ASSERT(mrl_log_published_at(&log->published) == 0);
+    log->last_time_ns = time_ns;
+    atomic_store_explicit(&log->first_seq, seq + 1, memory_order_relaxed);
+    /* Release: as in publishing; what was loaded is seen with it. */
+    atomic_store_explicit(&log->published, seq, memory_order_release);
+    mrl_credit_reset(log);
 }
 
 void mrl_log_destroy(mrl_log *log, mrl_member *member) {
@@ -190,6 +200,7 @@ void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_
     /* After the lock was dropped the entry may leave at any time, and be freed where no section is
      * open. */
     uint64_t counted = entry->credit;
+    int is_led = entry->is_led;
     entry_link(log, entry, &list);
     leave_some(log, seq, &list);
     mrl_point("log.publish_stamped");
@@ -201,10 +212,7 @@ void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_
 
     leavers_retire(member, &list);
     if (list.count == MRL_LEAVE_COUNT_MAX) leave_rest(log, member);
-    if (log->drain != NULL) {
-        MRL_ASSERT(mrl_credit_round(taken) >= counted);
-        mrl_credit_settle(log, mrl_credit_round(taken) - counted);
-    }
+    if (log->drain != NULL) mrl_credit_settle(log, taken, counted, is_led);
 }
 
 /* ---- reading ---- */
@@ -234,6 +242,14 @@ merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_e
     return MERLE_GAP;
 }
 
+void mrl_log_older_attach(mrl_log *log, const mrl_older *older) {
+    log->older = older;
+}
+
+const mrl_older *mrl_log_older(const mrl_log *log) {
+    return log->older;
+}
+
 /* ---- images and figures ---- */
 
 /* A follower raises these before it notes where it begins; a commit that did not see it yet may
@@ -259,5 +275,8 @@ void mrl_log_stat(const mrl_log *log, mrl_log_stats *out_stats) {
     out_stats->published = mrl_log_published_at(&log->published);
     out_stats->written = mrl_log_written_seq(log);
     out_stats->durable = mrl_log_durable_seq(log);
+    out_stats->loose = log->drain == NULL ? 0
+                                          : log->loose_max - atomic_load_explicit(
+                                                                 &log->loose, memory_order_relaxed);
     out_stats->credit_waits = atomic_load_explicit(&log->credit_waits, memory_order_relaxed);
 }

@@ -50,7 +50,12 @@ typedef struct mrl_entry {
     uint32_t body_capacity;
     uint32_t body_crc; /* set by the commit before publish */
     uint32_t operation_count;
-    mrl_images *images; /* NULL or operation_count of them; a block of its own, retired
+    uint32_t loose;          /* what it counts for among the commits that may be lost, see
+                              * mrl_credit_take_loose; by the commit */
+    uint16_t is_memory_only; /* 1: it may have operations of memory-only collections */
+    uint16_t is_led;         /* 1: whoever publishes it goes on to write it himself: the drain's
+                              * thread need not be woken for it */
+    mrl_images *images;      /* NULL or operation_count of them; a block of its own, retired
                          * with the entry */
     uint8_t header[MRL_FRAME_HEADER_SIZE]; /* stamped by publish; the body follows at once */
     uint8_t body[];
@@ -59,10 +64,19 @@ typedef struct mrl_entry {
 /* What a drain does: writes entries to a disk, syncs. Persist fills it; tests have a stand-in. */
 typedef struct mrl_drain {
     void *context;
-    /* Writes what is ready behind `written` and calls mrl_log_written; called by whoever waits
-     * where no thread does it; only one caller at a time. Errors end the database's writing. */
+    /* Writes what is ready behind `written` and calls mrl_log_written; syncs what mrl_log_asked
+     * says, and calls mrl_log_durable. Called by whoever waits, and by mrl_log_drain; only one
+     * caller at a time. Errors end the database's writing. */
     merle_err (*write_group)(void *context, mrl_member *member);
-    int has_thread; /* 1: a thread does it; those who wait just wait */
+    /* 1: a thread does it alone, woken at each publish; those who wait just wait. 0: they do it
+     * themselves where nobody else is at it; a thread may share the work: mrl_log_drain. */
+    int has_thread;
+    uint64_t credit_max; /* bytes that may be on their way; 0: the ring's size, which is the most */
+    uint64_t record_max; /* a commit may count for so much: one beyond credit_max takes all the
+                          * credit there is. 0: credit_max */
+    uint64_t loose_max;  /* bytes of commits that may be lost; 0: no bound */
+    /* Told after durable has moved, holding nothing. NULL: nobody is. */
+    void (*moved)(void *context, uint64_t durable_seq);
 } mrl_drain;
 
 merle_err mrl_log_create(mrl_domain *domain, const mrl_clock *clock, uint64_t ring_size,
@@ -73,6 +87,8 @@ void mrl_log_destroy(mrl_log *log, mrl_member *member);
  * what was published before counts as written. Holds drain until the next call. NULL: no drain any
  * more. Forgets a failure of the drain before. */
 void mrl_log_drain_attach(mrl_log *log, const mrl_drain *drain);
+/* Setup, in a log without commits: as if the last one had been seq, at time_ns. */
+void mrl_log_start(mrl_log *log, uint64_t seq, int64_t time_ns);
 
 /* ---- credit ---- holding no lock and nothing else of the log's */
 
@@ -87,16 +103,26 @@ static inline uint64_t mrl_entry_credit(size_t body_capacity) {
     return bytes < MRL_ENTRY_CREDIT_MIN ? MRL_ENTRY_CREDIT_MIN : bytes;
 }
 
-/* All or nothing. Those who wait are served in the order in which they came, and nobody who comes
+/* All or nothing: bytes, and `loose` bytes among those of commits that nobody waits for: they count
+ * from here until they are durable, and are never more than the drain's loose_max (a commit above
+ * it takes all of it). Those who wait are served in the order in which they came, and nobody who comes
  * later overtakes them: a large commit is not starved by small ones. Without a drain it always
  * succeeds.
  * Errors: MERLE_BUSY (not enough now, or others wait already, and wait is 0),
- * MERLE_TOO_BIG (more than the whole ring, with a drain), MERLE_READ_ONLY (the drain has failed
+ * MERLE_TOO_BIG (more than the drain can take at all), MERLE_NO_SPACE (there is no place to write
+ * it to, whether it would wait or not), MERLE_READ_ONLY (the drain has failed
  * before); where the drain fails while this waits: its error. */
-MERLE_MUST_USE merle_err mrl_credit_take(mrl_log *log, mrl_member *member, uint64_t bytes,
-                                         int wait);
-/* Credit of a commit that did not publish: the same number of bytes that it took. */
-void mrl_credit_give(mrl_log *log, uint64_t bytes);
+MERLE_MUST_USE merle_err mrl_credit_take_loose(mrl_log *log, mrl_member *member, uint64_t bytes,
+                                               uint64_t loose, int wait);
+MERLE_MUST_USE static inline merle_err mrl_credit_take(mrl_log *log, mrl_member *member,
+                                                       uint64_t bytes, int wait) {
+    return mrl_credit_take_loose(log, member, bytes, 0, wait);
+}
+/* Credit of a commit that did not publish: the same numbers of bytes that it took. */
+void mrl_credit_give_loose(mrl_log *log, uint64_t bytes, uint64_t loose);
+static inline void mrl_credit_give(mrl_log *log, uint64_t bytes) {
+    mrl_credit_give_loose(log, bytes, 0);
+}
 
 /* ---- entries ---- */
 /* An entry for a body of at most body_capacity bytes. NULL: no memory. */
@@ -128,21 +154,71 @@ uint64_t mrl_log_durable_seq(const mrl_log *log);
 /* By the drain. Credit of what was written goes back, those who wait are woken. */
 void mrl_log_written(mrl_log *log, uint64_t seq);
 void mrl_log_durable(mrl_log *log, uint64_t seq);
+/* By the drain: what mrl_entry.loose says of entries that are durable by now. */
+void mrl_log_firm(mrl_log *log, uint64_t loose);
+/* By the drain, before it calls mrl_log_written: from now on there is room for one record that
+ * counts for so many bytes, beside all that may be on its way; 0: for none. UINT64_MAX: no bound.
+ * system_errno: why there is no more, and that it will not come soon: who does not find room gets
+ * MERLE_NO_SPACE; 0: it is being made, he gets MERLE_BUSY or waits. */
+void mrl_log_room(mrl_log *log, uint64_t record_size, int system_errno);
+/* The errno value that mrl_log_room was given last. */
+int mrl_log_room_errno(const mrl_log *log);
+/* By the drain: those who wait look again, though nothing has moved (there is more to do). */
+void mrl_log_again(mrl_log *log);
 /* The drain cannot write any more: those who wait get err, whoever asks for credit from now on gets
  * MERLE_READ_ONLY. For drains with a thread; an error of write_group does the same. The first error
- * stays. */
-void mrl_log_fail(mrl_log *log, merle_err err);
+ * stays. reason NULL: none is told. */
+void mrl_log_fail_with(mrl_log *log, merle_err err, const merle_report *reason);
+static inline void mrl_log_fail(mrl_log *log, merle_err err) {
+    mrl_log_fail_with(log, err, NULL);
+}
 /* MERLE_OK, or why the drain has failed. */
 merle_err mrl_log_failure(const mrl_log *log);
+/* Copies the reason of a failure; its message is empty where none was told. */
+void mrl_log_failure_reason(const mrl_log *log, merle_report *out_reason);
 /* Signalled after each publish where a drain has a thread: what that thread waits for. */
 mrl_event *mrl_log_work(mrl_log *log);
-/* Waits until durable >= seq; does the drain's work where it has no thread. Without a drain there
- * is nothing to wait for. Errors: that of the drain, if it has failed before it came so far. */
+/* Waits until durable >= seq; does the drain's work where nobody else is at it. Without a drain
+ * there is nothing to wait for. Errors: that of the drain, if it has failed before it came so
+ * far. */
 MERLE_MUST_USE merle_err mrl_log_wait_durable(mrl_log *log, mrl_member *member, uint64_t seq);
+/* Asks the drain to make seq durable soon, and does not wait. */
+void mrl_log_ask_durable(mrl_log *log, uint64_t seq);
+/* The highest seq that anybody has asked to be durable. */
+uint64_t mrl_log_asked(const mrl_log *log);
+/* Does the drain's work once, if nobody else is at it (0: somebody is). For the drain's own thread,
+ * and for steps. */
+int mrl_log_drain(mrl_log *log, mrl_member *member);
+/* The same; where somebody is at it, waits until he goes away, for timeout_ns at most. */
+int mrl_log_drain_or_await(mrl_log *log, mrl_member *member, uint64_t timeout_ns);
+/* For the drain's own thread where it shares the work: sleeps until timeout_ns are over or it is
+ * wanted. is_idle 1: any commit wants it, but for those that are led; 0: only one that asks to be
+ * durable, or finds a quarter of the credit gone. `seen` is the count of mrl_log_work from before
+ * the thread looked for work. */
+void mrl_log_rest(mrl_log *log, uint32_t seen, int is_idle, uint64_t timeout_ns);
+
 /* The entry with this seq, valid while the caller's section lasts. Errors: MERLE_NOT_FOUND (not
  * published yet), MERLE_GAP (it has left; *out_first is the oldest that is there). */
 MERLE_MUST_USE merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_entry,
                                       uint64_t *out_first);
+
+/* What has left the ring, from files: filled by persist. */
+typedef struct mrl_older {
+    void *context;
+    /* A reader that begins with the record behind after_seq. Errors: MERLE_GAP (it is not there any
+     * more), MERLE_NO_MEMORY, MERLE_SYSTEM. */
+    merle_err (*open)(void *context, uint64_t after_seq, void **out_reader);
+    /* Lets go of what was given so far, and gets the next records in; to be called before the first
+     * `next` and whenever that gives MERLE_AGAIN. Errors: as open, MERLE_NOT_FOUND (none yet). */
+    merle_err (*fill)(void *reader);
+    /* The next record; body is valid until fill or close. Errors: MERLE_AGAIN (fill first),
+     * MERLE_CORRUPT. */
+    merle_err (*next)(void *reader, mrl_frame *out_frame, merle_bytes *out_body);
+    void (*close)(void *reader);
+} mrl_older;
+/* Setup. NULL: there is nothing but the ring. */
+void mrl_log_older_attach(mrl_log *log, const mrl_older *older);
+const mrl_older *mrl_log_older(const mrl_log *log);
 
 /* How many followers want after- and before-images at the moment; commits ask before they make
  * their entry. */
@@ -154,6 +230,7 @@ int mrl_log_wants_before(const mrl_log *log);
  * ring_size, while a large entry pushes out many small ones. */
 typedef struct mrl_log_stats {
     uint64_t ring_bytes, ring_size, first_seq, published, written, durable, credit_waits;
+    uint64_t loose; /* bytes of commits that may be lost, at the moment */
 } mrl_log_stats;
 void mrl_log_stat(const mrl_log *log, mrl_log_stats *out_stats);
 

@@ -1,7 +1,7 @@
 /* log/log_private.h - what the files of this room share: the log itself.
  *
- * What    log.c has the ring, publishing and reading; credit.c has credit, the drain and waiting
- *         for it; entry.c makes entries.
+ * What    log.c has the ring, publishing and reading; credit.c has credit and waiting for
+ *         it; entry.c makes entries.
  * Threads each field says who writes it. Fields that different threads write often lie a cache line
  *         apart, wherever the block begins: hence the padding.
  *
@@ -34,11 +34,18 @@ struct mrl_log {
     mrl_domain *domain;
     const mrl_clock *clock;
     const mrl_drain *drain; /* NULL: none */
+    const mrl_older *older; /* NULL: none */
+    uint64_t credit_max;    /* the drain's, completed */
+    uint64_t record_max;
+    uint64_t loose_max;
     mrl_position *positions;
     uint64_t position_mask;
     uint64_t ring_size;
     /* Written now and then. */
-    _Atomic int failure; /* a merle_err of the drain */
+    _Atomic int failure;    /* a merle_err of the drain */
+    _Atomic int is_failing; /* somebody is writing the reason down */
+    _Atomic int room_errno; /* why there is no room for a record of the largest size */
+    _Atomic uint64_t room;  /* see mrl_log_room */
     _Atomic int wants_after;
     _Atomic int wants_before;
     char pad_rare[MRL_LINE_SIZE];
@@ -59,23 +66,45 @@ struct mrl_log {
     _Atomic uint64_t tickets_given;
     _Atomic uint64_t tickets_served;
     _Atomic uint64_t credit_waits;
+    _Atomic uint32_t credit_waiting; /* who waits for credit at the moment */
+    _Atomic uint32_t thread_state;   /* of a drain's thread that shares the work */
+    _Atomic uint64_t loose;          /* bytes that can be taken */
     char pad_credit[MRL_LINE_SIZE];
 
     /* By the drain. */
     _Atomic uint64_t written;
     _Atomic uint64_t durable;
-    mrl_lock drain_lock; /* who does the drain's work where it has no thread; only ever tried */
-    mrl_event work;      /* for the drain's thread: something was published */
-    mrl_event room;      /* for those who wait for the drain: look again */
+    _Atomic uint64_t asked; /* to be durable */
+    mrl_lock drain_lock;    /* who does the drain's work; only ever tried */
+    int is_led;             /* under drain_lock: who holds it signals `moved` afterwards */
+    _Atomic uint32_t knock; /* somebody found drain_lock taken, and waits */
+    mrl_event work;         /* for the drain's thread: it is wanted */
+    mrl_event has_room;     /* for those who wait for credit: look again */
+    mrl_event moved;        /* for those who wait for something to be durable: look again */
+    merle_report reason;    /* of the failure; written once, before `failure` */
 };
 
-/* For publish: gives back credit, tells the drain, or whoever waits to do its work. */
-void mrl_credit_settle(mrl_log *log, uint64_t too_much);
+/* What a drain's thread is at, for those who might have to wake it. */
+enum { MRL_THREAD_AWAKE = 0, MRL_THREAD_DOZES, MRL_THREAD_SLEEPS };
+
+/* For publish: gives back credit that was too much, tells the drain, or whoever waits to do its
+ * work. */
+void mrl_credit_settle(mrl_log *log, uint64_t taken, uint64_t counted, int is_led);
 /* For attach and create. */
 void mrl_credit_reset(mrl_log *log);
-/* The number of bytes that a demand for credit counts for. */
-static inline uint64_t mrl_credit_round(uint64_t bytes) {
-    return bytes < MRL_ENTRY_CREDIT_MIN ? MRL_ENTRY_CREDIT_MIN : bytes;
+/* Credit of entries that were written goes back. */
+void mrl_credit_written(mrl_log *log, uint64_t bytes);
+
+/* ---- log/drain.c ---- */
+/* Does the drain's work if nobody else is at it, then waits until the event's count is no longer
+ * `seen`, which it was before the caller looked at what he waits for. */
+void mrl_log_lead_or_wait(mrl_log *log, mrl_member *member, mrl_event *event, uint32_t seen);
+/* Wakes the drain's thread, if it rests. */
+void mrl_log_wake(mrl_log *log);
+/* The number of bytes that a demand for credit, or an entry, counts for. */
+static inline uint64_t mrl_credit_worth(const mrl_log *log, uint64_t bytes) {
+    if (bytes < MRL_ENTRY_CREDIT_MIN) bytes = MRL_ENTRY_CREDIT_MIN;
+    return bytes < log->credit_max ? bytes : log->credit_max;
 }
 
 #endif

@@ -76,6 +76,7 @@ static void unlink_from_domain(mrl_domain *domain, mrl_member *member) {
     if (own->next_in_domain != NULL)
         own->next_in_domain->private_part->before_in_domain = own->before_in_domain;
     if (domain->drain_next == member) domain->drain_next = own->next_in_domain;
+    atomic_fetch_sub_explicit(&domain->heap.member_count, 1, memory_order_relaxed);
 }
 
 /* Takes a member out of its domain; under end_lock, by the thread it belongs to or by the
@@ -213,6 +214,7 @@ static mrl_member *join(mrl_domain *domain, mrl_self *self) {
         own->next_in_domain = domain->members;
         if (domain->members != NULL) domain->members->private_part->before_in_domain = member;
         domain->members = member;
+        atomic_fetch_add_explicit(&domain->heap.member_count, 1, memory_order_relaxed);
     }
     mrl_lock_drop(&domain->member_lock);
     if (own->record == NULL) goto fail;

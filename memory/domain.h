@@ -179,9 +179,12 @@ size_t mrl_block_step(size_t size);
 /* Frees at most `max` retired blocks of any member whose time has come; returns how many. */
 size_t mrl_domain_drain(mrl_member *member, size_t max);
 
-/* Bytes counted now, exact to MRL_PURPOSE_COUNT * 64 KiB a member while they run; exact at rest. */
+/* Bytes counted now, exact to MRL_PURPOSE_COUNT * 64 KiB a member while they run, or less where
+ * there is a limit; exact at rest. */
 uint64_t mrl_domain_bytes(mrl_domain *domain, mrl_purpose purpose);
 uint64_t mrl_domain_bytes_total(mrl_domain *domain);
+/* Bytes that members keep at hand, which are not in use: not counted above. */
+uint64_t mrl_domain_bytes_kept(mrl_domain *domain);
 /* Bytes of retired blocks that wait. */
 uint64_t mrl_domain_bytes_waiting(mrl_domain *domain);
 /* Gives back what the member keeps at hand, for a thread that has nothing to do for a while: a few

@@ -165,6 +165,30 @@ static size_t kept_max(size_t size) {
     return fitting < MRL_KEPT_MAX ? fitting : MRL_KEPT_MAX;
 }
 
+static uint32_t kept_bytes(const mrl_cache *cache) {
+    return atomic_load_explicit(&cache->kept_bytes, memory_order_relaxed);
+}
+static void kept_set(mrl_cache *cache, size_t bytes) {
+    atomic_store_explicit(&cache->kept_bytes, (uint32_t)bytes, memory_order_relaxed);
+}
+
+static void class_empty(mrl_cache *cache, mrl_heap *heap, uint8_t size_class) {
+    size_t count = cache->kept_counts[size_class];
+    if (count == 0) return;
+    mrl_slab_give(heap, size_class, cache->kept[size_class], count);
+    cache->kept_counts[size_class] = 0;
+    kept_set(cache, kept_bytes(cache) - count * mrl_size_of_class(size_class));
+}
+
+/* More than a member may keep: sizes in turn, until it is a half. A thread that frees many sizes
+ * and then does nothing else, not even a step, would withhold a megabyte. */
+static void kept_reduce(mrl_cache *cache, mrl_heap *heap) {
+    while (kept_bytes(cache) > MRL_KEPT_TOTAL_MAX / 2) {
+        cache->kept_next = (uint8_t)(cache->kept_next % MRL_SLAB_SMALL_COUNT + 1);
+        class_empty(cache, heap, cache->kept_next);
+    }
+}
+
 static void *small_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
     uint8_t size_class = mrl_size_class(size);
     size_t count = cache->kept_counts[size_class];
@@ -172,8 +196,10 @@ static void *small_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
     if (__builtin_expect(count == 0, 0)) {
         count = mrl_slab_take(heap, size_class, kept, kept_max(size) / 2);
         if (count == 0) return NULL;
+        kept_set(cache, kept_bytes(cache) + count * size);
     }
     cache->kept_counts[size_class] = (uint8_t)(count - 1);
+    kept_set(cache, kept_bytes(cache) - size);
     return kept[count - 1];
 }
 
@@ -186,9 +212,12 @@ static void small_give(mrl_heap *heap, mrl_cache *cache, void *memory, size_t si
         mrl_slab_give(heap, size_class, kept, max / 2);
         memmove(kept, kept + max / 2, (max - max / 2) * sizeof *kept);
         count = max - max / 2;
+        kept_set(cache, kept_bytes(cache) - max / 2 * size);
     }
     kept[count] = memory;
     cache->kept_counts[size_class] = (uint8_t)(count + 1);
+    kept_set(cache, kept_bytes(cache) + size);
+    if (__builtin_expect(kept_bytes(cache) > MRL_KEPT_TOTAL_MAX, 0)) kept_reduce(cache, heap);
 }
 
 static void *arena_take(mrl_heap *heap, mrl_cache *cache, size_t size) {
@@ -208,11 +237,7 @@ static void arena_give(mrl_heap *heap, mrl_cache *cache, void *memory, size_t si
 }
 
 void mrl_cache_empty(mrl_cache *cache, mrl_heap *heap) {
-    for (uint8_t i = 1; i <= MRL_SLAB_SMALL_COUNT; i++) {
-        if (cache->kept_counts[i] > 0)
-            mrl_slab_give(heap, i, cache->kept[i], cache->kept_counts[i]);
-        cache->kept_counts[i] = 0;
-    }
+    for (uint8_t i = 1; i <= MRL_SLAB_SMALL_COUNT; i++) class_empty(cache, heap, i);
 }
 
 void mrl_heap_trim(mrl_heap *heap, mrl_cache *own_cache) {
@@ -239,6 +264,11 @@ merle_err mrl_heap_init(mrl_heap *heap, const mrl_domain_options *options) {
         heap->bytes_max = limit_of(options->bytes_max);
         heap->bytes_urgent_max = limit_of(urgent);
     }
+    int64_t slack = heap->bytes_max / MRL_COUNT_SLACK_SHARE;
+    if (slack < MRL_COUNT_SLACK_BYTES_MIN) slack = MRL_COUNT_SLACK_BYTES_MIN;
+    heap->slack_bytes = slack < MRL_COUNT_SLACK_BYTES ? slack : MRL_COUNT_SLACK_BYTES;
+    atomic_init(&heap->member_count, 0);
+    mrl_lock_init(&heap->count_lock);
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) atomic_init(&heap->bytes[i], 0);
     atomic_init(&heap->bytes_total, 0);
     memset(heap->slabs, 0, sizeof heap->slabs);
@@ -258,13 +288,18 @@ int mrl_heap_refuses(const mrl_heap *heap, size_t size) {
 void mrl_cache_init(mrl_cache *cache) {
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) atomic_init(&cache->bytes[i], 0);
     memset(cache->kept_counts, 0, sizeof cache->kept_counts);
+    cache->kept_next = 0;
+    atomic_init(&cache->kept_bytes, 0);
 }
 
 static void hand_in(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose) {
     int64_t bytes = atomic_load_explicit(&cache->bytes[purpose], memory_order_relaxed);
+    int has_limit = heap->bytes_max != INT64_MAX;
+    if (has_limit) mrl_lock_take(&heap->count_lock);
     atomic_store_explicit(&cache->bytes[purpose], 0, memory_order_relaxed);
     atomic_fetch_add_explicit(&heap->bytes[purpose], bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&heap->bytes_total, bytes, memory_order_relaxed);
+    if (has_limit) mrl_lock_drop(&heap->count_lock);
 }
 
 void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap) {
@@ -276,8 +311,7 @@ static void count_bytes(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose, i
     _Atomic int64_t *own = &cache->bytes[purpose];
     int64_t now = atomic_load_explicit(own, memory_order_relaxed) + bytes;
     atomic_store_explicit(own, now, memory_order_relaxed);
-    if (now >= MRL_COUNT_SLACK_BYTES || now <= -MRL_COUNT_SLACK_BYTES)
-        hand_in(cache, heap, purpose);
+    if (now >= heap->slack_bytes || now <= -heap->slack_bytes) hand_in(cache, heap, purpose);
 }
 
 /* The members' slack of one purpose, under member_lock. */
@@ -296,27 +330,57 @@ uint64_t mrl_domain_bytes(mrl_domain *domain, mrl_purpose purpose) {
     return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
+/* Under member_lock. */
 static int64_t bytes_exact(mrl_domain *domain) {
-    mrl_lock_take(&domain->member_lock);
+    mrl_lock_take(&domain->heap.count_lock);
     int64_t bytes = atomic_load_explicit(&domain->heap.bytes_total, memory_order_relaxed);
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) bytes += slack_of(domain, (mrl_purpose)i);
-    mrl_lock_drop(&domain->member_lock);
+    mrl_lock_drop(&domain->heap.count_lock);
     return bytes;
 }
 
 uint64_t mrl_domain_bytes_total(mrl_domain *domain) {
+    mrl_lock_take(&domain->member_lock);
     int64_t bytes = bytes_exact(domain);
+    mrl_lock_drop(&domain->member_lock);
     return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
-/* One load while we are well below the limit; near it, the exact sum. */
-static int has_room(mrl_domain *domain, size_t rounded, int64_t limit) {
-    if (limit == INT64_MAX) return 1;
-    if (rounded > (uint64_t)limit) return 0;
-    int64_t below = limit - (int64_t)rounded;
-    int64_t total = atomic_load_explicit(&domain->heap.bytes_total, memory_order_relaxed);
-    if (total + MRL_COUNT_SLACK_BYTES * MRL_PURPOSE_COUNT <= below) return 1;
-    return bytes_exact(domain) <= below;
+uint64_t mrl_domain_bytes_kept(mrl_domain *domain) {
+    uint64_t bytes = 0;
+    mrl_lock_take(&domain->member_lock);
+    for (const mrl_member *m = domain->members; m != NULL; m = m->private_part->next_in_domain)
+        bytes += atomic_load_explicit(&m->private_part->cache.kept_bytes, memory_order_relaxed);
+    mrl_lock_drop(&domain->member_lock);
+    return bytes;
+}
+
+/* Whether all members may have as much as they can without telling the others, and each be about to
+ * take a slack more. */
+static int is_well_below(const mrl_heap *heap, int64_t rounded, int64_t limit) {
+    int64_t members = atomic_load_explicit(&heap->member_count, memory_order_relaxed);
+    int64_t total = atomic_load_explicit(&heap->bytes_total, memory_order_relaxed);
+    return rounded <= heap->slack_bytes &&
+           total + members * (MRL_PURPOSE_COUNT + 1) * heap->slack_bytes <= limit;
+}
+
+/* Counts the bytes if they are within the limit. Two loads while we are well below it; near it the
+ * exact sum, and counted under the lock: whoever comes next sees what we took. So the limit is not
+ * passed, however many threads come near it at once. */
+static int count_within(mrl_domain *domain, mrl_cache *cache, mrl_purpose purpose, size_t rounded,
+                        int64_t limit) {
+    mrl_heap *heap = &domain->heap;
+    int fits = limit == INT64_MAX;
+    if (!fits && rounded > (uint64_t)limit) return 0;
+    if (fits || is_well_below(heap, (int64_t)rounded, limit)) {
+        count_bytes(cache, heap, purpose, (int64_t)rounded);
+        return 1;
+    }
+    mrl_lock_take(&domain->member_lock);
+    fits = bytes_exact(domain) <= limit - (int64_t)rounded;
+    if (fits) count_bytes(cache, heap, purpose, (int64_t)rounded);
+    mrl_lock_drop(&domain->member_lock);
+    return fits;
 }
 
 /* Slabs and arena give whole classes; plain heaps the very size, so that a sanitizer sees its
@@ -332,9 +396,9 @@ static void *alloc_within(mrl_member *member, mrl_purpose purpose, size_t size, 
     MRL_ASSERT(size > 0);
     if (mrl_heap_refuses(&domain->heap, size)) return NULL;
     size_t rounded = mrl_size_round(size);
-    if (!has_room(domain, rounded, limit)) return NULL;
+    if (!count_within(domain, &own->cache, purpose, rounded, limit)) return NULL;
     void *memory = arena_take(&domain->heap, &own->cache, size_to_take(size, rounded));
-    if (memory != NULL) count_bytes(&own->cache, &domain->heap, purpose, (int64_t)rounded);
+    if (memory == NULL) count_bytes(&own->cache, &domain->heap, purpose, -(int64_t)rounded);
     return memory;
 }
 

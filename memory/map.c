@@ -27,6 +27,7 @@ uint64_t mrl_map_find(const mrl_map *map, const mrl_probe *probe) {
     const mrl_directory *d = map_directory(map);
     uint64_t key;
     if (d == NULL) return 0;
+    if (is_list(d)) return mrl_map_list_find(map->type->kind, d, probe);
     size_t place = place_of(d, probe->hash);
     unsigned long h = table_hash(map->type->kind, probe->hash);
     /* Before ck reads the piece and the table's header, which tells it where the slots are: the
@@ -41,7 +42,7 @@ uint64_t mrl_map_find(const mrl_map *map, const mrl_probe *probe) {
 
 void mrl_map_prefetch(const mrl_map *map, uint64_t hash) {
     const mrl_directory *d = map_directory(map);
-    if (d == NULL) return;
+    if (d == NULL || is_list(d)) return;
     size_t place = place_of(d, hash);
     uint64_t hint = atomic_load_explicit(&d->places[place].slots_hint, memory_order_relaxed);
     __builtin_prefetch(piece_at(d, place));
@@ -72,28 +73,6 @@ void mrl_map_fini(mrl_map *map, mrl_member *member) {
     while (mrl_map_clear_some(map, member, SIZE_MAX) != 0) continue;
 }
 
-/* The first entry: a directory of one place, shown when the entry is in it. */
-static merle_err map_start(mrl_change *c, const mrl_probe *probe, uint64_t entry) {
-    uint64_t existing;
-    merle_err err = MERLE_NO_MEMORY;
-    mrl_directory *d = mrl_directory_create(c->member, 0);
-    if (d == NULL) return MERLE_NO_MEMORY;
-    mrl_piece *p = mrl_piece_create(c->map->type, c->member, 0, 1);
-    if (p == NULL) goto fail;
-    err = mrl_piece_add(c, p, probe, entry, &existing);
-    if (err != MERLE_OK) goto fail;
-    d->deepest_count = 1;
-    atomic_init(&d->places[0].piece, p);
-    atomic_init(&d->places[0].slots_hint,
-                atomic_load_explicit(&p->slots_hint, memory_order_relaxed));
-    map_put_directory(c->map, d);
-    return MERLE_OK;
-fail:
-    mrl_piece_free(c->member, p);
-    mrl_block_free(c->member, d);
-    return err;
-}
-
 /* After a change that may have given the piece for this hash a new table. */
 static void refresh_hint(const mrl_map *map, uint64_t hash) {
     mrl_directory *d = map_directory(map);
@@ -106,27 +85,41 @@ static void refresh_hint(const mrl_map *map, uint64_t hash) {
         atomic_store_explicit(&d->places[i].slots_hint, hint, memory_order_relaxed);
 }
 
+static merle_err list_add(mrl_change *c, const mrl_probe *probe, uint64_t entry,
+                          uint64_t *out_existing) {
+    *out_existing = mrl_map_list_find(c->map->type->kind, map_directory(c->map), probe);
+    return *out_existing != 0 ? MERLE_OK : mrl_map_list_add(c, entry);
+}
+
+static merle_err table_add(mrl_change *c, const mrl_probe *probe, uint64_t entry,
+                           uint64_t *out_existing) {
+    mrl_piece *p = piece_of(map_directory(c->map), probe->hash);
+    merle_err err = MERLE_OK;
+    if (piece_entries(p) >= p->split_at) {
+        *out_existing = mrl_map_find(c->map, probe);
+        if (*out_existing != 0) return MERLE_OK;
+        err = mrl_map_make_room(c, probe->hash);
+        p = piece_of(map_directory(c->map), probe->hash);
+    }
+    if (err == MERLE_OK) err = mrl_piece_add(c, p, probe, entry, out_existing);
+    refresh_hint(c->map, probe->hash);
+    return err;
+}
+
 merle_err mrl_map_add(mrl_map *map, mrl_member *member, const mrl_probe *probe, uint64_t entry,
                       uint64_t *out_existing) {
     mrl_directory *d = map_directory(map);
-    merle_err err = MERLE_OK;
+    merle_err err;
     mrl_change c;
     *out_existing = 0;
     MRL_DEBUG_ASSERT(entry != 0 && entry != UINT64_MAX);
     change_begin(&c, map, member);
-    if (d == NULL) {
-        err = map_start(&c, probe, entry);
-    } else {
-        mrl_piece *p = piece_of(d, probe->hash);
-        if (piece_entries(p) >= p->split_at) {
-            *out_existing = mrl_map_find(map, probe);
-            if (*out_existing != 0) return MERLE_OK;
-            err = mrl_map_make_room(&c, probe->hash);
-            p = piece_of(map_directory(map), probe->hash);
-        }
-        if (err == MERLE_OK) err = mrl_piece_add(&c, p, probe, entry, out_existing);
-        refresh_hint(map, probe->hash);
-    }
+    if (d == NULL)
+        err = mrl_map_list_start(&c, entry);
+    else if (is_list(d))
+        err = list_add(&c, probe, entry, out_existing);
+    else
+        err = table_add(&c, probe, entry, out_existing);
     change_end(&c);
     return err;
 }
@@ -134,6 +127,10 @@ merle_err mrl_map_add(mrl_map *map, mrl_member *member, const mrl_probe *probe, 
 void mrl_map_replace(mrl_map *map, uint64_t hash, uint64_t old, uint64_t entry) {
     mrl_directory *d = map_directory(map);
     MRL_ASSERT(d != NULL);
+    if (is_list(d)) {
+        mrl_map_list_replace(d, old, entry);
+        return;
+    }
     mrl_piece *p = piece_of(d, hash);
     _Atomic uint64_t *place = piece_place_of(p, table_hash(map->type->kind, hash), old);
     MRL_ASSERT(place != NULL);
@@ -143,27 +140,47 @@ void mrl_map_replace(mrl_map *map, uint64_t hash, uint64_t old, uint64_t entry) 
     atomic_store_explicit(place, entry, memory_order_release);
 }
 
-uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe) {
-    mrl_directory *d = map_directory(map);
+/* After an entry has gone: smaller tables, if there is memory for them. */
+static void table_shrink(mrl_change *c, uint64_t hash) {
+    while (mrl_piece_merge(c, hash)) continue;
+    mrl_directory *d = map_directory(c->map);
+    if (d->depth == 0 && piece_entries(piece_at(d, 0)) <= LIST_AGAIN) {
+        mrl_map_list_again(c);
+        if (is_list(map_directory(c->map))) return;
+    }
+    mrl_piece_rebuild(c, hash);
+    refresh_hint(c->map, hash);
+}
+
+static uint64_t table_remove(mrl_change *c, const mrl_probe *probe) {
     uint64_t key;
-    mrl_change c;
-    if (d == NULL) return 0;
-    mrl_piece *p = piece_of(d, probe->hash);
-    unsigned long h = table_hash(map->type->kind, probe->hash);
+    mrl_piece *p = piece_of(map_directory(c->map), probe->hash);
+    unsigned long h = table_hash(c->map->type->kind, probe->hash);
     uint64_t entry = piece_find(p, h, probe, &key);
     if (entry == 0) return 0;
     void *removed = ck_hs_remove(&p->hs, h, as_pointer(key));
     MRL_ASSERT(as_entry(removed) == entry);
     count_up(&p->entry_count, -1);
     count_up(&p->removed_count, 1);
+    if (piece_entries(p) == 0 && mrl_map_count(c->map) == 0)
+        mrl_map_retire_all(c);
+    else
+        table_shrink(c, probe->hash);
+    return entry;
+}
+
+static uint64_t list_remove(mrl_change *c, const mrl_probe *probe) {
+    uint64_t entry = mrl_map_list_remove(c, probe);
+    if (entry != 0 && mrl_map_count(c->map) == 0) mrl_map_retire_all(c);
+    return entry;
+}
+
+uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe) {
+    mrl_directory *d = map_directory(map);
+    mrl_change c;
+    if (d == NULL) return 0;
     change_begin(&c, map, member);
-    if (piece_entries(p) == 0 && mrl_map_count(map) == 0) {
-        mrl_map_retire_all(&c);
-        return entry;
-    }
-    while (mrl_piece_merge(&c, probe->hash)) continue;
-    mrl_piece_rebuild(&c, probe->hash);
-    refresh_hint(map, probe->hash);
+    uint64_t entry = is_list(d) ? list_remove(&c, probe) : table_remove(&c, probe);
     change_end(&c);
     return entry;
 }
@@ -171,7 +188,12 @@ uint64_t mrl_map_remove(mrl_map *map, mrl_member *member, const mrl_probe *probe
 size_t mrl_map_clear_some(mrl_map *map, mrl_member *member, size_t max) {
     mrl_directory *d = map_directory(map);
     size_t freed_count = 0;
-    if (d == NULL) return 0;
+    if (d == NULL || max == 0) return 0;
+    if (is_list(d)) {
+        map_put_directory(map, NULL);
+        mrl_block_free(member, d);
+        return 1;
+    }
     while (d->cleared_count < places_of(d) && freed_count < max) {
         mrl_piece *p = piece_at(d, d->cleared_count);
         d->cleared_count = (uint32_t)place_after(d, d->cleared_count, p);

@@ -87,6 +87,19 @@ void mrl_map_prefetch(const mrl_map *map, uint64_t hash);
  * Errors: MERLE_NO_MEMORY; nothing has changed then. */
 MERLE_MUST_USE merle_err mrl_map_add(mrl_map *map, mrl_member *member, const mrl_probe *probe,
                                      uint64_t entry, uint64_t *out_existing);
+/* An entry with the low 32 bits of its hash. */
+typedef struct mrl_map_item {
+    uint64_t entry;
+    uint32_t hash;
+    uint32_t reserved;
+} mrl_map_item;
+/* Asked of two entries with one tag: non-zero, if the second is not to stand beside the first. */
+typedef int mrl_map_same_fn(void *context, uint64_t first, uint64_t second);
+/* Fills an empty map that nobody reads yet, with tables as large as they need to be. An entry that
+ * is the same as another one is left out. Reorders items. Errors: MERLE_NO_MEMORY; the map is empty
+ * then. */
+MERLE_MUST_USE merle_err mrl_map_fill(mrl_map *map, mrl_member *member, mrl_map_item *items,
+                                      size_t count, mrl_map_same_fn *same, void *context);
 /* Puts entry in the place of old, which must be there; both have the hash, or as much of it as
  * their tag holds. Never allocates. A concurrent find gives the one or the other, never neither. */
 void mrl_map_replace(mrl_map *map, uint64_t hash, uint64_t old, uint64_t entry);

@@ -12,6 +12,13 @@ int mrl_map_each(const mrl_map *map, int (*fn)(void *context, uint64_t entry), v
     const mrl_directory *d = map_directory(map);
     int result = 0;
     if (d == NULL) return 0;
+    for (uint32_t i = 0; is_list(d) && i < d->capacity && result == 0; i++) {
+        uint64_t entry = list_entry(d, i);
+        if (entry == 0) continue;
+        mrl_entry_tell_acquire(entry);
+        result = fn(context, entry);
+    }
+    if (is_list(d)) return result;
     for (size_t i = 0; i < places_of(d) && result == 0;) {
         const mrl_piece *p = piece_at(d, i);
         i = place_after(d, i, p);
@@ -26,6 +33,7 @@ uint64_t mrl_map_count(const mrl_map *map) {
     const mrl_directory *d = map_directory(map);
     uint64_t count = 0;
     if (d == NULL) return 0;
+    if (is_list(d)) return mrl_map_list_count(d);
     for (size_t i = d->cleared_count; i < places_of(d);) {
         const mrl_piece *p = piece_at(d, i);
         count += piece_entries(p);
@@ -39,6 +47,11 @@ void mrl_map_stat(const mrl_map *map, mrl_map_stats *out_stats) {
     memset(out_stats, 0, sizeof(*out_stats));
     if (d == NULL) return;
     out_stats->entries = mrl_map_count(map);
+    if (is_list(d)) {
+        out_stats->directory_size = out_stats->pieces = 1;
+        out_stats->bytes = mrl_block_bytes(list_size(d->capacity));
+        return;
+    }
     out_stats->directory_size = places_of(d);
     out_stats->bytes = mrl_block_bytes(sizeof(mrl_directory) + (sizeof(mrl_place) << d->depth));
     for (size_t i = 0; i < places_of(d);) {
@@ -124,6 +137,7 @@ const char *mrl_map_check(const mrl_map *map) {
     uint64_t deepest_count = 0;
     const char *broken = NULL;
     if (d == NULL) return NULL;
+    if (is_list(d)) return mrl_map_list_check(map->type, d);
     for (size_t i = 0; i < places_of(d) && broken == NULL;) {
         const mrl_piece *p = piece_at(d, i);
         broken = piece_check(map, d, i, p);

@@ -2,7 +2,7 @@
  * else.
  *
  * What    The insides of a map: pieces and the directory that shows them, and how a hash is divided
- *         between the two.
+ *         between the two; and the list that a map of few entries is.
  *
  * How the 32 hash bits are used: the top ones (bit 31 downward) choose the piece, the entry's tag
  * places it inside the piece. The hash that ck_hs is given is a function of the tag alone, so that
@@ -67,11 +67,13 @@ typedef struct mrl_place {
     _Atomic uint64_t slots_hint;
 } mrl_place;
 
+/* Or a list: see "few entries" below. Then depth says so, and words stand where places would. */
 typedef struct mrl_map_directory mrl_directory;
 struct mrl_map_directory {
     uint32_t depth;
     uint32_t deepest_count; /* writer's: pieces whose depth is the directory's */
     uint32_t cleared_count; /* mrl_map_clear_some: places emptied so far */
+    uint32_t capacity;      /* of a list: words */
     mrl_place places[];
 };
 
@@ -260,6 +262,32 @@ static inline uint64_t piece_find(const mrl_piece *p, unsigned long h, const mrl
     return entry;
 }
 
+/* ---- few entries ---- */
+
+/* The smallest table, with piece and directory, takes nearly 400 bytes, and a collection has many
+ * maps of one entry or two. So a map of up to LIST_MAX entries has neither: in the directory's
+ * place stands a list, a row of words that are entries, or nought. A find looks at all of them.
+ *
+ * An entry never moves while its list lives, and is replaced where it stands. A list that is full
+ * is replaced whole, by a longer one or by a table, and stays as it was for its readers: so it is
+ * what a piece is, and the argument of "Splits and old lookups" in docs/architecture.md holds for
+ * it, too. */
+enum { LIST_MIN = 2, LIST_MAX = 8, LIST_AGAIN = 3 /* entries of a table that becomes one again */ };
+#define DEPTH_OF_LIST UINT32_MAX
+
+static inline int is_list(const mrl_directory *d) {
+    return __builtin_expect(d->depth == DEPTH_OF_LIST, 0);
+}
+static inline _Atomic uint64_t *list_words(const mrl_directory *d) {
+    return (_Atomic uint64_t *)(uintptr_t)d->places;
+}
+static inline uint64_t list_entry(const mrl_directory *d, uint32_t at) {
+    return atomic_load_explicit(&list_words(d)[at], memory_order_relaxed);
+}
+static inline size_t list_size(uint32_t capacity) {
+    return sizeof(mrl_directory) + capacity * sizeof(uint64_t);
+}
+
 /* ---- the directory ---- */
 
 static inline size_t places_of(const mrl_directory *d) {
@@ -316,10 +344,32 @@ int mrl_piece_each(const mrl_piece *p, mrl_piece_each_fn *fn, void *context);
 merle_err mrl_piece_add(mrl_change *c, mrl_piece *p, const mrl_probe *probe, uint64_t entry,
                         uint64_t *out_existing);
 
+/* ---- map_list.c: few entries ---- */
+
+/* As the calls of map.h, in a map that is a list. */
+uint64_t mrl_map_list_find(mrl_map_kind kind, const mrl_directory *d, const mrl_probe *probe);
+void mrl_map_list_replace(const mrl_directory *d, uint64_t old, uint64_t entry);
+uint64_t mrl_map_list_remove(mrl_change *c, const mrl_probe *probe);
+uint32_t mrl_map_list_count(const mrl_directory *d);
+const char *mrl_map_list_check(const mrl_map_type *type, const mrl_directory *d);
+/* The first entry of a map: it becomes a list. Errors: MERLE_NO_MEMORY. */
+merle_err mrl_map_list_start(mrl_change *c, uint64_t entry);
+/* Adds an entry that is not there; the map may be a longer list or a table afterwards. Errors:
+ * MERLE_NO_MEMORY. */
+merle_err mrl_map_list_add(mrl_change *c, uint64_t entry);
+/* Makes a table of few entries a list again, if there is memory for it. */
+void mrl_map_list_again(mrl_change *c);
+
 /* ---- map_split.c: pieces and directories that take the place of others ---- */
 
 /* A directory with no piece in it yet; NULL without memory. */
 mrl_directory *mrl_directory_create(mrl_member *member, uint32_t depth);
+/* Whether a directory for so many entries may have this depth. */
+int mrl_directory_may_be(uint64_t entry_count, uint32_t depth);
+/* Shows the piece in `count` places from this one on. */
+void mrl_directory_put(mrl_directory *d, size_t place, size_t count, mrl_piece *p);
+/* Counts the pieces whose depth is the directory's, when all its places are filled. */
+void mrl_directory_count_deepest(mrl_directory *d);
 /* Splits the full piece for this hash until it has room, or cannot be split at a fair price. */
 merle_err mrl_map_make_room(mrl_change *c, uint64_t hash);
 /* Joins the piece for this hash with its buddy if both are thin. Returns whether it did. */

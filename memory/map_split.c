@@ -20,7 +20,7 @@ enum {
 
 /* ---- the directory ---- */
 
-static void directory_put(mrl_directory *d, size_t place, size_t count, mrl_piece *p) {
+void mrl_directory_put(mrl_directory *d, size_t place, size_t count, mrl_piece *p) {
     uint64_t hint = atomic_load_explicit(&p->slots_hint, memory_order_relaxed);
     for (size_t i = 0; i < count; i++) {
         atomic_store_explicit(&d->places[place + i].slots_hint, hint, memory_order_relaxed);
@@ -37,7 +37,7 @@ mrl_directory *mrl_directory_create(mrl_member *member, uint32_t depth) {
     return d;
 }
 
-static void directory_count_deepest(mrl_directory *d) {
+void mrl_directory_count_deepest(mrl_directory *d) {
     d->deepest_count = 0;
     for (size_t i = 0; i < places_of(d); i++)
         d->deepest_count += piece_depth(piece_at(d, i)) == d->depth;
@@ -56,7 +56,7 @@ static int directory_resize(mrl_change *c, uint32_t depth) {
         atomic_init(&d->places[i].slots_hint,
                     atomic_load_explicit(&p->slots_hint, memory_order_relaxed));
     }
-    directory_count_deepest(d);
+    mrl_directory_count_deepest(d);
     map_put_directory(c->map, d);
     mrl_point("map: directory replaced");
     mrl_block_retire(c->member, old);
@@ -99,12 +99,15 @@ static int sorting_run(sorting *s, const mrl_piece *p) {
     return mrl_piece_each(p, sorting_take, s) || sorting_flush(s);
 }
 
+int mrl_directory_may_be(uint64_t entry_count, uint32_t depth) {
+    uint64_t places = (uint64_t)1 << depth;
+    if (depth > DIRECTORY_DEPTH_MAX) return 0;
+    return places <= 16 || places <= entry_count / ENTRIES_A_PLACE_MIN;
+}
+
 /* May the directory be doubled, for the entries that there are? */
 static int directory_may_grow(const mrl_change *c, const mrl_directory *d) {
-    uint64_t entries = mrl_map_count(c->map);
-    uint64_t places = (uint64_t)2 << d->depth;
-    if (d->depth >= DIRECTORY_DEPTH_MAX) return 0;
-    return places <= 16 || places <= entries / ENTRIES_A_PLACE_MIN;
+    return mrl_directory_may_be(mrl_map_count(c->map), d->depth + 1);
 }
 
 /* All entries share the next bit too: the piece keeps those places that have it, and the others get
@@ -117,7 +120,7 @@ static merle_err piece_narrow(mrl_change *c, mrl_directory *d, mrl_piece *p, uin
     size_t base = place_of(d, hash) & ~(2 * span - 1);
     mrl_piece *empty = mrl_piece_create(c->map->type, c->member, depth, 0);
     if (empty == NULL) return MERLE_NO_MEMORY;
-    directory_put(d, base + (side ? 0 : span), span, empty);
+    mrl_directory_put(d, base + (side ? 0 : span), span, empty);
     atomic_store_explicit(&p->depth, depth, memory_order_relaxed);
     if (depth == d->depth) d->deepest_count += 2;
     return MERLE_OK;
@@ -132,9 +135,9 @@ static void piece_halve(mrl_change *c, mrl_directory *d, mrl_piece *p, uint64_t 
     size_t base = place_of(d, hash) & ~(2 * span - 1);
     mrl_piece_note_table(s->halves[0]);
     mrl_piece_note_table(s->halves[1]);
-    directory_put(d, base, span, s->halves[0]);
+    mrl_directory_put(d, base, span, s->halves[0]);
     mrl_point("map: half of a split is shown");
-    directory_put(d, base + span, span, s->halves[1]);
+    mrl_directory_put(d, base + span, span, s->halves[1]);
     if (depth == d->depth) d->deepest_count += 2;
     mrl_piece_retire(c->member, p);
     mrl_count(c->member, MRL_N_SPLITS, 1);
@@ -235,7 +238,7 @@ int mrl_piece_merge(mrl_change *c, uint64_t hash) {
         return 0;
     mrl_piece *merged = piece_copy(c, depth - 1, p, buddy);
     if (merged == NULL) return 0;
-    directory_put(d, place & ~(2 * span - 1), 2 * span, merged);
+    mrl_directory_put(d, place & ~(2 * span - 1), 2 * span, merged);
     if (depth == d->depth) d->deepest_count -= 2;
     mrl_piece_retire(c->member, p);
     mrl_piece_retire(c->member, buddy);
@@ -258,7 +261,7 @@ void mrl_piece_rebuild(mrl_change *c, uint64_t hash) {
     if (fresh == NULL) return;
     fresh->split_at = p->split_at;
     size_t span = span_of(d, p);
-    directory_put(d, place_of(d, hash) & ~(span - 1), span, fresh);
+    mrl_directory_put(d, place_of(d, hash) & ~(span - 1), span, fresh);
     mrl_piece_retire(c->member, p);
     mrl_count(c->member, MRL_N_REBUILDS, 1);
 }
@@ -267,7 +270,7 @@ void mrl_piece_rebuild(mrl_change *c, uint64_t hash) {
 void mrl_map_retire_all(mrl_change *c) {
     mrl_directory *d = map_directory(c->map);
     map_put_directory(c->map, NULL);
-    for (size_t i = 0; i < places_of(d);) {
+    for (size_t i = 0; !is_list(d) && i < places_of(d);) {
         mrl_piece *p = piece_at(d, i);
         i = place_after(d, i, p);
         mrl_piece_retire(c->member, p);

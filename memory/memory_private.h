@@ -4,8 +4,8 @@
  * Owns    Domain and members live in plain memory of the process, not in the domain's arena: a
  *         member may outlive its domain until its thread takes notice.
  * Threads Each field says who may touch it. Lock order: end_lock of a member, then member_lock of
- *         the domain, then the lock of a queue (never two queues), then that of a slab's size or of
- *         a heap's object list.
+ *         the domain, then the lock of a queue (never two queues), then that of a slab's size, of a
+ *         heap's object list, or of its counts.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -39,8 +39,13 @@
 #define MRL_HAS_TSAN 0
 #endif
 
-/* A member keeps counts of its own up to this many bytes, before it adds them to the domain's. */
-enum { MRL_COUNT_SLACK_BYTES = 64 * 1024 };
+/* A member keeps counts of its own up to its slack, for each purpose, before it adds them to the
+ * domain's. Under a limit the slack is so small that eight members have a 64th of it. */
+enum {
+    MRL_COUNT_SLACK_BYTES = 64 * 1024,
+    MRL_COUNT_SLACK_BYTES_MIN = 1024,
+    MRL_COUNT_SLACK_SHARE = 64 * 8 * MRL_PURPOSE_COUNT
+};
 
 /* ---- heap.c: the allocator and its counts ---- */
 
@@ -50,12 +55,16 @@ typedef struct mrl_heap {
     const mrl_refusal *refusal; /* may be NULL */
     int64_t bytes_max;          /* INT64_MAX: no limit */
     int64_t bytes_urgent_max;
-    unsigned arena; /* jemalloc's number */
+    int64_t slack_bytes;
+    _Atomic int64_t member_count; /* changed under member_lock */
+    unsigned arena;               /* jemalloc's number */
     mrl_slab_class slabs[MRL_SLAB_CLASS_COUNT];
     /* What the members have handed in; their own slack is not in it. A member may free what
      * another one has counted, so each of these may be below zero for a while. */
     _Atomic int64_t bytes[MRL_PURPOSE_COUNT];
     _Atomic int64_t bytes_total;
+    /* Where there is a limit: held while a member hands in, so that a sum finds its bytes once. */
+    mrl_lock count_lock;
     /* Plain heaps only: every living object, so that all can be freed at the end, as an arena
      * would. */
     mrl_lock object_lock;
@@ -66,12 +75,15 @@ typedef struct mrl_heap {
  * the slabs. */
 enum {
     MRL_KEPT_MAX = MRL_SLAB_BATCH_MAX, /* objects of a class */
-    MRL_KEPT_BYTES_MAX = 16384         /* of a class */
+    MRL_KEPT_BYTES_MAX = 16384,        /* of a class */
+    MRL_KEPT_TOTAL_MAX = 65536         /* bytes of all classes: what an idle thread withholds */
 };
 
 /* A member's part in the heap. */
 typedef struct mrl_cache {
     uint8_t kept_counts[MRL_SLAB_SMALL_COUNT + 1]; /* by mrl_size_class */
+    uint8_t kept_next; /* the class that gives its objects back next, if they become too many */
+    _Atomic uint32_t kept_bytes; /* of all classes; owner writes, others read */
     void *kept[MRL_SLAB_SMALL_COUNT + 1][MRL_KEPT_MAX];
     _Atomic int64_t bytes[MRL_PURPOSE_COUNT]; /* not handed in yet; owner writes, others read */
 } mrl_cache;

@@ -38,6 +38,31 @@
  * are few: if there is no room for one, and none that was kept still stands at the end, the walk
  * begins anew, over all slots there are then, since a pair may be missed in which both are new.
  *
+ * Values made by a function stand with the version, and versions from before D lack them. They have
+ * no values of the index, then, and no entries, until the visit puts a *twin* in the place of the
+ * current version v: the same seq, slot, key and document, and what the function makes besides. It
+ * is the same state: no record, no seq, no event, no mark on the page. Why that harms nobody:
+ *   The twin's `before` is v, and v is retired as superseded, so the twin is to v what any commit's
+ *   version is to the one before it: reclamation walks from the current one down to what it frees,
+ *   and meets v. All unique values of v are the twin's too: v's hints are passed on.
+ *   A section that has v in hand began before the ticket was taken. One with S >= v's seq stops at
+ *   the twin or at v, which say the same; one below goes on to v and what is before it, and, being
+ *   as old as that, holds all of these. A lookup in a frozen table finds v: the document is the
+ *   same, and who asks for values comes by a slot, which is never frozen.
+ *   A commit that has read v finds the twin: what was read holds if slot and seq are the same, not
+ *   the address. What it composed on v is composed again, as if somebody had written. So is
+ *   whatever it has composed for reading: an index that is ready for its section was so after every
+ *   visit, and the slot leads to the twin (mrl_view_valued).
+ *   Who writes after D makes the values by himself, and a commit that was begun before does so when
+ *   it finds the schema. So what lacks them is from before D, nobody but the walk replaces it by
+ *   something that is not a commit's, and the walk is one thread at a time: what was current when
+ *   the twin was made without a lock is current still, or has been written over and has them.
+ *   Which index made a value says its stamp; numbers are given again. Another build's twins keep
+ *   what this one made, and the other way round. What a function refuses stays without values, as
+ *   a suspect; the build fails as long as it stands.
+ * Old versions that wait for sections take room that writers need: a build that has filled half of
+ * it goes on when it is free.
+ *
  * Failing. A suspect that still stands with all shards locked makes the build fail: a schema in
  * which nothing is kept of the index is put in place. Its tables go a grace period later, for
  * somebody may be looking at them; the list stays until it is dropped.
@@ -62,8 +87,11 @@
 #include "store/definition.h"
 #include "store/entries.h"
 
-/* How many suspects are asked with all shards locked. */
-enum { ASKED_MAX = 256 };
+/* How many suspects are asked with all shards locked; how many bytes of documents a step replaces
+ * by their twins. */
+enum { ASKED_MAX = 256, REPLACED_BYTES_MAX = 1 << 20 };
+/* How often merle_index_build tries to make room before it gives up. */
+enum { ROOM_ROUNDS_MAX = 64 };
 
 /* ---- the state of a build ---- */
 
@@ -123,12 +151,87 @@ typedef struct stepping {
     mrl_build *build;
     const mrl_version *version; /* the one that is visited */
     int all_locked;
+    /* Of an index with a function: made before the shard was locked, for who lacks its values. */
+    mrl_version *twin;
+    merle_err refused; /* or why there is none */
+    merle_buffer made;
+    size_t replaced_bytes;
 } stepping;
 
 /* Whether root and schema are what they were; one shard is locked. */
 static int is_same(const stepping *s) {
     return mrl_collection_current(s->collection) == s->root &&
            mrl_root_schema_now(s->root) == s->schema;
+}
+
+/* ---- documents that lack what the index's function makes of them ---- */
+
+/* Half of what old versions may take: the other half is the writers'. */
+static int has_no_room(mrl_store *store) {
+    return mrl_store_waiting_bytes(store) > store->retired_max / 2;
+}
+
+static void note_refusal(mrl_build *build, uint32_t slot, merle_err why) {
+    mrl_lock_take(&build->lock);
+    if (build->refusal_count < MRL_BUILD_KEPT_MAX)
+        build->refusals[build->refusal_count++] = (mrl_refused){slot, why};
+    mrl_lock_drop(&build->lock);
+    mrl_build_note(build, slot);
+}
+
+/* What the function said of the document in the slot. It is not asked twice, and not where
+ * everybody waits; beyond those that are noted it counts as a value that cannot be held. */
+static merle_err refusal_of(mrl_build *build, uint32_t slot) {
+    for (uint32_t i = 0; i < build->refusal_count; i++)
+        if (build->refusals[i].slot == slot) return build->refusals[i].why;
+    return MERLE_TYPE;
+}
+
+static void drop_twin(stepping *s) {
+    if (s->twin != NULL) mrl_version_free(s->member, s->twin);
+    s->twin = NULL;
+}
+
+/* Makes the twin of a version that lacks the values, if it does, holding nothing: the function may
+ * take its time. Errors: MERLE_NO_MEMORY. */
+static merle_err make_twin(stepping *s, mrl_version *v) {
+    s->refused = MERLE_OK;
+    if (mrl_version_is_tombstone(v) || mrl_version_has_extracted(v, s->index)) return MERLE_OK;
+    merle_err err = mrl_version_copy_extracted(v, s->index, &s->made);
+    if (err != MERLE_OK) return err;
+    s->refused =
+        mrl_schema_extract(s->schema, s->index, mrl_version_key(v),
+                           merle_bytes_of(mrl_version_doc(v), v->doc_size), &s->made, NULL);
+    if (s->refused == MERLE_NO_MEMORY) return s->refused;
+    if (s->refused != MERLE_OK) return MERLE_OK;
+    s->twin = mrl_version_twin(s->member, v, &s->made);
+    return s->twin == NULL ? MERLE_NO_MEMORY : MERLE_OK;
+}
+
+/* Puts the twin in the place of the current version, as a commit would; the key shard is locked.
+ * Errors: MERLE_NO_MEMORY. */
+static merle_err swing_twin(stepping *s) {
+    mrl_version *twin = s->twin, *old = twin->before;
+    uint64_t hash = mrl_root_hash(s->root, mrl_version_key(old));
+    uint32_t number = mrl_shard_of(hash);
+    mrl_shard *shard = &s->root->shards[number];
+    merle_err err = mrl_queue_reserve(&shard->queue, s->member, 1);
+    if (err != MERLE_OK) return err;
+    /* Nobody has it yet: the pointers below are stored with release. */
+    atomic_store_explicit(&twin->seq, mrl_version_seq(old), memory_order_relaxed);
+    mrl_map_replace(&s->root->maps[number], hash, mrl_entry_pointer(old, hash),
+                    mrl_entry_pointer(twin, hash));
+    mrl_point("build.key_swung");
+    mrl_slots_store(&s->root->slots, old->slot, twin);
+    mrl_point("build.slot_swung");
+    s->replaced_bytes += mrl_version_size(old);
+    /* It has all unique values that the old one has. */
+    mrl_shard_retire(shard, s->member, old, MRL_QUEUED_SUPERSEDED,
+                     mrl_ticket_take(s->store->domain))
+        ->hints_passed_on = 1;
+    s->version = twin;
+    s->twin = NULL;
+    return MERLE_OK;
 }
 
 /* ---- whether a document stands against the index ---- */
@@ -166,6 +269,7 @@ static merle_err judge(const stepping *s, const mrl_version **out_other) {
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     const mrl_version *v = s->version;
     *out_other = NULL;
+    if (!mrl_version_has_extracted(v, s->index)) return refusal_of(s->build, v->slot);
     merle_err err = mrl_schema_check_index(s->schema, s->index, mrl_version_key(v),
                                            merle_bytes_of(mrl_version_doc(v), v->doc_size));
     if (err != MERLE_OK || !mrl_index_is_unique(s->index)) return err;
@@ -233,9 +337,20 @@ static int add_entry(void *context, merle_bytes value) {
 /* What is there already is added again when there was no memory for the rest: that changes
  * nothing. */
 static merle_err visit(stepping *s) {
+    merle_err err;
+    if (!mrl_version_has_extracted(s->version, s->index)) {
+        /* It is from before the index; so it is the one that was there before its shard was locked:
+         * whatever came since has the values. */
+        if (s->refused != MERLE_OK) {
+            note_refusal(s->build, s->version->slot, s->refused);
+            return MERLE_OK;
+        }
+        MRL_ASSERT(s->twin != NULL && s->twin->before == s->version);
+        if ((err = swing_twin(s)) != MERLE_OK) return err;
+    }
     const mrl_version *v = s->version;
-    merle_err err = mrl_schema_check_index(s->schema, s->index, mrl_version_key(v),
-                                           merle_bytes_of(mrl_version_doc(v), v->doc_size));
+    err = mrl_schema_check_index(s->schema, s->index, mrl_version_key(v),
+                                 merle_bytes_of(mrl_version_doc(v), v->doc_size));
     /* It is listed as far as it can be: a commit that makes it fit adds only what the two versions
      * do not share. */
     if (err != MERLE_OK) mrl_build_note(s->build, v->slot);
@@ -244,12 +359,22 @@ static merle_err visit(stepping *s) {
     return mrl_entries_each(v, s->index, add_entry, s) == 0 ? MERLE_OK : MERLE_NO_MEMORY;
 }
 
-/* Visits up to max slots. */
+static merle_err visit_slot(stepping *s, uint32_t slot) {
+    mrl_version *v = s->index->extract == NULL ? NULL : mrl_slots_load(&s->root->slots, slot);
+    merle_err err = v == NULL ? MERLE_OK : make_twin(s, v);
+    if (err == MERLE_OK) err = with_slot(s, slot, visit);
+    drop_twin(s);
+    return err;
+}
+
+/* Visits up to max slots, or as many as make up a piece of memory. */
 static merle_err walk(stepping *s, size_t max, size_t *out_done) {
     uint32_t slot = atomic_load_explicit(&s->build->slots_done, memory_order_relaxed);
     merle_err err = MERLE_OK;
+    s->replaced_bytes = 0;
     for (*out_done = 0; *out_done < max && slot < total_of(s->build); ++*out_done) {
-        if ((err = with_slot(s, slot, visit)) != MERLE_OK) break;
+        if (s->replaced_bytes >= REPLACED_BYTES_MAX) break;
+        if ((err = visit_slot(s, slot)) != MERLE_OK) break;
         slot++;
     }
     atomic_store_explicit(&s->build->slots_done, slot, memory_order_relaxed);
@@ -440,6 +565,7 @@ static merle_err become_failed(stepping *s, int *out_done) {
 static void begin_again(stepping *s) {
     mrl_lock_take(&s->build->lock);
     s->build->has_overflown = 0;
+    s->build->refusal_count = 0;
     mrl_lock_drop(&s->build->lock);
     /* After that: whose note was lost has its slot by now. */
     atomic_store_explicit(&s->build->slots_total, mrl_slots_end(&s->root->slots),
@@ -487,7 +613,8 @@ static merle_err step(stepping *s, uint32_t number, size_t max, size_t *out_done
     *out_done = 0;
     mrl_member_enter(s->member, &token);
     if (find_build(s, number)) {
-        err = walk(s, max, out_done);
+        err = s->index->extract != NULL && has_no_room(s->store) ? MERLE_NO_MEMORY
+                                                                 : walk(s, max, out_done);
         is_over = err == MERLE_OK && is_walked(s->build);
         if (is_over || count_notes(s->build) > MRL_BUILD_NOTE_MAX / 2) {
             merle_err sifted = sift(s);
@@ -495,6 +622,7 @@ static merle_err step(stepping *s, uint32_t number, size_t max, size_t *out_done
         }
     }
     mrl_member_leave(s->member, &token);
+    merle_buffer_free(&s->made);
     mrl_point("build.stepped");
     if (err == MERLE_GONE) return MERLE_OK;
     if (err != MERLE_OK || !is_over) return err;
@@ -505,7 +633,9 @@ static merle_err step(stepping *s, uint32_t number, size_t max, size_t *out_done
 /* ---- whatever is being built ---- */
 
 /* Names a document that stands against a failed index. */
-static merle_err tell_failure(const stepping *s, const mrl_build *build, const char *name) {
+static merle_err tell_failure(const stepping *s, const mrl_build *build,
+                              const mrl_schema_index *index) {
+    const char *name = index->name;
     const mrl_kept *kept = &build->kept[0];
     char other[96];
     merle_bytes key = merle_bytes_of(build->kept_bytes + kept->key_at, kept->key_size);
@@ -517,7 +647,10 @@ static merle_err tell_failure(const stepping *s, const mrl_build *build, const c
                        "index %s has failed: the document has the same value as %s", name, other);
     else
         mrl_store_fail(s->member, kept->why, s->collection, key,
-                       "index %s has failed: it cannot hold the document's value", name);
+                       index->extract == NULL
+                           ? "index %s has failed: it cannot hold the document's value"
+                           : "index %s has failed: its function refuses the document",
+                       name);
     mrl_report_index(s->member->report, name);
     return kept->why;
 }
@@ -542,7 +675,7 @@ static merle_err look(stepping *s, const char *name, uint32_t *out_number) {
     else if (index->state == MERLE_INDEX_READY)
         err = MERLE_OK;
     else if (index->state == MERLE_INDEX_FAILED && build != NULL)
-        err = tell_failure(s, build, name);
+        err = tell_failure(s, build, index);
     *out_number = index == NULL ? 0 : index->number;
     mrl_member_leave(s->member, &token);
     return err;
@@ -552,7 +685,7 @@ merle_err mrl_build_finish(mrl_store *store, mrl_member *member, merle_collectio
                            const char *name) {
     enum { PIECE_MAX = 256 };
     stepping s = {.store = store, .member = member, .collection = collection};
-    uint32_t number;
+    uint32_t number, rounds = 0;
     size_t done;
     for (;;) {
         merle_err err = look(&s, name, &number);
@@ -560,9 +693,15 @@ merle_err mrl_build_finish(mrl_store *store, mrl_member *member, merle_collectio
         mrl_lock_take(&store->build_lock);
         err = step(&s, number, PIECE_MAX, &done);
         mrl_lock_drop(&store->build_lock);
-        if (err != MERLE_OK)
-            return mrl_store_fail(member, err, collection, merle_bytes_of(NULL, 0),
-                                  "no memory to go on with index %s", name);
+        int is_tight = err != MERLE_OK && has_no_room(store);
+        /* What was replaced by twins goes as it came, if nobody looks at it. */
+        if (s.replaced_bytes > 0 || err != MERLE_OK)
+            (void)mrl_reclaim_some(store, member, 2 * PIECE_MAX);
+        rounds = err == MERLE_OK ? 0 : rounds + 1;
+        if (err == MERLE_OK || (is_tight && rounds < ROOM_ROUNDS_MAX)) continue;
+        return mrl_store_fail(member, err, collection, merle_bytes_of(NULL, 0),
+                              "no memory to go on with index %s%s", name,
+                              is_tight ? ": old versions take half of retired_max" : "");
     }
 }
 

@@ -24,6 +24,11 @@ typedef struct mrl_kept {
     uint32_t key_at, key_size, other_size;
 } mrl_kept;
 
+typedef struct mrl_refused {
+    uint32_t slot;
+    merle_err why;
+} mrl_refused;
+
 typedef struct mrl_build {
     mrl_lock lock; /* the notes */
     uint32_t note_count;
@@ -32,6 +37,9 @@ typedef struct mrl_build {
     _Atomic uint32_t slots_done;
     _Atomic uint64_t offence_count; /* noted ever; of a failed one: how many stand */
     uint32_t notes[MRL_BUILD_NOTE_MAX];
+    /* What the index's function said of documents that it refused, the first of them. */
+    mrl_refused refusals[MRL_BUILD_KEPT_MAX];
+    uint32_t refusal_count;
     /* Written once, before the failed state can be seen. */
     uint32_t kept_count;
     uint32_t kept_size;

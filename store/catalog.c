@@ -52,7 +52,7 @@ static merle_collection *find_alive(mrl_store *store, const char *name) {
     return NULL;
 }
 
-static void link_collection(mrl_store *store, merle_collection *collection) {
+void mrl_collection_link(mrl_store *store, merle_collection *collection) {
     /* Release: whoever walks the list sees the collection whole. */
     if (store->collections_last == NULL)
         atomic_store_explicit(&store->collections, collection, memory_order_release);
@@ -61,7 +61,7 @@ static void link_collection(mrl_store *store, merle_collection *collection) {
     store->collections_last = collection;
 }
 
-static merle_collection *allocate(mrl_store *store, mrl_member *member, const char *name) {
+merle_collection *mrl_collection_create(mrl_store *store, mrl_member *member, const char *name) {
     merle_collection *collection = mrl_alloc(member, MRL_FOR_TABLES, sizeof *collection);
     if (collection == NULL) return NULL;
     memset(collection, 0, sizeof *collection);
@@ -82,7 +82,7 @@ static merle_err make(mrl_store *store, mrl_member *member, const char *name,
     uint32_t id = store->collection_next_id;
     merle_err err = mrl_schema_create(name, id, given, &schema, member->report);
     if (err != MERLE_OK) return err;
-    merle_collection *collection = allocate(store, member, name);
+    merle_collection *collection = mrl_collection_create(store, member, name);
     if (collection == NULL) {
         err = MERLE_NO_MEMORY;
         goto fail;
@@ -97,7 +97,7 @@ static merle_err make(mrl_store *store, mrl_member *member, const char *name,
         MERLE_OK)
         goto fail;
     store->collection_next_id++;
-    link_collection(store, collection);
+    mrl_collection_link(store, collection);
     (void)publish(&d, collection, root);
     mrl_schema_release(schema);
     *out_collection = collection;

@@ -78,6 +78,7 @@ static merle_err begin_count(mrl_check *check, uint32_t unused) {
     check->root_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
     check->schema = mrl_root_schema_now(root);
     check->published = mrl_log_published_at(check->store->published);
+    check->retired = mrl_domain_count(check->store->domain, MRL_N_RETIRED);
     check->count = mrl_root_count_now(root);
     return MERLE_OK;
 }

@@ -24,8 +24,9 @@ typedef struct mrl_check {
     uint64_t documents;
     uint64_t entries[MERLE_INDEX_COUNT_MAX]; /* values, by index */
     uint64_t root_seq, published, count;     /* as they were before the first shard */
-    const mrl_schema *schema;                /* likewise; not looked into */
-    int is_mixed; /* it was replaced meanwhile, or its schema: no sum of one root */
+    uint64_t retired;
+    const mrl_schema *schema; /* likewise; not looked into */
+    int is_mixed;             /* it was replaced meanwhile, or its schema: no sum of one root */
     int has_more_slots;
     uint64_t queued_bytes; /* over all roots, as mrl_store_retired_bytes counts them */
 } mrl_check;

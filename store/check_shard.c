@@ -197,6 +197,11 @@ static merle_err check_values(const walk *w, const mrl_version *v, const mrl_ver
         const mrl_schema_index *index = &schema->indexes[i];
         uint64_t hash;
         merle_err err = MERLE_OK;
+        if (newer == NULL && index->kind != 0 && index->state == MERLE_INDEX_READY &&
+            !mrl_version_has_extracted(v, index))
+            return mrl_check_broken(w->check, index->name, v,
+                                    "what its function makes of a document", "nothing for slot %u",
+                                    v->slot);
         if (!is_seen_by(index, newer)) continue;
         if (newer == NULL) {
             err = check_current_value(w, index, v);
@@ -217,6 +222,14 @@ static merle_err check_values(const walk *w, const mrl_version *v, const mrl_ver
 
 /* ---- one key ---- */
 
+/* Whether newer says what v does, and has more of what functions make of it: store/build.c. */
+static int is_twin(const mrl_version *newer, const mrl_version *v) {
+    return mrl_version_is_same_state(newer, v) && !mrl_version_is_tombstone(v) &&
+           newer->doc_size == v->doc_size &&
+           memcmp(mrl_version_doc(newer), mrl_version_doc(v), v->doc_size) == 0 &&
+           (newer->flags & MRL_VERSION_EXTRACTED) != 0;
+}
+
 static merle_err check_old(const walk *w, const mrl_version *newer, const mrl_version *v) {
     merle_err err = check_place(w, v);
     if (err == MERLE_OK) err = check_bytes(w, v);
@@ -224,7 +237,7 @@ static merle_err check_old(const walk *w, const mrl_version *newer, const mrl_ve
     if (v->key_size != newer->key_size || memcmp(v->bytes, newer->bytes, v->key_size) != 0)
         return mrl_check_broken(w->check, NULL, newer, "versions of one slot with one key",
                                 "an older one with another key");
-    if (mrl_version_seq(v) >= mrl_version_seq(newer))
+    if (mrl_version_seq(v) >= mrl_version_seq(newer) && !is_twin(newer, v))
         return mrl_check_broken(w->check, NULL, newer, "seqs that fall from newer to older",
                                 "%llu before %llu", (unsigned long long)mrl_version_seq(v),
                                 (unsigned long long)mrl_version_seq(newer));
@@ -370,20 +383,20 @@ static int by_number(const void *a, const void *b) {
 }
 
 static merle_err read_free_slots(walk *w) {
-    const mrl_shard *shard = w->shard;
-    if (shard->free_count > shard->free_capacity)
+    const mrl_free_slots *stack = w->shard->free;
+    if (stack == NULL || stack->count == 0) return MERLE_OK;
+    if (stack->count > stack->capacity)
         return mrl_check_broken(w->check, NULL, NULL, "no more free slots than there is room for",
-                                "%u of %u", shard->free_count, shard->free_capacity);
-    if (shard->free_count == 0) return MERLE_OK;
-    w->free_slots = malloc(shard->free_count * sizeof *w->free_slots);
+                                "%u of %u", stack->count, stack->capacity);
+    w->free_slots = malloc(stack->count * sizeof *w->free_slots);
     if (w->free_slots == NULL) return mrl_check_no_memory(w->check);
-    memcpy(w->free_slots, shard->free_slots, shard->free_count * sizeof *w->free_slots);
-    qsort(w->free_slots, shard->free_count, sizeof *w->free_slots, by_number);
+    memcpy(w->free_slots, stack->slots, stack->count * sizeof *w->free_slots);
+    qsort(w->free_slots, stack->count, sizeof *w->free_slots, by_number);
     return MERLE_OK;
 }
 
 static merle_err check_free_slots(const walk *w) {
-    uint32_t count = w->shard->free_count;
+    uint32_t count = w->shard->free == NULL ? 0 : w->shard->free->count;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t slot = w->free_slots[i];
         if (i > 0 && slot == w->free_slots[i - 1])

@@ -183,7 +183,8 @@ static int roots_are_current(const merle_commit *commit) {
 static merle_err check_read_back(const merle_commit *commit) {
     for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
         if (touch->is_read_back &&
-            mrl_version_live(current_version(touch)) != mrl_version_live(touch->base))
+            !mrl_version_is_same_state(mrl_version_live(current_version(touch)),
+                                       mrl_version_live(touch->base)))
             return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
                                   touch->key, "what the commit had read has changed");
     return MERLE_OK;
@@ -256,10 +257,8 @@ static merle_err take_slot(merle_commit *commit, mrl_touch *touch) {
     if (touch->base != NULL) {
         touch->slot = touch->base->slot;
     } else {
-        mrl_shard *shard = shard_of(touch);
-        if (shard->free_count > 0) {
-            touch->slot = shard->free_slots[--shard->free_count];
-        } else {
+        touch->slot = mrl_shard_take_slot(shard_of(touch));
+        if (touch->slot == MRL_SLOT_NONE) {
             merle_err err = mrl_slots_take(&touch->part->root->slots, commit->member, &touch->slot);
             if (err != MERLE_OK) return err;
         }
@@ -300,17 +299,6 @@ static merle_err reserve_touches(merle_commit *commit) {
     return err;
 }
 
-/* Pushes what somebody may still be looking at. */
-static mrl_queue_entry *retire(mrl_shard *shard, mrl_member *member, mrl_version *v,
-                               mrl_queued kind, uint32_t ticket) {
-    mrl_queue_entry *entry = mrl_queue_push(&shard->queue, v, kind, ticket);
-    /* A tombstone is current still: it counts when it is superseded, or goes into limbo. */
-    if (kind == MRL_QUEUED_TOMBSTONE) return entry;
-    mrl_count(member, MRL_N_RETIRED, 1);
-    mrl_count(member, MRL_N_RETIRED_BYTES, entry->size);
-    return entry;
-}
-
 static void forget_version(mrl_touch *touch) {
     for (mrl_action *action = touch->first; action != NULL; action = action->next)
         if (action->version == touch->version) action->version = NULL;
@@ -328,8 +316,8 @@ static void fail_touches(merle_commit *commit) {
             mrl_key_probe_init(&probe, touch->hash, touch->key);
             (void)mrl_map_remove(&touch->part->root->maps[mrl_shard_of(touch->hash)],
                                  commit->member, &probe.probe);
-            (void)retire(shard_of(touch), commit->member, touch->version, MRL_QUEUED_LIMBO,
-                         mrl_ticket_take(commit->store->domain));
+            (void)mrl_shard_retire(shard_of(touch), commit->member, touch->version,
+                                   MRL_QUEUED_LIMBO, mrl_ticket_take(commit->store->domain));
             forget_version(touch);
         } else if (touch->has_slot) {
             mrl_shard_return_slot(shard_of(touch), commit->member, touch->slot);
@@ -364,8 +352,8 @@ static void write_record(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         at = mrl_record_operation(at, touch->part->collection->id, touch->slot, touch->key,
-                                  record_kind(touch->outcome), record_payload(commit, touch), 0,
-                                  &touch->slot_at);
+                                  record_kind(touch->outcome), record_payload(commit, touch),
+                                  mrl_version_expires(touch->version), &touch->slot_at);
     }
     entry->body_size = (uint32_t)(at - entry->body);
     MRL_ASSERT(entry->body_size <= entry->body_capacity);
@@ -406,7 +394,7 @@ static uint64_t publish(merle_commit *commit) {
         atomic_store_explicit(&touch->version->seq, seq, memory_order_release);
         mrl_slots_mark(&touch->part->root->slots, touch->slot, seq);
         int delta = count_delta(touch);
-        if (delta != 0) mrl_shard_count_add(shard_of(touch), delta, seq);
+        if (delta != 0) mrl_root_count_add(touch->part->root, touch->hash, delta, seq);
     }
     mrl_publish_end(log, commit->member, commit->entry, commit->credit);
     commit->entry = NULL;
@@ -433,10 +421,10 @@ static void retire_superseded(merle_commit *commit) {
         count_done(shard, touch->outcome);
         mrl_hints_given_up(commit, touch);
         if (touch->base != NULL)
-            retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)->hints_passed_on =
-                mrl_values_stay(touch) & 1;
+            mrl_shard_retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)
+                ->hints_passed_on = mrl_values_stay(touch) & 1;
         if (touch->outcome == MRL_OUTCOME_REMOVE)
-            (void)retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
+            (void)mrl_shard_retire(shard, member, touch->version, MRL_QUEUED_TOMBSTONE, ticket);
         forget_version(touch);
         touch->has_slot = touch->is_exposed = 0;
     }

@@ -108,6 +108,7 @@ typedef struct mrl_portion {
     merle_collection *collection;
     mrl_root *root;
     const mrl_schema *schema; /* the root's, that the commit is prepared for */
+    const mrl_schema *seen;   /* that the commit's section reads by; NULL: the same, or none */
     uint64_t key_shards;      /* to be locked, one bit each */
     uint64_t value_shards[MERLE_INDEX_COUNT_MAX];
     uint32_t touch_count;
@@ -187,6 +188,11 @@ void mrl_commit_want_durable(merle_commit *commit);
 /* ---- store/compose.c ---- */
 /* Applies the touch's actions to base: sets outcome, version, effect. Errors: of the actions. */
 merle_err mrl_touch_compose(merle_commit *commit, mrl_touch *touch, mrl_version *base);
+/* Checks a document that the commit makes: offsets as of mrl_schema_check_doc, and in
+ * commit->extracted what functions make of it, also for indexes that were dropped since the commit
+ * began: its own section reads by them still. */
+merle_err mrl_commit_check_doc(merle_commit *commit, const mrl_portion *part, merle_bytes key,
+                               merle_bytes doc, uint32_t *out_offsets);
 /* The document that the touch leaves, NULL if none; it is composed. */
 const mrl_version *mrl_touch_after(const mrl_touch *touch);
 /* Makes versions anew after the schema in force has changed. */

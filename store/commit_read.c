@@ -5,6 +5,11 @@
  * too, and the current state must be the one that was seen: so the commit is serializable for what
  * it read this way.
  *
+ * A unique value is looked for among the commit's own writes, too. Which of them the answer rests
+ * on: the one that has the value; and each that a document of another state than the instant shows
+ * could give a value, which are the patches that touch a field of the index. Of the others either
+ * the value is certain, or it is that of the document as it is, which the check of the value sees.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <string.h>
@@ -44,14 +49,11 @@ static merle_err open_part(merle_commit *commit, merle_collection *collection,
     return MERLE_OK;
 }
 
-/* Composes the touch on the version that the commit's instant sees, for reading it back. */
-static merle_err compose_own(merle_commit *commit, mrl_touch *touch, mrl_root *root) {
-    merle_err err = mrl_touch_show(commit, touch, root);
-    /* A put stands by itself; anything else that was read back rests on what the instant showed. */
-    if (err != MERLE_OK || touch->first->kind == MRL_ACTION_PUT) return err;
+/* A put stands by itself; anything else that was read back rests on what the instant showed. */
+static void note_read_back(mrl_touch *touch) {
+    if (touch->first->kind == MRL_ACTION_PUT) return;
     touch->is_read_back = 1;
     touch->part->has_reads = 1;
-    return err;
 }
 
 static merle_err give(const mrl_version *v, merle_doc *out_doc) {
@@ -73,7 +75,8 @@ merle_err merle_commit_get(merle_commit *commit, merle_collection *collection, m
     uint64_t hash = mrl_root_hash(root, key);
     mrl_touch *touch = mrl_commit_find_touch(commit, part, hash, key);
     if (touch != NULL) {
-        if ((err = compose_own(commit, touch, root)) != MERLE_OK) return err;
+        if ((err = mrl_touch_show(commit, touch, root)) != MERLE_OK) return err;
+        note_read_back(touch);
         return give(mrl_touch_after(touch), out_doc);
     }
     mrl_count(commit->member, MRL_N_GETS, 1);
@@ -82,18 +85,56 @@ merle_err merle_commit_get(merle_commit *commit, merle_collection *collection, m
     return give(v, out_doc);
 }
 
-/* Among the commit's own writes: *out_doc, or MERLE_NOT_FOUND. */
-static merle_err find_own(merle_commit *commit, mrl_portion *part, mrl_root *root,
-                          const mrl_schema_index *index, const uint8_t *encoded, size_t size,
-                          merle_doc *out_doc) {
-    for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
-        if (touch->part != part) continue;
-        merle_err err = compose_own(commit, touch, root);
-        if (err != MERLE_OK) return err;
-        const mrl_version *after = mrl_touch_after(touch);
-        if (mrl_version_has_unique(after, index, encoded, size)) return give(after, out_doc);
+/* ---- by unique value ---- */
+
+/* Whether a patch of the one may change the value at the other. Numbers of elements may be counted
+ * from either end, and appending moves none: they count as the same. */
+static int paths_meet(const char *patched, const mrl_path *indexed) {
+    mrl_steps steps;
+    uint32_t count;
+    const mrl_step *others = mrl_path_steps(indexed, &count);
+    if (mrl_path_parse(patched, strlen(patched), &steps, NULL) != MERLE_OK) return 1;
+    for (uint32_t i = 0; i < count && i < steps.count; i++) {
+        const mrl_step *a = &steps.step[i], *b = &others[i];
+        if (a->key == NULL || b->key == NULL) continue;
+        if (a->key_size != b->key_size || memcmp(a->key, b->key, a->key_size) != 0) return 0;
     }
-    return MERLE_NOT_FOUND;
+    return 1;
+}
+
+static int patch_concerns(const mrl_action *patch, const mrl_schema_index *index) {
+    for (uint32_t i = 0; i < index->part_count; i++)
+        for (size_t op = 0; op < patch->op_count; op++)
+            if (index->parts[i].at == NULL || paths_meet(patch->ops[op].path, index->parts[i].at))
+                return 1;
+    return 0;
+}
+
+/* A touch whose document may have another value in the index if it rests on another one. */
+static void note_if_unsure(void *context, mrl_touch *touch) {
+    const mrl_schema_index *index = context;
+    int is_unsure = 0;
+    if (touch->is_read_back) return;
+    for (const mrl_action *action = touch->first; action != NULL; action = action->next)
+        is_unsure |= action->kind == MRL_ACTION_MERGE ||
+                     (action->kind == MRL_ACTION_PATCH && patch_concerns(action, index));
+    if (is_unsure) note_read_back(touch);
+}
+
+/* Among the commit's own writes: *out_doc, or MERLE_NOT_FOUND. */
+static merle_err find_own(merle_commit *commit, merle_collection *collection,
+                          const mrl_schema_index *index, merle_bytes value, merle_doc *out_doc) {
+    mrl_view view;
+    mrl_own_run run;
+    merle_err err = mrl_view_open(merle_commit_section(commit), collection, &view);
+    if (err == MERLE_OK && view.own_count == 0) return MERLE_NOT_FOUND;
+    if (err == MERLE_OK) err = mrl_own_values(&view, index, MRL_OWN_AFTER, &run);
+    if (err != MERLE_OK) return err;
+    mrl_own_each_changed(&view, index, note_if_unsure, (void *)(uintptr_t)index);
+    run = mrl_own_equal(run, value);
+    if (run.count == 0) return MERLE_NOT_FOUND;
+    note_read_back(run.list[0].touch);
+    return give(run.list[0].version, out_doc);
 }
 
 merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collection,
@@ -111,7 +152,7 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
     err = mrl_encode_asked(mrl_root_schema(root, commit->section.seq), index, values, value_count,
                            &definition, encoded, &size);
     if (err != MERLE_OK) return err;
-    err = find_own(commit, part, root, definition, encoded, size, out_doc);
+    err = find_own(commit, collection, definition, merle_bytes_of(encoded, size), out_doc);
     if (err != MERLE_NOT_FOUND) return err;
     mrl_count(commit->member, MRL_N_GETS_UNIQUE, 1);
     uint64_t hash = mrl_unique_hash(root->indexes[definition->number].unique, encoded, size);
@@ -156,9 +197,9 @@ static int read_holds(const mrl_read *read) {
         now = mrl_root_find(root, read->hash, read->what);
         if (now != NULL && mrl_version_is_tombstone(now)) now = NULL;
     }
-    /* Versions that the commit has seen cannot be freed before it ends: the same address is the
-     * same. */
-    return now == read->seen;
+    /* Versions that the commit has seen cannot be freed before it ends: they may be looked at, and
+     * an address is nobody else's. */
+    return mrl_version_is_same_state(now, read->seen);
 }
 
 merle_err mrl_reads_check(merle_commit *commit) {

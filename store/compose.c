@@ -141,6 +141,29 @@ static void drop_version(merle_commit *commit, mrl_touch *touch) {
     touch->owns_version = 0;
 }
 
+/* Appends what the functions of dropped indexes make. What one of them refuses is not in it. */
+static merle_err extract_for_section(merle_commit *commit, const mrl_portion *part, merle_bytes key,
+                                     merle_bytes doc) {
+    for (uint32_t i = 0; i < part->seen->index_count; i++) {
+        const mrl_schema_index *index = &part->seen->indexes[i];
+        if (index->extract == NULL || !mrl_index_is_ready(index)) continue;
+        /* Of a number that old sections use nobody else has it. */
+        if (part->schema->indexes[i].stamp == index->stamp) continue;
+        merle_err err = mrl_schema_extract(part->seen, index, key, doc, &commit->extracted, NULL);
+        if (err == MERLE_NO_MEMORY) return err;
+    }
+    return MERLE_OK;
+}
+
+merle_err mrl_commit_check_doc(merle_commit *commit, const mrl_portion *part, merle_bytes key,
+                               merle_bytes doc, uint32_t *out_offsets) {
+    merle_report *report = commit->member->report;
+    merle_err err =
+        mrl_schema_check_doc(part->schema, key, doc, out_offsets, &commit->extracted, report);
+    if (err != MERLE_OK || __builtin_expect(part->seen == NULL, 1)) return err;
+    return extract_for_section(commit, part, key, doc);
+}
+
 /* Makes the version of the composed document. */
 static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_version *live, state *s) {
     const mrl_schema *schema = touch->part->schema;
@@ -164,11 +187,10 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
         if (s->doc.size > MERLE_DOCUMENT_SIZE_MAX)
             return refuse(commit, touch, touch->last, MERLE_TOO_BIG,
                           "the document is above 16 MiB");
-        err = mrl_schema_check_doc(schema, touch->key, s->doc, offsets, &commit->extracted,
-                                   commit->member->report);
+        err = mrl_commit_check_doc(commit, touch->part, touch->key, s->doc, offsets);
         if (err != MERLE_OK) return complete(commit, touch, touch->last, err);
         touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc, offsets,
-                                            &commit->extracted);
+                                            &commit->extracted, 0);
         touch->owns_version = 1;
         if (touch->version == NULL)
             return refuse(commit, touch, touch->last, MERLE_NO_MEMORY,
@@ -217,8 +239,9 @@ merle_err mrl_touch_adopt(merle_commit *commit, mrl_touch *touch) {
         merle_err err = mrl_schema_check_doc(schema, touch->key, doc, offsets, &commit->extracted,
                                              commit->member->report);
         if (err != MERLE_OK) return complete(commit, touch, action, err);
-        mrl_version *again = mrl_version_create(commit->member, schema, touch->key, doc, offsets,
-                                                &commit->extracted);
+        mrl_version *again =
+            mrl_version_create(commit->member, schema, touch->key, doc, offsets, &commit->extracted,
+                               mrl_version_expires(action->version));
         if (again == NULL)
             return refuse(commit, touch, action, MERLE_NO_MEMORY, "no memory for the document");
         mrl_version_free(commit->member, action->version);

@@ -32,6 +32,10 @@ merle_err mrl_definition_await(mrl_store *store, mrl_member *member);
 uint64_t mrl_definition_begin(const mrl_definition *d);
 void mrl_definition_end(mrl_definition *d);
 
+/* One that nobody can find, without a root. NULL: no memory. */
+merle_collection *mrl_collection_create(mrl_store *store, mrl_member *member, const char *name);
+/* Behind the others, whose ids are smaller; the catalog is locked. */
+void mrl_collection_link(mrl_store *store, merle_collection *collection);
 /* Whether the collection exists. Inside a section, or with the catalog locked. */
 static inline int mrl_collection_is_alive(const merle_collection *collection) {
     const mrl_root *root = mrl_collection_current(collection);

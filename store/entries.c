@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
+#include "base/hash.h"
 #include "document/encode.h"
 #include "document/scan.h"
 
@@ -25,7 +27,9 @@ static element_walk elements_of(const mrl_version *v, const mrl_schema_index *in
     walk.field = mrl_version_doc(v) + offset;
     walk.elements = mrl_elements_of(walk.field);
     /* From before the index, and against it: it has none, for whoever asks. */
-    if (walk.elements.count > MERLE_TAG_COUNT_MAX) walk.field = NULL;
+    if (walk.elements.count <= MERLE_TAG_COUNT_MAX) return walk;
+    walk.field = NULL;
+    walk.elements.count = 0;
     return walk;
 }
 
@@ -76,15 +80,96 @@ static int give_tag(const mrl_version *v, const uint8_t *at, mrl_entries_fn *fn,
     return fn(context, merle_bytes_of(encoded, size));
 }
 
+/* One value with an element; what cannot be encoded gives none. */
+static int give_element(const mrl_version *v, const mrl_schema_index *index, const uint8_t *at,
+                        mrl_entries_fn *fn, void *context) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    if (mrl_index_has_tags(index)) return give_tag(v, at, fn, context);
+    size_t size = mrl_version_encode_element(v, index, at, encoded);
+    return size == 0 ? 0 : fn(context, merle_bytes_of(encoded, size));
+}
+
+/* ---- many elements ---- */
+
+/* Elements by their hash: an array of a thousand is gone over under a shard's lock. */
+enum { SET_PLACES = 2048 };
+_Static_assert(SET_PLACES >= 2 * MERLE_TAG_COUNT_MAX, "a set is at most half full");
+typedef struct element_set {
+    const uint8_t *doc;
+    const uint8_t *end;
+    uint64_t seed;
+    uint32_t places[SET_PLACES]; /* where the element stands in the document; 0: free */
+} element_set;
+
+static void set_init(element_set *set, const mrl_version *v) {
+    memset(set->places, 0, sizeof set->places);
+    set->doc = mrl_version_doc(v);
+    set->end = set->doc + v->doc_size;
+    /* An address is nothing that an application's users know: they shall not choose elements that
+     * meet in one place. */
+    set->seed = (uint64_t)(uintptr_t)v ^ (uint64_t)(uintptr_t)set;
+}
+
+/* The place of an equal element, or the free one where it belongs; NULL: it cannot be encoded, and
+ * has no value in any index. The element stands before `end`. */
+static uint32_t *set_place(element_set *set, const uint8_t *at, const uint8_t *end) {
+    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    size_t size = 0;
+    if (mrl_encode_at(at, end, 0, encoded, sizeof encoded, &size) != MERLE_OK) return NULL;
+    uint32_t place = (uint32_t)mrl_hash_bytes(encoded, size, set->seed) % SET_PLACES;
+    while (set->places[place] != 0 && !mrl_scan_equal(set->doc + set->places[place], at))
+        place = (place + 1) % SET_PLACES;
+    return &set->places[place];
+}
+
+/* 1: it was not there, and could be. */
+static int set_add(element_set *set, const uint8_t *at) {
+    uint32_t *place = set_place(set, at, set->end);
+    if (place == NULL || *place != 0) return 0;
+    *place = (uint32_t)(at - set->doc);
+    return 1;
+}
+
+static int set_has(element_set *set, const uint8_t *at, const uint8_t *end) {
+    const uint32_t *place = set_place(set, at, end);
+    return place != NULL && *place != 0;
+}
+
+static int each_of_many(const mrl_version *v, const element_walk *own, const mrl_version *other,
+                        const element_walk *others, const mrl_schema_index *index,
+                        mrl_entries_fn *fn, void *context) {
+    element_set given, left_out;
+    element_walk walk = *own, rest = *others;
+    int result = 0;
+    set_init(&given, v);
+    set_init(&left_out, other == NULL ? v : other);
+    for (const uint8_t *at; (at = next_element(&rest)) != NULL;) (void)set_add(&left_out, at);
+    for (const uint8_t *at; result == 0 && (at = next_element(&walk)) != NULL;)
+        if (!set_has(&left_out, at, given.end) && set_add(&given, at))
+            result = give_element(v, index, at, fn, context);
+    return result;
+}
+
+/* ---- each of them ---- */
+
+/* Each element once that the others have not. */
+static int each_different(const mrl_version *v, const element_walk *own, const mrl_version *other,
+                          const element_walk *others, const mrl_schema_index *index,
+                          mrl_entries_fn *fn, void *context) {
+    element_walk walk = *own;
+    int result = 0;
+    if (own->elements.count > FEW_MAX)
+        return each_of_many(v, own, other, others, index, fn, context);
+    for (const uint8_t *at; result == 0 && (at = next_element(&walk)) != NULL;)
+        if (!has_element(*others, at, NULL) && !has_element(*own, at, at))
+            result = give_element(v, index, at, fn, context);
+    return result;
+}
+
 static int each_tag(const mrl_version *v, const mrl_version *other, const mrl_schema_index *index,
                     mrl_entries_fn *fn, void *context) {
     const element_walk own = elements_of(v, index), others = elements_of(other, index);
-    element_walk walk = own;
-    int result = 0;
-    for (const uint8_t *at; result == 0 && (at = next_element(&walk)) != NULL;)
-        if (!has_element(others, at, NULL) && !has_element(own, at, at))
-            result = give_tag(v, at, fn, context);
-    return result;
+    return each_different(v, &own, other, &others, index, fn, context);
 }
 
 /* Whether two versions have the same in all parts but the one on each element. */
@@ -103,14 +188,8 @@ static int each_element(const mrl_version *v, const mrl_version *other,
     if (other != NULL && !same_besides(v, other, index)) other = NULL;
     const element_walk own = elements_of(v, index), others = elements_of(other, index);
     element_walk walk = own;
-    int result = 0, met = 0;
-    for (const uint8_t *at; result == 0 && (at = next_element(&walk)) != NULL; met = 1) {
-        if (has_element(others, at, NULL) || has_element(own, at, at)) continue;
-        size_t size = mrl_version_encode_element(v, index, at, encoded);
-        if (size == 0) continue;
-        result = fn(context, merle_bytes_of(encoded, size));
-    }
-    if (met) return result;
+    if (next_element(&walk) != NULL)
+        return each_different(v, &own, other, &others, index, fn, context);
     walk = others;
     if (other != NULL && next_element(&walk) == NULL) return 0;
     size_t size = mrl_version_encode_element(v, index, NULL, encoded);
@@ -206,57 +285,42 @@ int mrl_range_has(const mrl_ordered_range *range, merle_bytes value) {
     const mrl_bound kinds[2] = {range->from_bound, range->to_bound};
     for (int i = 0; i < 2; i++) {
         if (kinds[i] == MRL_BOUND_NONE) continue;
-        size_t shared = ends[i]->size < value.size ? ends[i]->size : value.size;
-        int order = memcmp(value.data, ends[i]->data, shared);
+        int order = mrl_bytes_order_begins(value, *ends[i]);
         if (order == 0 && kinds[i] == MRL_BOUND_OPEN) return 0;
         if (i == 0 ? order < 0 : order > 0) return 0;
     }
     return 1;
 }
 
-typedef struct first_of {
+/* A value of the document that a range meets, and whether it meets the document there first. */
+typedef struct meeting {
     const mrl_ordered_range *range;
     int is_backwards;
-    uint8_t *out;
-    size_t size; /* 0: none yet */
-} first_of;
+    merle_bytes value;
+    int is_there;
+} meeting;
 
-static int is_before(const first_of *f, merle_bytes value) {
-    size_t shared = f->size < value.size ? f->size : value.size;
-    int order = memcmp(value.data, f->out, shared);
-    if (order == 0) order = (value.size > f->size) - (value.size < f->size);
-    return f->is_backwards ? order > 0 : order < 0;
-}
-
-static int take_first(void *context, merle_bytes value) {
-    first_of *f = context;
-    if (!mrl_range_has(f->range, value)) return 0;
-    if (f->size > 0 && !is_before(f, value)) return 0;
-    memcpy(f->out, value.data, value.size);
-    f->size = value.size;
-    return 0;
-}
-
-size_t mrl_entries_first(const mrl_version *v, const mrl_schema_index *index,
-                         const mrl_ordered_range *range, int is_backwards, uint8_t *out) {
-    first_of f = {range, is_backwards, out, 0};
-    (void)visit_values(v, index, take_first, &f);
-    return f.size;
+/* 1: there is one before it, which ends the walk: elements that are many are seldom gone over to
+ * the end. */
+static int meet(void *context, merle_bytes value) {
+    meeting *m = context;
+    int order = mrl_bytes_order(value, m->value);
+    if (order == 0) m->is_there = 1;
+    return (m->is_backwards ? order > 0 : order < 0) && mrl_range_has(m->range, value);
 }
 
 int mrl_entries_gives(const mrl_version *v, const mrl_schema_index *index,
                       const mrl_ordered_range *range, int is_backwards, merle_bytes value) {
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    size_t size = mrl_entries_first(v, index, range, is_backwards, encoded);
-    return size == value.size && memcmp(encoded, value.data, size) == 0;
+    meeting m = {range, is_backwards, value, 0};
+    return visit_values(v, index, meet, &m) == 0 && m.is_there;
 }
 
 int mrl_entries_gives_hit(const mrl_version *v, const mrl_schema_index *index,
                           const mrl_ordered_range *range, int is_backwards,
                           const mrl_ordered_hit *hit) {
-    uint8_t encoded[MERLE_VALUE_SIZE_MAX];
-    size_t size = mrl_entries_first(v, index, range, is_backwards, encoded);
-    return size != 0 && mrl_ordered_hit_is(hit, merle_bytes_of(encoded, size));
+    uint8_t value[MERLE_VALUE_SIZE_MAX];
+    mrl_ordered_hit_copy(hit, value);
+    return mrl_entries_gives(v, index, range, is_backwards, merle_bytes_of(value, hit->size));
 }
 
 static int is_hit(void *context, merle_bytes value) {
@@ -266,4 +330,16 @@ static int is_hit(void *context, merle_bytes value) {
 int mrl_entries_have(const mrl_version *v, const mrl_schema_index *index,
                      const mrl_ordered_hit *hit) {
     return visit_values(v, index, is_hit, (void *)(uintptr_t)hit);
+}
+
+static int is_it(void *context, merle_bytes value) {
+    const merle_bytes *wanted = context;
+    return mrl_bytes_equal(*wanted, value);
+}
+
+int mrl_entries_have_tag(const mrl_version *v, const mrl_schema_index *index, merle_bytes tag) {
+    element_walk walk = elements_of(v, index);
+    for (const uint8_t *at; (at = next_element(&walk)) != NULL;)
+        if (give_tag(v, at, is_it, &tag) != 0) return 1;
+    return 0;
 }

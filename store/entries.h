@@ -29,11 +29,8 @@ int mrl_entries_differ(const mrl_version *old, const mrl_version *new,
 /* ---- ranges of an index with a tree ---- */
 
 int mrl_range_has(const mrl_ordered_range *range, merle_bytes value);
-/* The value at which a range gives the version's document: the first one inside, the last one if
- * is_backwards. Written to out (MERLE_VALUE_SIZE_MAX bytes); its size; 0: none is inside. */
-size_t mrl_entries_first(const mrl_version *v, const mrl_schema_index *index,
-                         const mrl_ordered_range *range, int is_backwards, uint8_t *out);
-/* Whether it does so at this value, or hit, which lies inside. */
+/* Whether a range gives the version's document at this value of it, or hit, which lies inside:
+ * where it has several, at the first one inside, the last one if is_backwards. */
 int mrl_entries_gives(const mrl_version *v, const mrl_schema_index *index,
                       const mrl_ordered_range *range, int is_backwards, merle_bytes value);
 int mrl_entries_gives_hit(const mrl_version *v, const mrl_schema_index *index,
@@ -42,5 +39,7 @@ int mrl_entries_gives_hit(const mrl_version *v, const mrl_schema_index *index,
 /* Whether the version has the value that was hit. */
 int mrl_entries_have(const mrl_version *v, const mrl_schema_index *index,
                      const mrl_ordered_hit *hit);
+/* Whether it has this tag, encoded. */
+int mrl_entries_have_tag(const mrl_version *v, const mrl_schema_index *index, merle_bytes tag);
 
 #endif

@@ -198,6 +198,9 @@ merle_err mrl_commit_part(merle_commit *commit, merle_collection *collection,
     part->collection = collection;
     part->root = root;
     part->schema = mrl_root_writable_schema(root, commit->store->published);
+    mrl_root *seen = mrl_collection_root(collection, commit->section.seq);
+    part->seen = seen == NULL ? NULL : mrl_root_schema(seen, commit->section.seq);
+    if (part->seen == part->schema) part->seen = NULL;
     part->touch_count = 0;
     part->has_reads = 0;
     part->read_root = NULL;
@@ -370,8 +373,7 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     if (err != MERLE_OK) return err;
     merle_report *report = commit->member->report;
     if ((err = mrl_check_document(doc.data, doc.size, report)) != MERLE_OK ||
-        (err = mrl_schema_check_doc(w.part->schema, key, doc, offsets, &commit->extracted,
-                                    report)) != MERLE_OK) {
+        (err = mrl_commit_check_doc(commit, w.part, key, doc, offsets)) != MERLE_OK) {
         mrl_report_collection(report, collection->name);
         mrl_report_key(report, key);
         mrl_report_operation(report, commit->operation_count);
@@ -379,8 +381,8 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     }
     const mrl_version *old = approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
-    action.version =
-        mrl_version_create(commit->member, w.part->schema, key, doc, offsets, &commit->extracted);
+    action.version = mrl_version_create(commit->member, w.part->schema, key, doc, offsets,
+                                        &commit->extracted, 0);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
     if (old == NULL) action.value_hashes = approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {

@@ -22,6 +22,7 @@ typedef struct mrl_own_list {
     mrl_own_side side;
     uint32_t seen_actions;
     uint32_t seen_touches;
+    uint32_t told_actions; /* by mrl_own_each_changed */
     mrl_own_value *list;
     size_t count, capacity;
 } mrl_own_list;
@@ -175,9 +176,11 @@ static int add_value(void *context, merle_bytes value) {
     return (int)err;
 }
 
-static merle_err add_values(merle_commit *commit, mrl_own_list *values, const mrl_own *own) {
+static merle_err add_values(const mrl_view *view, mrl_own_list *values, const mrl_own *own) {
+    merle_commit *commit = view->section->commit;
     int is_after = values->side == MRL_OWN_AFTER;
-    const mrl_version *v = is_after ? own->after : own->before;
+    const mrl_version *v =
+        mrl_view_valued(view, values->index, is_after ? own->after : own->before);
     adding a = {commit, values, {.version = v, .touch = own->touch, .slot = own->slot}};
     a.model.number = own->number;
     return v == NULL ? MERLE_OK : (merle_err)mrl_entries_each(v, values->index, add_value, &a);
@@ -189,8 +192,9 @@ static int is_new(const mrl_own_list *values, const mrl_touch *touch) {
                                           : touch->changed_at > values->seen_actions;
 }
 
-static merle_err refresh_values(merle_commit *commit, const mrl_own_writes *own,
-                                mrl_own_list *values) {
+static merle_err refresh_values(const mrl_view *view, mrl_own_list *values) {
+    merle_commit *commit = view->section->commit;
+    const mrl_own_writes *own = &view->part->own;
     size_t sorted = 0;
     merle_err err = MERLE_OK;
     if (values->seen_actions == own->seen_actions) return MERLE_OK;
@@ -198,7 +202,7 @@ static merle_err refresh_values(merle_commit *commit, const mrl_own_writes *own,
         if (!is_new(values, values->list[i].touch)) values->list[sorted++] = values->list[i];
     values->count = sorted;
     for (size_t i = 0; i < own->count && err == MERLE_OK; i++)
-        if (is_new(values, own->list[i].touch)) err = add_values(commit, values, &own->list[i]);
+        if (is_new(values, own->list[i].touch)) err = add_values(view, values, &own->list[i]);
     if (err == MERLE_OK)
         err =
             merge_rest(commit, values->list, values->count, sorted, sizeof *values->list, by_value);
@@ -208,24 +212,40 @@ static merle_err refresh_values(merle_commit *commit, const mrl_own_writes *own,
     return err;
 }
 
+static mrl_own_list *find_list(const mrl_own_writes *own, const mrl_schema_index *index,
+                               mrl_own_side side) {
+    mrl_own_list *values = own->values;
+    while (values != NULL && (values->index != index || values->side != side))
+        values = values->next;
+    return values;
+}
+
 merle_err mrl_own_values(const mrl_view *view, const mrl_schema_index *index, mrl_own_side side,
                          mrl_own_run *out_run) {
     *out_run = (mrl_own_run){NULL, 0};
     if (view->own_count == 0) return MERLE_OK;
     merle_commit *commit = view->section->commit;
     mrl_own_writes *own = &view->part->own;
-    mrl_own_list *values = own->values;
-    while (values != NULL && (values->index != index || values->side != side))
-        values = values->next;
+    mrl_own_list *values = find_list(own, index, side);
     if (values == NULL) {
         values = mrl_arena_take(&commit->arena, commit->member, sizeof *values);
         if (values == NULL) return MERLE_NO_MEMORY;
         *values = (mrl_own_list){.next = own->values, .index = index, .side = side};
         own->values = values;
     }
-    merle_err err = refresh_values(commit, own, values);
+    merle_err err = refresh_values(view, values);
     if (err == MERLE_OK) *out_run = (mrl_own_run){values->list, values->count};
     return err;
+}
+
+void mrl_own_each_changed(const mrl_view *view, const mrl_schema_index *index,
+                          void (*fn)(void *context, mrl_touch *touch), void *context) {
+    const mrl_own_writes *own = &view->part->own;
+    mrl_own_list *values = find_list(own, index, MRL_OWN_AFTER);
+    if (values->told_actions == own->seen_actions) return;
+    for (size_t i = 0; i < own->count; i++)
+        if (own->list[i].touch->changed_at > values->told_actions) fn(context, own->list[i].touch);
+    values->told_actions = own->seen_actions;
 }
 
 /* ---- places in a run ---- */

@@ -21,7 +21,7 @@
 typedef struct mrl_own_value {
     merle_bytes value;
     const mrl_version *version;
-    const mrl_touch *touch;
+    mrl_touch *touch;
     uint32_t slot;
     uint32_t number;
 } mrl_own_value;
@@ -52,6 +52,10 @@ merle_err mrl_own_refresh(merle_commit *commit, mrl_portion *part, const mrl_roo
  * MERLE_NO_MEMORY. */
 merle_err mrl_own_values(const mrl_view *view, const mrl_schema_index *index, mrl_own_side side,
                          mrl_own_run *out_run);
+/* Calls fn for the touches of the view's commit that have changed since this was done for the index
+ * before; after mrl_own_values of those that it leaves. */
+void mrl_own_each_changed(const mrl_view *view, const mrl_schema_index *index,
+                          void (*fn)(void *context, mrl_touch *touch), void *context);
 /* Those of them inside a range. */
 mrl_own_run mrl_own_within(mrl_own_run run, const mrl_ordered_range *range);
 /* Those that are this value. */

@@ -40,13 +40,13 @@ _Static_assert(sizeof(mrl_queue_entry) == 16, "a queue's entry is two words");
 
 typedef struct mrl_queue_chunk mrl_queue_chunk;
 
+/* What else there is to know stands in the chunks: a shard has one line for all that it writes. */
 typedef struct mrl_queue {
-    mrl_queue_chunk *head; /* oldest */
-    mrl_queue_chunk *tail; /* the one that is filled */
-    uint32_t head_at;
-    uint32_t tail_at;
+    mrl_queue_chunk *head; /* oldest; NULL: no chunk yet */
+    mrl_queue_chunk *tail; /* the one that is filled; it knows the room that is reserved */
     _Atomic uint32_t length;
-    uint32_t room; /* reserved positions behind the tail's */
+    uint16_t head_at;
+    uint16_t tail_at;
 } mrl_queue;
 
 void mrl_queue_init(mrl_queue *queue);

@@ -440,7 +440,7 @@ merle_err merle_range_rank(merle_section *section, merle_collection *collection,
     if ((err = merle_get(section, collection, key, &doc)) != MERLE_OK) return err;
     if (asked.index->each != MRL_PART_NONE)
         return mrl_each_rank(section, each_cursor(&asked, collection), &doc, out_rank);
-    const mrl_version *v = doc.internal;
+    const mrl_version *v = mrl_view_valued(&asked.view, asked.index, doc.internal);
     size_t size = mrl_version_encode(v, asked.index, value);
     if (size == 0 || !mrl_range_has(&asked.bounds.range, merle_bytes_of(value, size)))
         return MERLE_NOT_FOUND;

@@ -85,9 +85,8 @@ static int reclaim_tombstone(mrl_store *store, mrl_member *member, mrl_root *roo
     if (mrl_slots_load(&root->slots, tombstone->slot) != tombstone) return 1;
     if (mrl_queue_reserve(&shard->queue, member, 1) != MERLE_OK) return 0;
     drop_key(root, member, tombstone);
-    mrl_queue_push(&shard->queue, tombstone, MRL_QUEUED_LIMBO, mrl_ticket_take(store->domain));
-    mrl_count(member, MRL_N_RETIRED, 1);
-    mrl_count(member, MRL_N_RETIRED_BYTES, mrl_version_size(tombstone));
+    (void)mrl_shard_retire(shard, member, tombstone, MRL_QUEUED_LIMBO,
+                           mrl_ticket_take(store->domain));
     return 1;
 }
 

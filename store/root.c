@@ -96,6 +96,12 @@ void mrl_root_unlock_all(mrl_root *root, const mrl_schema *schema) {
 
 /* ---- making ---- */
 
+enum { FREE_SLOTS_MIN = 2 };
+
+static size_t free_slots_size(uint32_t capacity) {
+    return sizeof(mrl_free_slots) + capacity * sizeof(uint32_t);
+}
+
 mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_schema *schema) {
     /* Urgent: truncate at the memory limit needs an empty root in order to give the full one
      * back. */
@@ -180,9 +186,8 @@ void mrl_root_destroy(mrl_root *root, mrl_member *member) {
         mrl_shard *shard = &root->shards[i];
         mrl_map_fini(&root->maps[i], member);
         mrl_queue_fini(&shard->queue, member);
-        if (shard->free_slots != NULL)
-            mrl_free(member, MRL_FOR_TABLES, shard->free_slots,
-                     shard->free_capacity * sizeof *shard->free_slots);
+        if (shard->free != NULL)
+            mrl_free(member, MRL_FOR_TABLES, shard->free, free_slots_size(shard->free->capacity));
     }
     for (uint32_t i = 0; i < MERLE_INDEX_COUNT_MAX; i++) index_destroy(root, member, i);
     destroy_left(root, member);
@@ -191,25 +196,36 @@ void mrl_root_destroy(mrl_root *root, mrl_member *member) {
     mrl_free(member, MRL_FOR_TABLES, root, sizeof *root);
 }
 
-/* ---- free slots ---- */
+/* ---- what is retired, and free slots ---- */
+
+mrl_queue_entry *mrl_shard_retire(mrl_shard *shard, mrl_member *member, mrl_version *version,
+                                  mrl_queued kind, uint32_t ticket) {
+    mrl_queue_entry *entry = mrl_queue_push(&shard->queue, version, kind, ticket);
+    /* A tombstone is current still: it counts when it is superseded, or goes into limbo. */
+    if (kind == MRL_QUEUED_TOMBSTONE) return entry;
+    mrl_count(member, MRL_N_RETIRED, 1);
+    mrl_count(member, MRL_N_RETIRED_BYTES, entry->size);
+    return entry;
+}
 
 void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot) {
-    if (shard->free_count == shard->free_capacity) {
+    mrl_free_slots *stack = shard->free;
+    uint32_t count = stack == NULL ? 0 : stack->count;
+    if (stack == NULL || count == stack->capacity) {
         /* By an eighth: most of a collection may be free slots, once it has shrunk. */
-        uint32_t capacity = shard->free_capacity + shard->free_capacity / 8 + 16;
-        uint32_t *slots = mrl_alloc_urgent(member, MRL_FOR_TABLES, capacity * sizeof *slots);
+        uint32_t capacity = count == 0 ? FREE_SLOTS_MIN : count + count / 8 + 16;
+        stack = mrl_alloc_urgent(member, MRL_FOR_TABLES, free_slots_size(capacity));
         /* Without memory the slot is lost to use, nothing else: a number out of four thousand
          * million. */
-        if (slots == NULL) return;
-        if (shard->free_slots != NULL) {
-            memcpy(slots, shard->free_slots, shard->free_count * sizeof *slots);
-            mrl_free(member, MRL_FOR_TABLES, shard->free_slots,
-                     shard->free_capacity * sizeof *slots);
+        if (stack == NULL) return;
+        *stack = (mrl_free_slots){.count = count, .capacity = capacity};
+        if (shard->free != NULL) {
+            memcpy(stack->slots, shard->free->slots, count * sizeof *stack->slots);
+            mrl_free(member, MRL_FOR_TABLES, shard->free, free_slots_size(shard->free->capacity));
         }
-        shard->free_slots = slots;
-        shard->free_capacity = capacity;
+        shard->free = stack;
     }
-    shard->free_slots[shard->free_count++] = slot;
+    stack->slots[stack->count++] = slot;
 }
 
 /* ---- keys ---- */
@@ -292,26 +308,29 @@ const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_i
 
 /* ---- count ---- */
 
-void mrl_shard_count_add(mrl_shard *shard, int delta, uint64_t seq) {
+void mrl_root_count_add(mrl_root *root, uint64_t hash, int delta, uint64_t seq) {
     /* Who reads takes the count only if its seq was the same before and after, and none of later
      * commits; NONE is later than all. A seq comes but once, unless one commit counts several
      * times: and of that commit a reader who believes its seq has seen all. */
-    uint64_t count = atomic_load_explicit(&shard->count, memory_order_relaxed);
-    atomic_store_explicit(&shard->count_seq, MRL_SEQ_NONE, memory_order_relaxed);
+    mrl_root_counter *counter = &root->counters[mrl_shard_of(hash) / MRL_COUNTER_SHARDS];
+    uint64_t count = atomic_load_explicit(&counter->count, memory_order_relaxed);
+    atomic_store_explicit(&counter->seq, MRL_SEQ_NONE, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&shard->count, count + (uint64_t)(int64_t)delta, memory_order_relaxed);
-    atomic_store_explicit(&shard->count_seq, seq, memory_order_release);
+    atomic_store_explicit(&counter->count, count + (uint64_t)(int64_t)delta, memory_order_relaxed);
+    atomic_store_explicit(&counter->seq, seq, memory_order_release);
 }
+
+enum { COUNTER_COUNT = MRL_SHARD_COUNT / MRL_COUNTER_SHARDS };
 
 merle_err mrl_root_count(const mrl_root *root, uint64_t seq, uint64_t *out_count) {
     uint64_t sum = 0;
     *out_count = 0;
-    for (int i = 0; i < MRL_SHARD_COUNT; i++) {
-        const mrl_shard *shard = &root->shards[i];
-        uint64_t before = atomic_load_explicit(&shard->count_seq, memory_order_acquire);
-        sum += atomic_load_explicit(&shard->count, memory_order_relaxed);
+    for (int i = 0; i < COUNTER_COUNT; i++) {
+        const mrl_root_counter *counter = &root->counters[i];
+        uint64_t before = atomic_load_explicit(&counter->seq, memory_order_acquire);
+        sum += atomic_load_explicit(&counter->count, memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
-        uint64_t after = atomic_load_explicit(&shard->count_seq, memory_order_relaxed);
+        uint64_t after = atomic_load_explicit(&counter->seq, memory_order_relaxed);
         if (before != after || before > seq) return MERLE_CONFLICT;
     }
     *out_count = sum;
@@ -320,8 +339,8 @@ merle_err mrl_root_count(const mrl_root *root, uint64_t seq, uint64_t *out_count
 
 uint64_t mrl_root_count_now(const mrl_root *root) {
     uint64_t sum = 0;
-    for (int i = 0; i < MRL_SHARD_COUNT; i++)
-        sum += atomic_load_explicit(&root->shards[i].count, memory_order_relaxed);
+    for (int i = 0; i < COUNTER_COUNT; i++)
+        sum += atomic_load_explicit(&root->counters[i].count, memory_order_relaxed);
     return sum;
 }
 

@@ -34,8 +34,15 @@ struct mrl_store;
 /* Fields that writers change lie a line away from those that every reader loads. */
 enum { MRL_LINE_SIZE = 64 };
 
+/* A stack. */
+typedef struct mrl_free_slots {
+    uint32_t count;
+    uint32_t capacity;
+    uint32_t slots[];
+} mrl_free_slots;
+
+/* What every change of the shard writes, in one line. */
 typedef struct mrl_shard {
-    /* The first line: what every change of the shard writes. */
     mrl_lock lock;
     uint32_t reserved;
     mrl_queue queue;
@@ -43,17 +50,17 @@ typedef struct mrl_shard {
      * whoever writes has the line anyhow: one line of the whole collection would travel with every
      * commit. */
     _Atomic uint64_t puts, patches, removes;
-    /* The second: what comes and goes with documents. Their count, and the commit up to which that
-     * counts, are written under the publish lock besides; see mrl_root_count. */
-    _Atomic uint64_t count;
-    _Atomic uint64_t count_seq;
-    uint32_t *free_slots; /* a stack */
-    uint32_t free_count;
-    uint32_t free_capacity;
-    uint64_t padding[4]; /* two shards never share a line where the array is aligned */
+    mrl_free_slots *free; /* NULL: none yet */
 } mrl_shard;
-_Static_assert(offsetof(mrl_shard, count) == MRL_LINE_SIZE, "the second line begins here");
-_Static_assert(sizeof(mrl_shard) == 2 * MRL_LINE_SIZE, "a shard fills lines");
+_Static_assert(sizeof(mrl_shard) == MRL_LINE_SIZE, "a shard is a line");
+
+/* How many documents some shards have, and the commit up to which that counts. Written under the
+ * publish lock, which is why several shards may share one. See mrl_root_count. */
+typedef struct mrl_root_counter {
+    _Atomic uint64_t count;
+    _Atomic uint64_t seq;
+} mrl_root_counter;
+enum { MRL_COUNTER_SHARDS = 4 };
 
 /* One index: what the schema says that it has, the others are NULL. */
 typedef struct mrl_root_index {
@@ -63,6 +70,11 @@ typedef struct mrl_root_index {
 } mrl_root_index;
 
 typedef struct mrl_root {
+    /* First: where a root begins on a line, no two shards share one. */
+    mrl_shard shards[MRL_SHARD_COUNT];
+    mrl_root_counter counters[MRL_SHARD_COUNT / MRL_COUNTER_SHARDS];
+    /* Apart from these: readers load what follows, writers seldom write it. */
+    uint8_t padding[MRL_LINE_SIZE];
     _Atomic uint64_t seq; /* MRL_SEQ_NONE until published */
     struct mrl_root *before;
     merle_collection *collection;
@@ -78,11 +90,8 @@ typedef struct mrl_root {
     mrl_map_type key_type;
     mrl_root_index indexes[MERLE_INDEX_COUNT_MAX];             /* as the schema numbers them */
     _Atomic(struct mrl_build *) builds[MERLE_INDEX_COUNT_MAX]; /* of those that are not ready */
-    /* Apart from the locks: readers load these lines, writers those. */
     mrl_map maps[MRL_SHARD_COUNT];
     mrl_slots slots;
-    uint8_t padding[MRL_LINE_SIZE];
-    mrl_shard shards[MRL_SHARD_COUNT];
 } mrl_root;
 
 struct merle_collection {
@@ -174,8 +183,17 @@ size_t mrl_root_index_clear(mrl_root *root, mrl_member *member, uint32_t number,
 void mrl_root_lock_all(mrl_root *root, const mrl_schema *schema);
 void mrl_root_unlock_all(mrl_root *root, const mrl_schema *schema);
 
+/* Pushes what somebody may still be looking at into the queue, where there is room; the shard's
+ * lock held. Gives the new entry. */
+mrl_queue_entry *mrl_shard_retire(mrl_shard *shard, mrl_member *member, mrl_version *version,
+                                  mrl_queued kind, uint32_t ticket);
 /* Puts a slot that nobody refers to any more on its shard's stack; the shard's lock held. */
 void mrl_shard_return_slot(mrl_shard *shard, mrl_member *member, uint32_t slot);
+/* The one that was put there last; MRL_SLOT_NONE: there is none. The shard's lock held. */
+static inline uint32_t mrl_shard_take_slot(mrl_shard *shard) {
+    mrl_free_slots *stack = shard->free;
+    return stack == NULL || stack->count == 0 ? MRL_SLOT_NONE : stack->slots[--stack->count];
+}
 
 /* ---- keys ---- */
 
@@ -207,8 +225,8 @@ const mrl_version *mrl_root_find_unique(const mrl_root *root, const mrl_schema_i
 
 /* ---- count ---- */
 
-/* Under the publish lock, and the shard's own. */
-void mrl_shard_count_add(mrl_shard *shard, int delta, uint64_t seq);
+/* One document more or less under a key with this hash. Under the publish lock. */
+void mrl_root_count_add(mrl_root *root, uint64_t hash, int delta, uint64_t seq);
 /* MERLE_OK with the count at seq if nothing was counted since; MERLE_CONFLICT otherwise. */
 merle_err mrl_root_count(const mrl_root *root, uint64_t seq, uint64_t *out_count);
 /* The count of now: an estimate, but with all shards locked. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/report.h"
 #include "document/encode.h"
@@ -21,6 +22,35 @@ static merle_err invalid(merle_report *report, const char *what, const char *nam
 static int is_name(const char *name) {
     size_t size = name == NULL ? 0 : strlen(name);
     return size > 0 && size <= MERLE_NAME_SIZE_MAX;
+}
+
+/* ---- its memory ---- */
+
+mrl_schema *mrl_schema_alloc(uint32_t index_room) {
+    mrl_schema *schema = calloc(1, sizeof *schema + index_room * sizeof schema->indexes[0]);
+    if (schema == NULL) return NULL;
+    atomic_init(&schema->holders, 1);
+    schema->index_room = index_room;
+    return schema;
+}
+
+/* An array of `count` has room for as many as the next power of two, at least four. NULL: no
+ * memory; the array is as it was. */
+static void *grown(void *array, uint32_t count, size_t size) {
+    if (count != 0 && (count < 4 || (count & (count - 1)) != 0)) return array;
+    return realloc(array, (count == 0 ? 4 : 2 * (size_t)count) * size);
+}
+
+int mrl_schema_grow_paths(mrl_schema *schema) {
+    mrl_path **paths = grown(schema->paths, schema->path_count, sizeof *paths);
+    if (paths != NULL) schema->paths = paths;
+    return paths != NULL;
+}
+
+int mrl_schema_grow_rules(mrl_schema *schema) {
+    mrl_rule *rules = grown(schema->rules, schema->rule_count, sizeof *rules);
+    if (rules != NULL) schema->rules = rules;
+    return rules != NULL;
 }
 
 /* ---- compiling ---- */
@@ -37,6 +67,10 @@ static merle_err add_path(mrl_schema *schema, mrl_path *path, mrl_schema_part *o
     if (schema->path_count == MRL_PATH_COUNT_MAX) {
         mrl_path_destroy(path);
         return MERLE_TOO_BIG;
+    }
+    if (!mrl_schema_grow_paths(schema)) {
+        mrl_path_destroy(path);
+        return MERLE_NO_MEMORY;
     }
     out_part->path = schema->path_count;
     out_part->at = path;
@@ -66,7 +100,7 @@ static merle_err compile_parts(mrl_schema *schema, mrl_schema_index *out, const 
         else
             mrl_path_destroy(parts[i].path);
     }
-    if (err != MERLE_OK)
+    if (err == MERLE_TOO_BIG)
         mrl_report_fill(report, err, "schema: more than %d different fields in indexes",
                         MRL_PATH_COUNT_MAX);
     return err;
@@ -112,12 +146,14 @@ merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const me
         return invalid(report, "unknown kind of index", index->name);
     if ((unsigned)index->missing > MERLE_MISSING_LAST || index->reserved != 0)
         return invalid(report, "an index asks for something unknown", index->name);
+    MRL_ASSERT(number < schema->index_room);
     mrl_schema_index *out = &schema->indexes[number];
     memcpy(out->name, index->name, strlen(index->name) + 1);
     out->kind = out->declared = index->kind;
     out->missing = index->missing;
     out->extract = index->extract;
     out->extract_context = index->extract_context;
+    out->stamp = ++schema->last_stamp;
     out->number = number;
     if ((out->on = strdup(index->on)) == NULL) return MERLE_NO_MEMORY;
     if (number == schema->index_count) schema->index_count++;
@@ -127,12 +163,14 @@ merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const me
     return err;
 }
 
-static merle_err compile_rule(mrl_schema *schema, const merle_rule *rule, merle_report *report) {
+merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule,
+                                  merle_report *report) {
     if (schema->rule_count == MERLE_RULE_COUNT_MAX)
         return mrl_report_fill(report, MERLE_TOO_BIG, "schema: more than %u rules",
                                MERLE_RULE_COUNT_MAX);
     if ((unsigned)rule->type > MERLE_TYPE_EXT)
         return invalid(report, "a rule asks for an unknown type", rule->path);
+    if (!mrl_schema_grow_rules(schema)) return MERLE_NO_MEMORY;
     mrl_rule *out = &schema->rules[schema->rule_count];
     merle_err err = mrl_path_compile(rule->path, strlen(rule->path), &out->path);
     if (err == MERLE_INVALID) return invalid(report, "a rule's path is no path", rule->path);
@@ -171,6 +209,7 @@ static void build_indexes(merle_builder *b, const mrl_schema *schema) {
         if (schema->indexes[i].missing != MERLE_MISSING_OUT)
             merle_build_str(b, "missing", missing_text(schema->indexes[i].missing));
         if (schema->indexes[i].extract != NULL) merle_build_bool(b, "extract", 1);
+        if (schema->indexes[i].is_added) merle_build_bool(b, "added", 1);
         merle_build_close(b);
     }
     merle_build_close(b);
@@ -212,10 +251,13 @@ merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
                             const merle_schema *given, mrl_schema **out_schema,
                             merle_report *report) {
     merle_err err = MERLE_OK;
+    uint32_t count = 0;
     *out_schema = NULL;
-    mrl_schema *schema = calloc(1, sizeof *schema);
+    while (given != NULL && given->indexes != NULL && count < MERLE_INDEX_COUNT_MAX &&
+           given->indexes[count].name != NULL)
+        count++;
+    mrl_schema *schema = mrl_schema_alloc(count);
     if (schema == NULL) return mrl_report_fill(report, MERLE_NO_MEMORY, "schema: no memory for it");
-    atomic_init(&schema->holders, 1);
     schema->version = given == NULL ? 1 : given->version;
     schema->memory_only = given != NULL && given->memory_only != 0;
     if (schema->version == 0) {
@@ -228,7 +270,7 @@ merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
             goto fail;
     for (const merle_rule *r = given == NULL ? NULL : given->rules; r != NULL && r->path != NULL;
          r++)
-        if ((err = compile_rule(schema, r, report)) != MERLE_OK) goto fail;
+        if ((err = mrl_schema_compile_rule(schema, r, report)) != MERLE_OK) goto fail;
     if ((err = mrl_schema_define(schema, collection, collection_id)) != MERLE_OK) goto fail;
     *out_schema = schema;
     return MERLE_OK;
@@ -256,6 +298,8 @@ void mrl_schema_release(mrl_schema *schema) {
     for (uint32_t i = 0; i < schema->index_count; i++) mrl_schema_index_fini(&schema->indexes[i]);
     for (uint32_t i = 0; i < schema->rule_count; i++) mrl_path_destroy(schema->rules[i].path);
     merle_buffer_free(&schema->definition);
+    free(schema->paths);
+    free(schema->rules);
     free(schema);
 }
 
@@ -536,12 +580,27 @@ static merle_err encode_extracted(const asked *a, const mrl_schema_index *index,
     return MERLE_OK;
 }
 
+/* Behind what is there; the size of all, which comes first, is put right. */
+static merle_err append_extracted(merle_buffer *out, const mrl_extracted *head,
+                                  const uint8_t *encoded) {
+    uint32_t size = (uint32_t)out->size;
+    if (size == 0) size = sizeof size;
+    size_t more = size + sizeof *head + head->size - out->size;
+    merle_err err = mrl_buffer_reserve(out, more);
+    if (err != MERLE_OK) return err;
+    memcpy(out->data + size, head, sizeof *head);
+    if (head->size > 0) memcpy(out->data + size + sizeof *head, encoded, head->size);
+    out->size += more;
+    size = (uint32_t)out->size;
+    memcpy(out->data, &size, sizeof size);
+    return MERLE_OK;
+}
+
 /* Asks the index's function, and appends what it made. */
 static merle_err extract_index(const asked *a, const mrl_schema_index *index) {
-    static const uint8_t room_for_size[4] = {0};
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
     merle_value values[MERLE_INDEX_PART_COUNT_MAX];
-    mrl_extracted head = {.index = (uint8_t)index->number};
+    mrl_extracted head = {.stamp = index->stamp, .index = (uint8_t)index->number};
     const merle_doc doc = {a->doc.data, a->doc.size, 0, NULL};
     size_t count = 0;
     for (uint32_t i = 0; i < index->part_count; i++) values[i] = merle_value_nil();
@@ -553,11 +612,15 @@ static merle_err extract_index(const asked *a, const mrl_schema_index *index) {
                               "its function gives another number of values than it has labels");
     if (count != 0) err = encode_extracted(a, index, values, encoded, &head);
     if (err != MERLE_OK) return err;
-    if (a->extracted->size == 0)
-        err = mrl_buffer_append(a->extracted, room_for_size, sizeof room_for_size);
-    if (err == MERLE_OK) err = mrl_buffer_append(a->extracted, &head, sizeof head);
-    if (err == MERLE_OK) err = mrl_buffer_append(a->extracted, encoded, head.size);
+    err = append_extracted(a->extracted, &head, encoded);
     return err == MERLE_OK ? err : refuse_extract(a, index, err, "no memory for its values");
+}
+
+merle_err mrl_schema_extract(const mrl_schema *schema, const mrl_schema_index *index,
+                             merle_bytes key, merle_bytes doc, merle_buffer *extracted,
+                             merle_report *report) {
+    const asked a = {schema, key, doc, NULL, extracted, report};
+    return extract_index(&a, index);
 }
 
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
@@ -566,6 +629,11 @@ merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_inde
     const asked a = {schema, key, doc, offsets, NULL, NULL};
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, offsets);
     return check_index(&a, index);
+}
+
+static merle_err ask_index(const asked *a, const mrl_schema_index *index) {
+    return index->kind != 0 && index->extract != NULL ? extract_index(a, index)
+                                                      : check_index(a, index);
 }
 
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
@@ -581,14 +649,25 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_
     mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
     const asked a = {schema, key, doc, out_offsets, out_extracted, report};
     for (uint32_t i = 0; i < schema->index_count; i++) {
-        const mrl_schema_index *index = &schema->indexes[i];
-        merle_err err = index->kind != 0 && index->extract != NULL ? extract_index(&a, index)
-                                                                   : check_index(&a, index);
+        merle_err err = ask_index(&a, &schema->indexes[i]);
         if (err != MERLE_OK) return err;
     }
-    if (out_extracted->size > 0) {
-        uint32_t size = (uint32_t)out_extracted->size;
-        memcpy(out_extracted->data, &size, sizeof size);
+    return MERLE_OK;
+}
+
+merle_err mrl_schema_accept_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
+                                uint32_t *out_offsets, merle_buffer *out_extracted,
+                                uint32_t *out_against, merle_report *report) {
+    *out_against = 0;
+    out_extracted->size = 0;
+    if (schema->path_count > 0)
+        mrl_paths_locate(schema->paths, schema->path_count, doc.data, doc.size, out_offsets);
+    for (uint32_t i = 0; i < schema->index_count; i++) {
+        int may_fail = schema->indexes[i].is_added != 0;
+        const asked a = {schema, key, doc, out_offsets, out_extracted, may_fail ? NULL : report};
+        merle_err err = ask_index(&a, &schema->indexes[i]);
+        if (err != MERLE_OK && !may_fail) return err;
+        if (err != MERLE_OK) *out_against |= (uint32_t)1 << i;
     }
     return MERLE_OK;
 }

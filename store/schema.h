@@ -43,12 +43,14 @@ typedef struct mrl_schema_index {
     merle_index_kind declared; /* 0: there is no index of this number */
     merle_index_state state;
     uint32_t number;
+    uint32_t is_added; /* 1: there may have been documents already that stand against it */
     merle_missing missing;
     uint32_t each; /* the part that is on each element; MRL_PART_NONE: the index has one value */
     uint64_t ready_seq; /* sections from this one on use it; 0: since there is the root */
     uint64_t made_seq;  /* when it was added; 0: with the collection. Tells it from a namesake */
     merle_extract_fn *extract; /* NULL: values are where the parts say */
     void *extract_context;
+    uint32_t stamp; /* no other index of the root ever has it: marks what its function made */
     uint32_t part_count;
     mrl_schema_part parts[MERLE_INDEX_PART_COUNT_MAX];
 } mrl_schema_index;
@@ -62,10 +64,12 @@ typedef struct mrl_schema {
     uint32_t path_count;
     uint32_t index_count;
     uint32_t rule_count;
-    mrl_path *paths[MRL_PATH_COUNT_MAX];
-    mrl_schema_index indexes[MERLE_INDEX_COUNT_MAX];
-    mrl_rule rules[MERLE_RULE_COUNT_MAX];
+    uint32_t last_stamp;
+    uint32_t index_room; /* of `indexes` */
+    mrl_path **paths;    /* these two grow while it is made, one by one */
+    mrl_rule *rules;
     merle_buffer definition; /* msgpack, see docs/format.md */
+    mrl_schema_index indexes[];
 } mrl_schema;
 
 /* What an index has. Of a unique one a value leads to its document, and is refused a second time; a
@@ -117,16 +121,29 @@ merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
 merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
                                uint32_t *out_offsets, merle_buffer *out_extracted,
                                merle_report *report);
+/* The same for a document that was written before, so that rules are no longer asked, and an index
+ * that was added since may stand against it: *out_against has a bit for each that does. Errors:
+ * those of the other indexes. */
+merle_err mrl_schema_accept_doc(const mrl_schema *schema, merle_bytes key, merle_bytes doc,
+                                uint32_t *out_offsets, merle_buffer *out_extracted,
+                                uint32_t *out_against, merle_report *report);
 
 /* What a function made for an index, as it stands behind a version's document: four bytes for the
  * size of all, these among them, then one behind the other: this, and `size` bytes. */
 typedef struct mrl_extracted {
-    uint8_t index; /* its number */
+    uint32_t stamp; /* the index's: its number may have been another one's before */
+    uint16_t size;  /* 0: the document is not in the index */
+    uint8_t index;  /* its number */
     uint8_t has_missing;
-    uint16_t size; /* 0: the document is not in the index */
 } mrl_extracted;
+/* Appends what one index's function makes of a document to what others have made of it. Errors:
+ * the function's, MERLE_INVALID, MERLE_TYPE, MERLE_TOO_BIG, MERLE_NO_MEMORY; nothing is appended
+ * then. */
+MERLE_MUST_USE merle_err mrl_schema_extract(const mrl_schema *schema, const mrl_schema_index *index,
+                                            merle_bytes key, merle_bytes doc,
+                                            merle_buffer *extracted, merle_report *report);
 /* Whether a document that was there before the index could be in it: MERLE_OK, MERLE_TYPE,
- * MERLE_TOO_BIG. */
+ * MERLE_TOO_BIG. Not of an index whose values a function makes. */
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
                                  merle_bytes key, merle_bytes doc);
 
@@ -153,14 +170,38 @@ uint32_t mrl_schema_index_count(const mrl_schema *schema);
 /* How many of them are being built. */
 uint32_t mrl_schema_building_count(const mrl_schema *schema);
 
-/* For these only. Puts an index at a number that is free; a schema in which it fails is released.
+/* For these only. One with nothing in it, and room for so many indexes. NULL: no memory. */
+mrl_schema *mrl_schema_alloc(uint32_t index_room);
+/* Makes room for one path more, or one rule. 0: no memory. */
+int mrl_schema_grow_paths(mrl_schema *schema);
+int mrl_schema_grow_rules(mrl_schema *schema);
+/* Puts an index at a number that is free; a schema in which it fails is released.
  * Errors: as mrl_schema_create. */
 merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const merle_index *index,
                                    merle_report *report);
+/* Errors: MERLE_INVALID, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
+merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule, merle_report *report);
 /* Frees what it points to. */
 void mrl_schema_index_fini(mrl_schema_index *index);
 /* Writes the definition. Errors: MERLE_NO_MEMORY. */
 merle_err mrl_schema_define(mrl_schema *schema, const char *collection, uint32_t collection_id);
+
+/* ---- a schema that was written down: store/schema_read.c ---- */
+
+typedef struct mrl_schema_reading {
+    const mrl_schema *before;        /* that it replaces in a root, or NULL */
+    const merle_function *functions; /* of its indexes; NULL: none */
+    int without_functions;           /* 1: indexes by functions are left out */
+    /* What else the definition says: */
+    char name[MERLE_NAME_SIZE_MAX + 1];
+    uint32_t id;
+} mrl_schema_reading;
+
+/* Compiles a definition, foreign bytes. Indexes that stay keep their numbers, and paths their
+ * places. Errors: MERLE_CORRUPT, MERLE_DIFFERS (no function for an index), MERLE_NO_MEMORY, with a
+ * report. The caller holds it. */
+MERLE_MUST_USE merle_err mrl_schema_read(mrl_schema_reading *reading, merle_bytes definition,
+                                         mrl_schema **out_schema, merle_report *report);
 
 /* The schema as JSON. */
 MERLE_MUST_USE merle_err mrl_schema_describe(const mrl_schema *schema, merle_buffer *out_json);

@@ -18,19 +18,31 @@ uint32_t mrl_schema_index_count(const mrl_schema *schema) {
     return count;
 }
 
-/* All but the definition. NULL: no memory. */
-static mrl_schema *copy(const mrl_schema *schema) {
-    mrl_schema *made = calloc(1, sizeof *made);
+/* Paths and rules. 0: no memory. */
+static int copy_fields(const mrl_schema *schema, mrl_schema *made) {
+    for (; made->path_count < schema->path_count; made->path_count++) {
+        if (!mrl_schema_grow_paths(made)) return 0;
+        made->paths[made->path_count] = mrl_path_hold(schema->paths[made->path_count]);
+    }
+    for (; made->rule_count < schema->rule_count; made->rule_count++) {
+        if (!mrl_schema_grow_rules(made)) return 0;
+        made->rules[made->rule_count] = schema->rules[made->rule_count];
+        (void)mrl_path_hold(made->rules[made->rule_count].path);
+    }
+    return 1;
+}
+
+/* All but the definition, with room for `room` indexes at least. NULL: no memory. */
+static mrl_schema *copy_with(const mrl_schema *schema, uint32_t room) {
+    mrl_schema *made = mrl_schema_alloc(room > schema->index_count ? room : schema->index_count);
     if (made == NULL) return NULL;
-    atomic_init(&made->holders, 1);
     atomic_init(&made->seq, UINT64_MAX);
     made->version = schema->version;
     made->memory_only = schema->memory_only;
-    for (; made->path_count < schema->path_count; made->path_count++)
-        made->paths[made->path_count] = mrl_path_hold(schema->paths[made->path_count]);
-    for (; made->rule_count < schema->rule_count; made->rule_count++) {
-        made->rules[made->rule_count] = schema->rules[made->rule_count];
-        (void)mrl_path_hold(made->rules[made->rule_count].path);
+    made->last_stamp = schema->last_stamp;
+    if (!copy_fields(schema, made)) {
+        mrl_schema_release(made);
+        return NULL;
     }
     for (uint32_t i = 0; i < schema->index_count; i++) {
         made->indexes[i] = schema->indexes[i];
@@ -46,6 +58,10 @@ static mrl_schema *copy(const mrl_schema *schema) {
         }
     }
     return made;
+}
+
+static mrl_schema *copy(const mrl_schema *schema) {
+    return copy_with(schema, 0);
 }
 
 uint32_t mrl_schema_building_count(const mrl_schema *schema) {
@@ -75,18 +91,11 @@ merle_err mrl_schema_with(const mrl_schema *schema, const char *collection, uint
         mrl_report_collection(report, collection);
         return err;
     }
-    if (index->extract != NULL) {
-        /* The documents that are there have not its values, and nobody shall run it but writers. */
-        (void)mrl_report_fill(report, MERLE_UNSUPPORTED,
-                              "schema: an index by a function comes with its collection");
-        mrl_report_index(report, index->name);
-        mrl_report_collection(report, collection);
-        return MERLE_UNSUPPORTED;
-    }
-    mrl_schema *made = copy(schema);
+    mrl_schema *made = copy_with(schema, number < MERLE_INDEX_COUNT_MAX ? number + 1 : 0);
     err = made == NULL ? MERLE_NO_MEMORY : mrl_schema_compile_index(made, number, index, report);
     if (err != MERLE_OK) goto fail;
     made->indexes[number].state = MERLE_INDEX_BUILDING;
+    made->indexes[number].is_added = 1;
     if ((err = mrl_schema_define(made, collection, collection_id)) != MERLE_OK) goto fail;
     *out_schema = made;
     *out_number = number;

@@ -305,6 +305,11 @@ merle_bytes merle_doc_key(merle_doc doc) {
     return v == NULL ? merle_bytes_of(NULL, 0) : mrl_version_key(v);
 }
 
+int64_t merle_doc_expires(merle_doc doc) {
+    const mrl_version *v = doc.internal;
+    return v == NULL ? 0 : mrl_version_expires(v);
+}
+
 /* ---- many slots ---- */
 
 void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint32_t *slots,

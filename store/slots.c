@@ -46,6 +46,15 @@ static merle_err grow(mrl_slots *slots, mrl_member *member, uint32_t slot) {
     return MERLE_OK;
 }
 
+/* Puts the slot's chunk in place. */
+static merle_err ensure(mrl_slots *slots, mrl_member *member, uint32_t slot) {
+    if (mrl_slots_chunk(slots, slot) != NULL) return MERLE_OK;
+    mrl_lock_take(&slots->grow_lock);
+    merle_err err = grow(slots, member, slot);
+    mrl_lock_drop(&slots->grow_lock);
+    return err;
+}
+
 merle_err mrl_slots_take(mrl_slots *slots, mrl_member *member, uint32_t *out_slot) {
     *out_slot = MRL_SLOT_NONE;
     /* Everything below `next` has its chunk, so a slot is given only when its chunk is there: who
@@ -53,16 +62,32 @@ merle_err mrl_slots_take(mrl_slots *slots, mrl_member *member, uint32_t *out_slo
     uint64_t next = atomic_load_explicit(&slots->next, memory_order_relaxed);
     for (;;) {
         if (next >= MRL_SLOT_COUNT_MAX) return MERLE_TOO_BIG;
-        if (mrl_slots_chunk(slots, (uint32_t)next) == NULL) {
-            mrl_lock_take(&slots->grow_lock);
-            merle_err err = grow(slots, member, (uint32_t)next);
-            mrl_lock_drop(&slots->grow_lock);
-            if (err != MERLE_OK) return err;
-        }
+        merle_err err = ensure(slots, member, (uint32_t)next);
+        if (err != MERLE_OK) return err;
         if (atomic_compare_exchange_weak_explicit(&slots->next, &next, next + 1,
                                                   memory_order_release, memory_order_relaxed))
             break;
     }
     *out_slot = (uint32_t)next;
+    return MERLE_OK;
+}
+
+merle_err mrl_slots_give(mrl_slots *slots, mrl_member *member, uint32_t slot) {
+    merle_err err = ensure(slots, member, slot);
+    if (err != MERLE_OK) return err;
+    uint64_t next = atomic_load_explicit(&slots->next, memory_order_relaxed);
+    while (next <= slot &&
+           !atomic_compare_exchange_weak_explicit(&slots->next, &next, (uint64_t)slot + 1,
+                                                  memory_order_release, memory_order_relaxed))
+        continue;
+    return MERLE_OK;
+}
+
+merle_err mrl_slots_fill(mrl_slots *slots, mrl_member *member) {
+    uint64_t end = mrl_slots_end(slots);
+    for (uint64_t slot = 0; slot < end; slot += MRL_CHUNK_SLOTS) {
+        merle_err err = ensure(slots, member, (uint32_t)slot);
+        if (err != MERLE_OK) return err;
+    }
     return MERLE_OK;
 }

@@ -21,7 +21,8 @@
 #include "memory/domain.h"
 #include "store/version.h"
 
-enum { MRL_CHUNK_SLOTS = 256, MRL_RUN_SLOTS = 64, MRL_SEGMENT_COUNT = 25 };
+/* A chunk is a run: so a small collection takes little, and the word of a run lies beside it. */
+enum { MRL_CHUNK_SLOTS = 64, MRL_RUN_SLOTS = 64, MRL_SEGMENT_COUNT = 27 };
 #define MRL_SLOT_COUNT_MAX (UINT32_MAX - 1)
 
 typedef struct mrl_chunk {
@@ -42,6 +43,11 @@ void mrl_slots_init(mrl_slots *slots);
 void mrl_slots_fini(mrl_slots *slots, mrl_member *member);
 /* A slot never given before, its chunk in place. Errors: MERLE_NO_MEMORY, MERLE_TOO_BIG. */
 MERLE_MUST_USE merle_err mrl_slots_take(mrl_slots *slots, mrl_member *member, uint32_t *out_slot);
+/* Setup, by several threads: this slot counts as given, its chunk is in place; those below it may
+ * have none yet. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_slots_give(mrl_slots *slots, mrl_member *member, uint32_t slot);
+/* Setup: puts in place what mrl_slots_give has left out. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_slots_fill(mrl_slots *slots, mrl_member *member);
 
 static inline mrl_chunk *mrl_slots_chunk(const mrl_slots *slots, uint32_t slot) {
     uint32_t chunk = slot / MRL_CHUNK_SLOTS + 1;
@@ -81,6 +87,24 @@ static inline void mrl_slots_mark(mrl_slots *slots, uint32_t slot, uint64_t seq)
     mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
     atomic_store_explicit(&chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS], seq,
                           memory_order_relaxed);
+}
+/* The last change of the slot's run: in a section, at least every one that it sees. */
+static inline uint64_t mrl_slots_changed(const mrl_slots *slots, uint32_t slot) {
+    const mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
+    /* Relaxed: a mark is set before its seq is published, and the section has acquired that. */
+    return chunk == NULL ? 0
+                         : atomic_load_explicit(
+                               &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS],
+                               memory_order_relaxed);
+}
+/* Setup, by several threads: the largest seq stays. */
+static inline void mrl_slots_mark_late(mrl_slots *slots, uint32_t slot, uint64_t seq) {
+    mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
+    _Atomic uint64_t *at = &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS];
+    uint64_t before = atomic_load_explicit(at, memory_order_relaxed);
+    while (before < seq && !atomic_compare_exchange_weak_explicit(
+                               at, &before, seq, memory_order_relaxed, memory_order_relaxed))
+        continue;
 }
 /* The first slot that was never given. */
 static inline uint32_t mrl_slots_end(const mrl_slots *slots) {

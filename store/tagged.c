@@ -49,22 +49,8 @@ static merle_err find_own(const asked_tag *asked, mrl_own_side side, mrl_own_run
     return err;
 }
 
-typedef struct looking_for {
-    const asked_tag *asked;
-    int found;
-} looking_for;
-
-static int is_it(void *context, merle_bytes value) {
-    looking_for *l = context;
-    l->found =
-        value.size == l->asked->size && memcmp(value.data, l->asked->encoded, value.size) == 0;
-    return l->found;
-}
-
 static int has_tag(const asked_tag *asked, const mrl_version *v) {
-    looking_for l = {asked, 0};
-    (void)mrl_entries_each(v, asked->index, is_it, &l);
-    return l.found;
+    return mrl_entries_have_tag(v, asked->index, merle_bytes_of(asked->encoded, asked->size));
 }
 
 static uint64_t count_visible(void *context, const uint32_t *slots, size_t count) {

@@ -4,6 +4,7 @@
  */
 #include "store/version.h"
 
+#include "base/buffer.h"
 #include "document/encode.h"
 #include "document/scan.h"
 
@@ -17,18 +18,23 @@ static void version_init(mrl_version *v, merle_bytes key) {
 
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
                                 merle_bytes doc, const uint32_t *offsets,
-                                const merle_buffer *extracted) {
+                                const merle_buffer *extracted, int64_t expires_ns) {
     size_t path_count = schema->path_count;
     size_t offset_size = doc.size > UINT16_MAX ? 4 : 2;
-    size_t size = offsetof(mrl_version, bytes) + key.size + path_count * offset_size + doc.size +
-                  extracted->size;
+    size_t expires_size = expires_ns == 0 ? 0 : sizeof expires_ns;
+    size_t size = offsetof(mrl_version, bytes) + key.size + expires_size +
+                  path_count * offset_size + doc.size + extracted->size;
     mrl_version *v = mrl_alloc(member, MRL_FOR_DOCUMENTS, size);
     if (v == NULL) return NULL;
     version_init(v, key);
     v->doc_size = (uint32_t)doc.size;
     v->path_count = (uint8_t)path_count;
     v->flags = offset_size == 4 ? MRL_VERSION_WIDE : 0;
-    uint8_t *at = v->bytes + key.size;
+    if (expires_ns != 0) {
+        v->flags |= MRL_VERSION_EXPIRES;
+        memcpy(v->bytes + key.size, &expires_ns, sizeof expires_ns);
+    }
+    uint8_t *at = v->bytes + key.size + expires_size;
     for (size_t i = 0; i < path_count; i++, at += offset_size) {
         uint16_t narrow = (uint16_t)offsets[i];
         if (offset_size == 4)
@@ -52,6 +58,24 @@ mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key) {
     v->doc_size = 0;
     v->path_count = 0;
     v->flags = MRL_VERSION_TOMBSTONE;
+    return v;
+}
+
+mrl_version *mrl_version_twin(mrl_member *member, mrl_version *version,
+                              const merle_buffer *extracted) {
+    size_t size = mrl_version_size(version) - mrl_version_extracted_size(version);
+    mrl_version *v = mrl_alloc(member, MRL_FOR_DOCUMENTS, size + extracted->size);
+    if (v == NULL) return NULL;
+    atomic_init(&v->seq, MRL_SEQ_NONE);
+    v->before = version;
+    v->slot = version->slot;
+    v->doc_size = version->doc_size;
+    v->key_size = version->key_size;
+    v->path_count = version->path_count;
+    v->flags = version->flags | MRL_VERSION_EXTRACTED;
+    size -= offsetof(mrl_version, bytes);
+    memcpy(v->bytes, version->bytes, size);
+    memcpy(v->bytes + size, extracted->data, extracted->size);
     return v;
 }
 
@@ -85,20 +109,51 @@ int mrl_version_is_sound(const mrl_version *v) {
     return at == end;
 }
 
+/* What the index's function made; NULL: it was not asked. */
+static const uint8_t *seek_extracted(const mrl_version *v, const mrl_schema_index *index,
+                                     mrl_extracted *out) {
+    size_t size = mrl_version_extracted_size(v);
+    if (size == 0) return NULL;
+    const uint8_t *at = mrl_version_doc(v) + v->doc_size, *end = at + size;
+    for (at += sizeof(uint32_t); (at = read_extracted(at, end, out)) != NULL;)
+        if (out->stamp == index->stamp) return at - out->size;
+    return NULL;
+}
+
+int mrl_version_has_extracted(const mrl_version *v, const mrl_schema_index *index) {
+    mrl_extracted one;
+    return index->extract == NULL || seek_extracted(v, index, &one) != NULL;
+}
+
+merle_err mrl_version_copy_extracted(const mrl_version *v, const mrl_schema_index *index,
+                                     merle_buffer *out) {
+    mrl_extracted one;
+    size_t size = mrl_version_extracted_size(v), kept = sizeof(uint32_t);
+    out->size = 0;
+    if (size == 0) return MERLE_OK;
+    const uint8_t *from = mrl_version_doc(v) + v->doc_size, *end = from + size, *next;
+    merle_err err = mrl_buffer_reserve(out, size);
+    if (err != MERLE_OK) return err;
+    for (from += kept; (next = read_extracted(from, end, &one)) != NULL; from = next) {
+        if (one.index == index->number && one.stamp != index->stamp) continue;
+        memcpy(out->data + kept, from, (size_t)(next - from));
+        kept += (size_t)(next - from);
+    }
+    if (kept == sizeof(uint32_t)) return MERLE_OK;
+    out->size = kept;
+    memcpy(out->data, &(uint32_t){(uint32_t)kept}, sizeof(uint32_t));
+    return MERLE_OK;
+}
+
 /* What the index's function made; size 0: the document is not in it, or a field is missing and that
  * is out. */
 static merle_bytes find_extracted(const mrl_version *v, const mrl_schema_index *index,
                                   merle_missing missing) {
     mrl_extracted one;
-    size_t size = mrl_version_extracted_size(v);
-    if (size == 0) return merle_bytes_of(NULL, 0);
-    const uint8_t *at = mrl_version_doc(v) + v->doc_size, *end = at + size;
-    for (at += sizeof(uint32_t); (at = read_extracted(at, end, &one)) != NULL;) {
-        if (one.index != index->number) continue;
-        if (one.has_missing && missing == MERLE_MISSING_OUT) break;
-        return merle_bytes_of(at - one.size, one.size);
-    }
-    return merle_bytes_of(NULL, 0);
+    const uint8_t *at = seek_extracted(v, index, &one);
+    if (at == NULL || (one.has_missing && missing == MERLE_MISSING_OUT))
+        return merle_bytes_of(NULL, 0);
+    return merle_bytes_of(at, one.size);
 }
 
 static size_t copy_extracted(merle_bytes value, uint8_t *out) {

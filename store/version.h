@@ -1,7 +1,8 @@
 /* store/version.h - one immutable state of a document.
  *
- * What    seq, the version before, the slot, the key, where the indexed fields lie, the msgpack
- *         bytes. A tombstone has a key and no bytes: it says that there is no document.
+ * What    seq, the version before, the slot, the key, when the document ends, where the indexed
+ *         fields lie, the msgpack bytes. A tombstone has a key and no bytes: it says that there is
+ *         no document.
  * Owns    its own memory (domain, MRL_FOR_DOCUMENTS); freed by reclamation only, once reachable.
  * Sees    seq is MRL_SEQ_NONE until its commit publishes: a reader then walks on to the version
  *         before. `before` may be followed only while seq is above the reader's S, or down to a
@@ -26,7 +27,14 @@
 #define MRL_SEQ_NONE UINT64_MAX
 #define MRL_SLOT_NONE UINT32_MAX
 
-enum { MRL_VERSION_TOMBSTONE = 1, MRL_VERSION_WIDE = 2, MRL_VERSION_EXTRACTED = 4 };
+/* EXPIRES is the size of what it announces, so that nobody has to ask in order to step over it. */
+enum {
+    MRL_VERSION_TOMBSTONE = 1,
+    MRL_VERSION_WIDE = 2,
+    MRL_VERSION_EXTRACTED = 4,
+    MRL_VERSION_EXPIRES = 8
+};
+_Static_assert(MRL_VERSION_EXPIRES == sizeof(int64_t), "the flag is the size");
 
 typedef struct mrl_version {
     _Atomic uint64_t seq;
@@ -36,8 +44,9 @@ typedef struct mrl_version {
     uint16_t key_size;
     uint8_t path_count; /* of the schema that it was made under: a later one may have more */
     uint8_t flags;
-    /* key, then path_count offsets (2 bytes each, 4 if WIDE), then the document, then, if
-     * EXTRACTED, what functions made of it: see mrl_extracted */
+    /* key, then, if EXPIRES, the moment at which the document ends, then path_count offsets (2
+     * bytes each, 4 if WIDE), then the document, then, if EXTRACTED, what functions made of it: see
+     * mrl_extracted */
     uint8_t bytes[];
 } mrl_version;
 
@@ -57,8 +66,18 @@ static inline const mrl_version *mrl_version_live(const mrl_version *v) {
 static inline size_t mrl_version_offset_size(const mrl_version *v) {
     return (v->flags & MRL_VERSION_WIDE) != 0 ? 4 : 2;
 }
+static inline const uint8_t *mrl_version_offsets(const mrl_version *v) {
+    return v->bytes + v->key_size + (v->flags & MRL_VERSION_EXPIRES);
+}
 static inline const uint8_t *mrl_version_doc(const mrl_version *v) {
-    return v->bytes + v->key_size + v->path_count * mrl_version_offset_size(v);
+    return mrl_version_offsets(v) + v->path_count * mrl_version_offset_size(v);
+}
+/* When the document ends: nanoseconds since 1970; 0: never. */
+static inline int64_t mrl_version_expires(const mrl_version *v) {
+    int64_t expires_ns = 0;
+    if (__builtin_expect((v->flags & MRL_VERSION_EXPIRES) != 0, 0))
+        memcpy(&expires_ns, v->bytes + v->key_size, sizeof expires_ns);
+    return expires_ns;
 }
 static inline merle_bytes mrl_version_key(const mrl_version *v) {
     return merle_bytes_of(v->bytes, v->key_size);
@@ -70,12 +89,12 @@ static inline size_t mrl_version_extracted_size(const mrl_version *v) {
     return size;
 }
 static inline size_t mrl_version_size(const mrl_version *v) {
-    return offsetof(mrl_version, bytes) + v->key_size + v->path_count * mrl_version_offset_size(v) +
-           v->doc_size + mrl_version_extracted_size(v);
+    return offsetof(mrl_version, bytes) + v->key_size + (v->flags & MRL_VERSION_EXPIRES) +
+           v->path_count * mrl_version_offset_size(v) + v->doc_size + mrl_version_extracted_size(v);
 }
 /* Where the path's value begins in the document; 0: it has none. */
 static inline uint32_t mrl_version_offset(const mrl_version *v, uint32_t path) {
-    const uint8_t *at = v->bytes + v->key_size;
+    const uint8_t *at = mrl_version_offsets(v);
     if ((v->flags & MRL_VERSION_WIDE) != 0) {
         uint32_t wide;
         memcpy(&wide, at + 4 * (size_t)path, 4);
@@ -105,12 +124,17 @@ static inline const mrl_version *mrl_version_at(const mrl_version *v, uint64_t s
 }
 
 /* A version with a copy of key and document, which mrl_schema_check_doc has checked and located the
- * fields of. seq is NONE, slot NONE, before NULL. NULL: no memory. */
+ * fields of; expires_ns is 0: it never ends. seq is NONE, slot NONE, before NULL. NULL: no
+ * memory. */
 mrl_version *mrl_version_create(mrl_member *member, const mrl_schema *schema, merle_bytes key,
                                 merle_bytes doc, const uint32_t *offsets,
-                                const merle_buffer *extracted);
+                                const merle_buffer *extracted, int64_t expires_ns);
 /* A tombstone; may use the reserve beyond the memory limit. */
 mrl_version *mrl_version_create_tombstone(mrl_member *member, merle_bytes key);
+/* A copy of a document's version, of which functions made this: the same key, slot and document;
+ * seq is NONE, and the version is the one before it. NULL: no memory. */
+mrl_version *mrl_version_twin(mrl_member *member, mrl_version *version,
+                              const merle_buffer *extracted);
 void mrl_version_free(mrl_member *member, mrl_version *version);
 /* The same without a look at it: size is mrl_version_size. */
 static inline void mrl_version_free_sized(mrl_member *member, mrl_version *version, size_t size) {
@@ -119,6 +143,14 @@ static inline void mrl_version_free_sized(mrl_member *member, mrl_version *versi
 
 /* Whether what functions made is as it should be: it fills its place. */
 int mrl_version_is_sound(const mrl_version *version);
+/* Whether the index's function was asked for this document; one from before the index lacks that
+ * until store/build.c gives it a twin. Of an index without a function: yes. */
+int mrl_version_has_extracted(const mrl_version *version, const mrl_schema_index *index);
+/* Puts what functions made of the document into a buffer, but what a former index of this number
+ * has left, which nobody reads any more. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_version_copy_extracted(const mrl_version *version,
+                                                    const mrl_schema_index *index,
+                                                    merle_buffer *out);
 /* The value under which an index with a tree lists this version, encoded into out
  * (MERLE_VALUE_SIZE_MAX bytes). 0: it does not (a field absent or nil, of which the index has not
  * the missing ones), or is from before the index, and has what it cannot hold. An index on each
@@ -137,6 +169,12 @@ size_t mrl_version_encode_element(const mrl_version *version, const mrl_schema_i
 /* The same with a byte in the element's place, and in that of whatever is missing. */
 size_t mrl_version_encode_besides(const mrl_version *version, const mrl_schema_index *index,
                                   uint8_t *out);
+/* Whether two published versions are one state of one document, or both none: a twin has another
+ * address. */
+static inline int mrl_version_is_same_state(const mrl_version *a, const mrl_version *b) {
+    return a == b || (a != NULL && b != NULL && a->slot == b->slot &&
+                      mrl_version_seq(a) == mrl_version_seq(b));
+}
 /* Whether two versions of one document certainly have the same bytes in all fields of the index. 0:
  * perhaps not. */
 int mrl_version_same_fields(const mrl_version *a, const mrl_version *b,

@@ -53,6 +53,14 @@ mrl_view mrl_view_of_instant(const mrl_view *view) {
     return instant;
 }
 
+const mrl_version *mrl_view_valued(const mrl_view *view, const mrl_schema_index *index,
+                                   const mrl_version *v) {
+    if (__builtin_expect(index->extract == NULL, 1) || v == NULL) return v;
+    if (mrl_version_has_extracted(v, index) || mrl_version_seq(v) == MRL_SEQ_NONE) return v;
+    /* The slot leads to the twin, and the index was not ready before it did. */
+    return mrl_version_at(mrl_slots_load(&view->root->slots, v->slot), view->section->seq);
+}
+
 /* How many come before this slot. */
 static size_t own_before(const mrl_view *view, uint32_t slot) {
     size_t low = 0, high = view->own_count;

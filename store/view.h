@@ -45,6 +45,10 @@ merle_err mrl_view_open(merle_section *section, const merle_collection *collecti
 void mrl_view_keep(mrl_view *view, mrl_own *own);
 /* The view without the commit's own writes. */
 mrl_view mrl_view_of_instant(const mrl_view *view);
+/* The version in which what the index's function made is to be found: this one, or, where that was
+ * composed before the index was built, its twin. */
+const mrl_version *mrl_view_valued(const mrl_view *view, const mrl_schema_index *index,
+                                   const mrl_version *v);
 /* What the commit has made of the document in this slot; NULL: nothing, it is as it was. */
 const mrl_own *mrl_view_find_own(const mrl_view *view, uint32_t slot);
 /* The first of the documents that the instant does not show. */

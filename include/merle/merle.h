@@ -42,6 +42,16 @@ typedef enum merle_threads {
     MERLE_THREADS_BACKGROUND = 2 /* one thread named "merle-step" does what merle_step does */
 } merle_threads;
 
+/* Told while a database is opened, in the thread that opens it: what is being done ("pages", "log",
+ * "indexes"), and how much of it, in bytes or documents. Must not call merle. */
+typedef void merle_progress_fn(void *context, const char *what, uint64_t done, uint64_t total);
+
+struct merle_function;
+typedef enum merle_compression {
+    MERLE_COMPRESSION_NONE = 0,
+    MERLE_COMPRESSION_ZSTD = 1 /* of pages, where it saves an eighth at least */
+} merle_compression;
+
 /* Zero-fill; every zero is a good default. Set size to sizeof(merle_options) (0 counts as this
  * version's). */
 typedef struct merle_options {
@@ -66,16 +76,59 @@ typedef struct merle_options {
      * one are faster by it, and writes pause now and then while two megabytes are cleared. */
     uint32_t huge_pages;
     uint32_t reserved_too;
+    /* ---- of a database with a path ---- */
+    /* A checkpoint begins when so many bytes of log have come since the last one; 0: 256 MiB,
+     * UINT64_MAX: not by itself. */
+    uint64_t checkpoint_log_bytes;
+    uint64_t checkpoint_interval_ns; /* and when it is so old, and there is something new; 0: never */
+    uint32_t manifests_kept; /* states to which merle restore can go back; 0: 2, at most 64 */
+    merle_compression compression;
+    uint32_t open_threads; /* to open with; 0: one for each processor, at most 8 */
+    uint32_t reserved_open;
+    merle_progress_fn *progress; /* told while it is opened; may be NULL */
+    void *progress_context;
+    const struct merle_function *functions; /* of indexes by functions; ends with {0}. NULL: none */
 } merle_options;
 
-/* Opens a database. path NULL: in memory only. options may be NULL. Threads: any.
- * Errors: MERLE_NO_MEMORY, MERLE_INVALID, MERLE_SYSTEM, MERLE_UNSUPPORTED (a path: files are not
- * built yet). */
+/* Opens a database. path NULL: in memory only; else the directory that it lives in, which is made
+ * if it is not there (its parent must be). options may be NULL. Threads: any; may wait on disk.
+ * Errors: MERLE_NO_MEMORY, MERLE_INVALID, MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_BUSY (another process
+ * has it, or this one), MERLE_CORRUPT (the report has file, offset, what was expected and found),
+ * MERLE_UNSUPPORTED (the files are of a newer format), MERLE_DIFFERS (an index needs a function
+ * that is not among the options'). */
 MERLE_API MERLE_MUST_USE merle_err merle_open(const char *path, const merle_options *options,
                                               merle_db **out_db);
 /* Closes it and frees everything. Errors: MERLE_BUSY while sections, commits or change cursors are
- * open (it stays open; merle_stats lists them). Threads: setup, may wait. */
+ * open (it stays open; merle_stats lists them); MERLE_NOT_DURABLE: it is closed, but something that
+ * was committed is not on the disk. Threads: setup, may wait. */
 MERLE_API MERLE_MUST_USE merle_err merle_close(merle_db *db);
+
+/* Writes what has changed since the last checkpoint to pages, now and in this thread, so that the
+ * next opening need not replay the log. Writers go on meanwhile. Everything that was committed
+ * before the call is durable when it returns. A database without a path has nothing to do.
+ * Errors: MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_NO_MEMORY: the checkpoint before is in force still;
+ * MERLE_READ_ONLY. Threads: any, may wait on disk. */
+MERLE_API MERLE_MUST_USE merle_err merle_checkpoint(merle_db *db);
+
+/* What the opening has found and done. */
+typedef struct merle_recovery_info {
+    size_t size;
+    uint64_t is_new;       /* 1: there was nothing */
+    uint64_t term;         /* of this opening */
+    uint64_t manifest;     /* number of the one that it began with */
+    uint64_t manifest_seq; /* the log was replayed from the commit after this one */
+    uint64_t last_seq;     /* the last commit that was found */
+    uint64_t pages, page_bytes, documents; /* read from pages */
+    uint64_t records, log_bytes;           /* replayed */
+    uint64_t operations, operations_passed_over; /* of these records; passed over: pages had them */
+    uint64_t threads;
+    uint64_t pages_ns, log_ns, build_ns, total_ns;
+} merle_recovery_info;
+/* Threads: any. Errors: MERLE_INVALID, MERLE_NOT_FOUND (no path). */
+MERLE_API merle_err merle_recovery(merle_db *db, merle_recovery_info *out_info);
+/* The files of the directory as JSON: {"path": ..., "files": [{"name", "kind", "size", "about"},
+ * ...]}. Errors: MERLE_NOT_FOUND (no path), MERLE_SYSTEM, MERLE_NO_MEMORY. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_files(merle_db *db, merle_buffer *out_json);
 
 /* From now on failing calls of this thread on this database also fill report (NULL: no more). The
  * report belongs to the caller and is held until it is replaced or the thread ends. */
@@ -108,7 +161,8 @@ typedef enum merle_missing {
  * document is not in the index). A nil is a value that is missing. Strings and binaries lie in key,
  * doc or memory that lasts for ever. Gives the same for the same document always, and calls nothing
  * of merle but functions of documents. It may run several times for one write, also where others
- * wait, and never for a read. An error refuses the document. */
+ * wait, and never for a read. While an index that was added is built it runs for every document
+ * that is there, also in merle's own thread. An error refuses the document. */
 typedef merle_err merle_extract_fn(void *context, merle_bytes key, merle_doc doc,
                                    merle_value *out_values, size_t value_max, size_t *out_count);
 
@@ -124,6 +178,14 @@ typedef struct merle_index {
     merle_extract_fn *extract; /* NULL: the values stand at the paths. Else `on` has only labels */
     void *extract_context;     /* held as long as the database is open */
 } merle_index;
+
+/* The function of an index in a database that was there before: collections in files come back
+ * without their functions, which cannot be written down. */
+typedef struct merle_function {
+    const char *collection, *index; /* their names */
+    merle_extract_fn *extract;
+    void *context; /* held as long as the database is open */
+} merle_function;
 
 typedef struct merle_rule {
     const char *path;
@@ -173,9 +235,9 @@ MERLE_API MERLE_MUST_USE merle_err merle_collection_drop(merle_collection *colle
  * Sections that begin when it is ready use it; for those that began before it is MERLE_NOT_READY,
  * and unknown for those from before its definition. While it is being built it refuses no document
  * because of a value that is taken, but new ones whose value it cannot hold at all. If at the end
- * documents stand against it (two have one unique value, a value is of a type that it cannot hold),
- * it has failed: nothing is kept of it but their list, until it
- * is dropped. */
+ * documents stand against it (two have one unique value, a value is of a type that it cannot hold,
+ * its function refuses one), it has failed: nothing is kept of it but their list, until it is
+ * dropped. */
 
 typedef enum merle_index_state {
     MERLE_INDEX_READY = 0,
@@ -183,7 +245,7 @@ typedef enum merle_index_state {
     MERLE_INDEX_FAILED = 2
 } merle_index_state;
 
-/* Errors: MERLE_EXISTS (the name is taken), MERLE_INVALID, MERLE_UNSUPPORTED, MERLE_TOO_BIG (too
+/* Errors: MERLE_EXISTS (the name is taken), MERLE_INVALID, MERLE_TOO_BIG (too
  * many indexes or fields, those counted that old sections still use), MERLE_GONE, MERLE_NO_MEMORY.
  * Threads: any, may wait. */
 MERLE_API MERLE_MUST_USE merle_err merle_index_add(merle_collection *collection,
@@ -355,6 +417,8 @@ MERLE_API merle_err merle_tags_list(merle_section *section, merle_collection *co
 /* The key of a document that merle gave; valid as long as the document. {NULL, 0} for the caller's
  * own. */
 MERLE_API merle_bytes merle_doc_key(merle_doc doc);
+/* When it ends: nanoseconds since 1970; 0: never, or it is the caller's own. */
+MERLE_API int64_t merle_doc_expires(merle_doc doc);
 /* How many documents there are, exactly, at the section's instant: a few loads if none was added or
  * removed since it began, else a walk over all slots. */
 MERLE_API merle_err merle_count(merle_section *section, merle_collection *collection,
@@ -564,6 +628,7 @@ typedef struct merle_stats_db {
     uint64_t tables_split, tables_merged, tables_rebuilt, entries_copied,
         entries_copied_max; /* by one insert */
     uint64_t steps, step_longest_ns;
+    uint64_t bytes_kept; /* threads have these at hand to use again; in no other figure */
 } merle_stats_db;
 typedef struct merle_stats_collection {
     size_t size;

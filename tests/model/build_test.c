@@ -27,18 +27,44 @@
 #include "tests/model/seed.h"
 #include "tests/sim/sim.h"
 
+/* The level, made by a function. */
+static merle_err made_level(void *context, merle_bytes key, merle_doc doc, merle_value *out_values,
+                            size_t value_max, size_t *out_count) {
+    (void)context;
+    (void)key;
+    (void)value_max;
+    if (!merle_doc_has(doc, "l")) return MERLE_OK;
+    out_values[0] = merle_value_uint(merle_doc_uint(doc, "l", 0));
+    *out_count = 1;
+    return MERLE_OK;
+}
+
+static merle_err made_value(void *context, merle_bytes key, merle_doc doc, merle_value *out_values,
+                            size_t value_max, size_t *out_count) {
+    (void)context;
+    (void)key;
+    (void)value_max;
+    out_values[0] = merle_value_uint(merle_doc_uint(doc, "u", 0));
+    *out_count = 1;
+    return MERLE_OK;
+}
+
 enum { KEYS = 10, LEVELS = 3, TAGS = 3, RUN_COUNT = 2000, WRITE_COUNT = 14, ROUND_COUNT = 3 };
 
-static const merle_index indexes[2][4] = {
+static const merle_index indexes[2][6] = {
     {{.name = "level", .kind = MERLE_ORDERED, .on = "l"},
      {.name = "own", .kind = MERLE_UNIQUE, .on = "u"},
      {.name = "tags", .kind = MERLE_TAGS, .on = "t"},
-     {.name = "each", .kind = MERLE_ORDERED, .on = "t[*]", .missing = MERLE_MISSING_LAST}},
+     {.name = "each", .kind = MERLE_ORDERED, .on = "t[*]", .missing = MERLE_MISSING_LAST},
+     {.name = "made", .kind = MERLE_ORDERED, .on = "l", .extract = made_level},
+     {.name = "made own", .kind = MERLE_UNIQUE, .on = "u", .extract = made_value}},
     {{.name = "level2", .kind = MERLE_ORDERED, .on = "-l, key()"},
      {.name = "own2", .kind = MERLE_UNIQUE_ORDERED, .on = "u"},
      {.name = "tags2", .kind = MERLE_TAGS, .on = "t"},
-     {.name = "each2", .kind = MERLE_ORDERED, .on = "-t[*], l"}}};
-enum { KIND_COUNT = 4 };
+     {.name = "each2", .kind = MERLE_ORDERED, .on = "-t[*], l"},
+     {.name = "made2", .kind = MERLE_ORDERED, .on = "-l", .extract = made_level},
+     {.name = "made own2", .kind = MERLE_UNIQUE_ORDERED, .on = "u", .extract = made_value}}};
+enum { KIND_COUNT = 6 };
 
 typedef struct world {
     sim *s;

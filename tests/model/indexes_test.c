@@ -651,7 +651,6 @@ static void build_over(stage *s, size_t number, int is_failed) {
 static void index_toggle(stage *s) {
     size_t number = below(s, INDEX_COUNT);
     const merle_index *index = &known[number].index;
-    if (index->extract != NULL) return; /* comes with its collection only */
     if (s->now.states[number] != ABSENT) {
         must(merle_index_drop(s->things, index->name, NULL));
         s->now.states[number] = ABSENT;

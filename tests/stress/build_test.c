@@ -28,19 +28,33 @@
 
 enum { KEYS = 1500, LEVELS = 10, TAGS = 6, VARIANTS = 8, WRITERS = 4 };
 
+/* The level, made by a function. */
+static merle_err made_level(void *context, merle_bytes key, merle_doc doc, merle_value *out_values,
+                            size_t value_max, size_t *out_count) {
+    (void)context;
+    (void)key;
+    (void)value_max;
+    if (!merle_doc_has(doc, "l")) return MERLE_OK;
+    out_values[0] = merle_value_uint(merle_doc_uint(doc, "l", 0));
+    *out_count = 1;
+    return MERLE_OK;
+}
+
 /* Two of each kind, one for each thread that defines. */
-static const merle_index indexes[2][5] = {
+static const merle_index indexes[2][6] = {
     {{.name = "level", .kind = MERLE_ORDERED, .on = "l"},
      {.name = "tags", .kind = MERLE_TAGS, .on = "t"},
      {.name = "own", .kind = MERLE_UNIQUE, .on = "u"},
      {.name = "doubled", .kind = MERLE_UNIQUE, .on = "d"},
-     {.name = "pair", .kind = MERLE_UNIQUE_ORDERED, .on = "-l, u"}},
+     {.name = "pair", .kind = MERLE_UNIQUE_ORDERED, .on = "-l, u"},
+     {.name = "made", .kind = MERLE_ORDERED, .on = "l", .extract = made_level}},
     {{.name = "level2", .kind = MERLE_ORDERED, .on = "l"},
      {.name = "tags2", .kind = MERLE_TAGS, .on = "t"},
      {.name = "own2", .kind = MERLE_UNIQUE, .on = "u"},
      {.name = "doubled2", .kind = MERLE_UNIQUE, .on = "d"},
-     {.name = "pair2", .kind = MERLE_UNIQUE_ORDERED, .on = "-l, u"}}};
-enum { LEVEL, TAG, OWN, DOUBLED, PAIR, KIND_COUNT };
+     {.name = "pair2", .kind = MERLE_UNIQUE_ORDERED, .on = "-l, u"},
+     {.name = "made2", .kind = MERLE_ORDERED, .on = "l", .extract = made_level}}};
+enum { LEVEL, TAG, OWN, DOUBLED, PAIR, MADE, KIND_COUNT };
 
 /* ---- documents ---- */
 

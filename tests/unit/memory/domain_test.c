@@ -117,6 +117,32 @@ static void member_at_rest_keeps_nothing(void **state) {
     mrl_domain_destroy(domain);
 }
 
+static void member_that_frees_many_sizes_keeps_little(void **state) {
+    enum { EACH = 64 };
+    static void *all[MRL_SLAB_SMALL_COUNT + 1][EACH];
+    mrl_domain *domain = make_domain(NULL);
+    mrl_member *member = join(domain);
+    const mrl_cache *cache = &member->private_part->cache;
+    (void)state;
+    for (size_t i = 1; i <= MRL_SLAB_SMALL_COUNT; i++)
+        for (int k = 0; k < EACH; k++)
+            assert_non_null(all[i][k] = mrl_alloc(member, MRL_FOR_OTHER, 16 * i));
+    uint64_t most = 0;
+    for (size_t i = 1; i <= MRL_SLAB_SMALL_COUNT; i++)
+        for (int k = 0; k < EACH; k++) {
+            mrl_free(member, MRL_FOR_OTHER, all[i][k], 16 * i);
+            size_t bytes = 0;
+            for (size_t c = 1; c <= MRL_SLAB_SMALL_COUNT; c++)
+                bytes += 16 * c * cache->kept_counts[c];
+            assert_int_equal(mrl_domain_bytes_kept(domain), bytes);
+            if (bytes > most) most = bytes;
+        }
+    assert_in_range(most, MRL_KEPT_TOTAL_MAX - 1024, MRL_KEPT_TOTAL_MAX);
+    mrl_member_rest(member);
+    assert_int_equal(mrl_domain_bytes_kept(domain), 0);
+    mrl_domain_destroy(domain);
+}
+
 static size_t allocated_bytes(void) {
     uint64_t epoch = 1;
     size_t bytes = 0, size = sizeof bytes;
@@ -262,24 +288,34 @@ static void limit_is_exact_and_urgent_may_go_into_the_reserve(void **state) {
 
 enum { THREAD_COUNT = 8 };
 
+/* Sizes and purposes of its own for each thread. */
 static void *fill_up(void *context) {
+    static _Atomic uint32_t last_number;
+    uint32_t number = ++last_number;
     mrl_member *member = join(context);
-    while (mrl_alloc(member, MRL_FOR_DOCUMENTS, 500) != NULL) continue;
+    while (mrl_alloc(member, (mrl_purpose)(number % MRL_PURPOSE_COUNT), 500 + number % 8) != NULL)
+        continue;
     return NULL;
 }
 
-static void limit_with_many_threads_is_passed_by_their_slack_at_most(void **state) {
-    const uint64_t limit = 16 << 20;
+static void fill_up_to(uint64_t limit) {
     mrl_domain_options options = {.bytes_max = limit};
     mrl_domain *domain = make_domain(&options);
     pthread_t threads[THREAD_COUNT];
-    (void)state;
     for (int i = 0; i < THREAD_COUNT; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, fill_up, domain), 0);
     for (int i = 0; i < THREAD_COUNT; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
-    assert_in_range(mrl_domain_bytes_total(domain), limit - 512,
-                    limit + THREAD_COUNT * MRL_COUNT_SLACK_BYTES);
+    assert_in_range(mrl_domain_bytes_total(domain), limit - 512, limit);
     mrl_domain_destroy(domain);
+}
+
+static void limit_with_many_threads_is_not_passed(void **state) {
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        fill_up_to(256 << 10);
+        fill_up_to(1 << 20);
+        fill_up_to(16 << 20);
+    }
 }
 
 typedef struct refuser {
@@ -754,13 +790,14 @@ int main(void) {
         cmocka_unit_test(memory_comes_from_the_own_arena_only),
         cmocka_unit_test(sizes_beyond_slabs_are_what_jemalloc_gives),
         cmocka_unit_test(member_at_rest_keeps_nothing),
+        cmocka_unit_test(member_that_frees_many_sizes_keeps_little),
         cmocka_unit_test(destroyed_domain_gives_back_what_was_never_freed),
         cmocka_unit_test(large_domain_asks_for_huge_pages_if_it_shall),
 #endif
         cmocka_unit_test(memory_is_aligned_and_counted_as_given),
         cmocka_unit_test(blocks_of_each_size_keep_their_bytes_and_counts),
         cmocka_unit_test(limit_is_exact_and_urgent_may_go_into_the_reserve),
-        cmocka_unit_test(limit_with_many_threads_is_passed_by_their_slack_at_most),
+        cmocka_unit_test(limit_with_many_threads_is_not_passed),
         cmocka_unit_test(refusal_refuses_every_kind_of_memory),
         cmocka_unit_test(counts_at_rest_are_exact_whoever_frees),
         cmocka_unit_test(blocks_are_drained_in_order_and_at_most_max),

@@ -183,10 +183,10 @@ static void key_change_mend(fixture *f) {
 }
 
 static void count_raise(fixture *f) {
-    atomic_fetch_add(&f->root->shards[0].count, 1);
+    atomic_fetch_add(&f->root->counters[0].count, 1);
 }
 static void count_mend(fixture *f) {
-    atomic_fetch_sub(&f->root->shards[0].count, 1);
+    atomic_fetch_sub(&f->root->counters[0].count, 1);
 }
 
 static void retired_raise(fixture *f) {
@@ -314,7 +314,7 @@ static void free_beyond(fixture *f) {
     mrl_shard_return_slot(shard_with_free(f), f->member, 5000);
 }
 static void free_mend(fixture *f) {
-    shard_with_free(f)->free_count--;
+    shard_with_free(f)->free->count--;
 }
 
 /* ---- the log ---- */

@@ -92,6 +92,38 @@ static void read_own_put(const stand *s, merle_commit *commit) {
     must(s, merle_commit_get(commit, s->players, KEY("a"), &doc));
 }
 
+/* Looking for a value binds nobody to documents that cannot have it. */
+static void patch_beside_and_read_no_email(const stand *s, merle_commit *commit) {
+    patch_only(s, commit);
+    must(s, merle_patch(commit, s->players, KEY("a"), MERLE_SET_INT("emails", 1)));
+    read_no_email(s, commit);
+}
+static void patch_beside_and_read_x(const stand *s, merle_commit *commit) {
+    patch_only(s, commit);
+    read_x(s, commit);
+}
+static void patch_email_and_read_no_email(const stand *s, merle_commit *commit) {
+    must(s, merle_patch(commit, s->players, KEY("a"), MERLE_SET_STR("\"email\"", "y")));
+    read_no_email(s, commit);
+}
+static merle_err leave_it(void *context, const merle_doc *current, merle_builder *builder,
+                          merle_bytes *out_document) {
+    (void)context;
+    (void)builder;
+    *out_document = merle_bytes_of(current->data, current->size);
+    return MERLE_OK;
+}
+static void merge_and_read_no_email(const stand *s, merle_commit *commit) {
+    must(s, merle_merge(commit, s->players, KEY("a"), leave_it, NULL));
+    read_no_email(s, commit);
+}
+static void put_and_read_it_by_email(const stand *s, merle_commit *commit) {
+    merle_doc doc;
+    const merle_value z[] = {EMAIL("z")};
+    put_in(s, commit, "a", "{\"email\":\"z\"}");
+    must(s, merle_commit_get_unique(commit, s->players, "email", z, 1, &doc));
+}
+
 static void change_nothing(const stand *s) {
     (void)s;
 }
@@ -126,6 +158,9 @@ static void take_no_email(const stand *s) {
 static void move_x(const stand *s) {
     (void)put_json(s, "a", "{}");
     (void)put_json(s, "other", "{\"email\":\"x\"}");
+}
+static void take_no_email_by_a(const stand *s) {
+    (void)put_json(s, "a", "{\"email\":\"none\"}");
 }
 static void truncate_all(const stand *s) {
     must(s, merle_collection_truncate(s->players, NULL));
@@ -168,6 +203,17 @@ static void reads_are_checked_when_the_commit_ends(void **state) {
         {patch_only, change_a, MERLE_OK},
         {patch_only, remove_a, MERLE_NOT_FOUND},
         {read_own_put, change_a, MERLE_OK},
+        {patch_beside_and_read_no_email, change_a, MERLE_OK},
+        {patch_beside_and_read_no_email, move_x, MERLE_OK},
+        {patch_beside_and_read_no_email, take_no_email, MERLE_CONFLICT},
+        {patch_beside_and_read_no_email, take_no_email_by_a, MERLE_CONFLICT},
+        {patch_beside_and_read_x, put_other, MERLE_OK},
+        {patch_beside_and_read_x, change_a, MERLE_CONFLICT},
+        {patch_email_and_read_no_email, put_other, MERLE_OK},
+        {patch_email_and_read_no_email, change_a, MERLE_CONFLICT},
+        {merge_and_read_no_email, put_other, MERLE_OK},
+        {merge_and_read_no_email, change_a, MERLE_CONFLICT},
+        {put_and_read_it_by_email, change_a, MERLE_OK},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int writes = 0; writes < 2; writes++) {
@@ -202,11 +248,34 @@ static void conflict_of_a_read_tells_the_key(void **state) {
     writing_close(&s);
 }
 
+/* Each lookup, and each operation before one, costs what it changes: a thousand of each in turns
+ * take milliseconds. What is read stays what it was. */
+static void thousand_lookups_among_a_thousand_writes(void **state) {
+    (void)state;
+    stand s;
+    merle_doc doc;
+    writing_open_plain(&s);
+    merle_commit *commit = begin(&s);
+    for (int i = 0; i < 1000; i++) {
+        char key[16], json[48], email[16];
+        snprintf(key, sizeof key, "k%d", i);
+        snprintf(json, sizeof json, "{\"email\":\"e%d\",\"n\":%d}", i, i);
+        put_in(&s, commit, key, json);
+        snprintf(email, sizeof email, "e%d", i / 2);
+        const merle_value wanted[] = {EMAIL(email)};
+        must(&s, merle_commit_get_unique(commit, s.players, "email", wanted, 1, &doc));
+        assert_int_equal(merle_doc_int(doc, "n", 0), i / 2);
+    }
+    (void)end(&s, commit);
+    writing_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_see_own_writes_on_top_of_the_instant),
         cmocka_unit_test(reads_are_checked_when_the_commit_ends),
         cmocka_unit_test(conflict_of_a_read_tells_the_key),
+        cmocka_unit_test(thousand_lookups_among_a_thousand_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
