@@ -71,6 +71,9 @@ typedef struct bench_disk {
     uint64_t (*insert_later)(void *thread, const bench_record *record);
     /* Comes back when everything up to this place is on stable storage. */
     void (*durable_wait)(void *thread, uint64_t place);
+    /* The last place that is there, and a descriptor that can be read when it has moved. */
+    uint64_t (*durable_place)(void *thread);
+    int (*durable_descriptor)(void *thread);
     /* The last place; everything accepted so far is at it or before it. */
     uint64_t (*place)(void *thread);
     uint64_t (*log_bytes)(void); /* written to log files since the opening */

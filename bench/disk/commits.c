@@ -3,14 +3,20 @@
  * What    async: a quarter of the documents inserted with asynchronous durability, until the last
  *         one is on stable storage; async_memory: the same without files. sync: 2,000 inserts, each
  *         on stable storage before the next begins, each timed. sync64: 200,000 inserts and at
- *         least so many seconds as were asked for; by one loop that has 64 of them on the way, and
- *         by 64 threads that wait for theirs.
+ *         least so many seconds as were asked for; by one loop that has 64 of them on the way
+ *         (which waits for the oldest by a call; sync64_poll: by a descriptor), and by 64 threads
+ *         that wait for theirs.
  * Sees    afterwards the store is closed and opened again, and must have every document.
  * Threads as each phase says.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "bench/common/measure.h"
 #include "bench/disk/disk.h"
@@ -18,6 +24,7 @@
 #define OUTSTANDING 64u
 #define SYNC_COUNT 2000u
 #define SYNC64_COUNT 200000u
+#define POLL_MS 1000
 /* So many times as many documents at most, should the disk be faster than thought. */
 #define ROOM_FACTOR 20u
 
@@ -145,15 +152,35 @@ static unsigned goal_is_reached(const goal *self, uint32_t begun) {
     return begun >= self->most || (begun >= self->least && bench_now_ns() >= self->until_ns);
 }
 
-static void sync64_report(const disk_stage *disk, bench_stage *stage, unsigned thread_count,
+static void sync64_report(const disk_stage *disk, bench_stage *stage, const char *phase,
                           uint32_t done, double seconds) {
-    stage->thread_count = thread_count;
-    log_bytes_report(stage, "sync64_log_bytes", done);
-    reopened_check(disk, stage, "sync64", done);
-    bench_result(disk->system->name, "sync64", thread_count, done / seconds, "docs/s");
+    char bytes_phase[64];
+    snprintf(bytes_phase, sizeof bytes_phase, "%s_log_bytes", phase);
+    log_bytes_report(stage, bytes_phase, done);
+    unsigned thread_count = stage->thread_count;
+    reopened_check(disk, stage, phase, done);
+    bench_result(disk->system->name, phase, thread_count, done / seconds, "docs/s");
 }
 
-void disk_sync64_loop(const disk_stage *disk) {
+static void wait_by_call(const bench_stage *stage, uint64_t place) {
+    stage->system->disk->durable_wait(stage->thread, place);
+}
+
+/* As a loop would that has other descriptors too: it asks, and polls where there is nothing. */
+static void wait_by_poll(const bench_stage *stage, uint64_t place) {
+    const bench_disk *files = stage->system->disk;
+    while (files->durable_place(stage->thread) < place) {
+        struct pollfd wanted = {.fd = files->durable_descriptor(stage->thread), .events = POLLIN};
+        uint64_t moves;
+        if (poll(&wanted, 1, POLL_MS) < 0) bench_die("sync64: poll: %s", strerror(errno));
+        if (wanted.revents != 0 && read(wanted.fd, &moves, sizeof moves) < 0 && errno != EAGAIN) {
+            bench_die("sync64: read: %s", strerror(errno));
+        }
+    }
+}
+
+static void loop_run(const disk_stage *disk, const char *phase,
+                     void (*wait)(const bench_stage *, uint64_t)) {
     const bench_disk *files = disk->system->disk;
     goal wanted = goal_make(disk);
     uint64_t places[OUTSTANDING] = {0};
@@ -165,14 +192,26 @@ void disk_sync64_loop(const disk_stage *disk) {
     uint64_t start_ns = bench_now_ns();
     for (; !goal_is_reached(&wanted, done); done++) {
         uint64_t *place = &places[done % OUTSTANDING];
-        if (done >= OUTSTANDING) files->durable_wait(stage.thread, *place);
+        if (done >= OUTSTANDING) wait(&stage, *place);
         bench_record_make(&record, done, 0, wanted.most);
         *place = files->insert_later(stage.thread, &record);
-        if (*place == 0) bench_die("%s: sync64: %s was refused", disk->system->name, record.key);
+        if (*place == 0) bench_die("%s: %s: %s was refused", disk->system->name, phase, record.key);
     }
-    files->durable_wait(stage.thread, places[(done - 1) % OUTSTANDING]);
+    wait(&stage, places[(done - 1) % OUTSTANDING]);
     double seconds = (double)(bench_now_ns() - start_ns) / 1e9;
-    sync64_report(disk, &stage, 1, done, seconds);
+    sync64_report(disk, &stage, phase, done, seconds);
+}
+
+void disk_sync64_loop(const disk_stage *disk) {
+    loop_run(disk, "sync64", wait_by_call);
+}
+
+void disk_sync64_poll(const disk_stage *disk) {
+    if (disk->background == BENCH_BACKGROUND_NONE) {
+        bench_note("%s: sync64_poll: nobody writes without threads", disk->system->name);
+        return;
+    }
+    loop_run(disk, "sync64_poll", wait_by_poll);
 }
 
 static void work_sync64(crew_worker *worker) {
@@ -204,5 +243,6 @@ void disk_sync64_threads(const disk_stage *disk) {
         bench_die("%s: sync64: %lu of %u inserts were accepted", disk->system->name, result.done,
                   wanted.next);
     }
-    sync64_report(disk, &stage, OUTSTANDING, wanted.next, result.seconds);
+    stage.thread_count = OUTSTANDING;
+    sync64_report(disk, &stage, "sync64", wanted.next, result.seconds);
 }

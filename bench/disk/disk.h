@@ -53,6 +53,7 @@ void disk_async_memory(const disk_stage *disk);
 void disk_async(const disk_stage *disk);
 void disk_sync(const disk_stage *disk);
 void disk_sync64_loop(const disk_stage *disk);
+void disk_sync64_poll(const disk_stage *disk);
 void disk_sync64_threads(const disk_stage *disk);
 void disk_checkpoint(const disk_stage *disk);
 void disk_expiry(const disk_stage *disk);

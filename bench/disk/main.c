@@ -88,6 +88,7 @@ static const piece pieces[] = {
     {"sync", NULL, disk_sync, can_sync, THREADS_ONE},
     {"sync64", "raw", disk_raw_sync64, NULL, THREADS_ONE},
     {"sync64", NULL, disk_sync64_loop, can_wait, THREADS_ONE},
+    {"sync64", NULL, disk_sync64_poll, can_wait, THREADS_ONE},
     {"sync64", NULL, disk_sync64_threads, can_wait, THREADS_ONE},
     {"checkpoint", NULL, disk_checkpoint, can_checkpoint, THREADS_ONE},
     {"expiry", NULL, disk_expiry, can_expire, THREADS_ONE},
