@@ -244,7 +244,9 @@ static uint64_t last_change(const mrl_root *root) {
     uint64_t seq = atomic_load_explicit(&root->seq, memory_order_relaxed);
     uint64_t end = mrl_slots_end(&root->slots);
     for (uint64_t slot = 0; slot < end; slot += MRL_RUN_SLOTS) {
-        uint64_t changed = mrl_slots_changed(&root->slots, (uint32_t)slot);
+        const mrl_chunk *chunk = mrl_slots_chunk(&root->slots, (uint32_t)slot);
+        uint64_t changed = atomic_load_explicit(
+            &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS], memory_order_relaxed);
         if (changed > seq) seq = changed;
     }
     return seq;
