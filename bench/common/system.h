@@ -58,7 +58,7 @@ static inline void bench_sight_doc(bench_sight *sight, const void *bytes) {
     bench_sight_score(sight, bench_score_read(bytes, &size));
 }
 
-/* A part of the memory, as the system itself counts it. */
+/* A part of the memory in bytes, or of the time in nanoseconds, as the system itself counts it. */
 typedef struct bench_part {
     const char *name;
     uint64_t bytes;
@@ -80,6 +80,8 @@ typedef struct bench_disk {
     /* Writes down everything there is, so that the log is not needed. Comes back when done. */
     void (*checkpoint)(void *thread);
     const char *log_prefix; /* names of files that are no part of a checkpoint begin so */
+    /* What the opening took, by part, in nanoseconds; returns how many parts. */
+    size_t (*opening)(bench_part *out_parts, size_t part_max);
     /* A document that ends by itself after so long; how many have ended so far, how many are to,
      * and for how long the oldest has been due that is still there. */
     bench_answer (*insert_for)(void *thread, const bench_record *record, int64_t ttl_ns);

@@ -11,11 +11,14 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "bench/common/measure.h"
 #include "bench/disk/disk.h"
+
+#define PART_MAX 8u
 
 enum { SEED_CHANGE = 321 };
 
@@ -62,6 +65,18 @@ void disk_reopen_change(const disk_stage *disk) {
     bench_die("still alive");
 }
 
+/* By part, as the store itself says; beside the whole, which is seen from outside. */
+static void parts_report(const bench_system *system, const char *phase) {
+    bench_part parts[PART_MAX];
+    char name[96];
+    if (system->disk->opening == NULL) return;
+    size_t count = system->disk->opening(parts, PART_MAX);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%s_%s", phase, parts[i].name);
+        bench_result(system->name, name, 1, (double)parts[i].bytes / 1e6, "ms");
+    }
+}
+
 void disk_reopen_open(const disk_stage *disk, unsigned is_changed, uint64_t start_ns) {
     const bench_system *system = disk->system;
     const char *name = is_changed ? "reopen_killed" : "reopen";
@@ -89,6 +104,7 @@ void disk_reopen_open(const disk_stage *disk, unsigned is_changed, uint64_t star
     bench_count_check(&stage, name, stage.count);
     disk_check(&stage, name);
     bench_result(system->name, name, 1, ms, "ms");
+    parts_report(system, name);
     if (is_changed) {
         bench_result(system->name, "reopen_killed_peak", 1, (double)peak, "bytes");
         (void)kill(getpid(), SIGKILL);
