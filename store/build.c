@@ -579,7 +579,7 @@ static int find_build(stepping *s, uint32_t number) {
     s->root = mrl_collection_current(s->collection);
     if (s->root == NULL || s->root->is_dropped) return 0;
     s->schema = mrl_root_schema_now(s->root);
-    s->index = &s->schema->indexes[number];
+    s->index = mrl_schema_index_at(s->schema, number);
     s->build = mrl_root_build(s->root, number);
     return s->build != NULL && s->index->state == MERLE_INDEX_BUILDING;
 }
@@ -712,7 +712,7 @@ static size_t build_collection(stepping *s, size_t max) {
     mrl_member_enter(s->member, &token);
     const mrl_root *root = mrl_collection_current(s->collection);
     for (uint32_t i = 0; root != NULL && i < MERLE_INDEX_COUNT_MAX; i++)
-        if (mrl_root_schema_now(root)->indexes[i].state == MERLE_INDEX_BUILDING)
+        if (mrl_schema_index_at(mrl_root_schema_now(root), i)->state == MERLE_INDEX_BUILDING)
             numbers |= (uint32_t)1 << i;
     mrl_member_leave(s->member, &token);
     for (; numbers != 0 && done < max; numbers &= numbers - 1) {

@@ -245,6 +245,7 @@ static uint64_t last_change(const mrl_root *root) {
     uint64_t end = mrl_slots_end(&root->slots);
     for (uint64_t slot = 0; slot < end; slot += MRL_RUN_SLOTS) {
         const mrl_chunk *chunk = mrl_slots_chunk(&root->slots, (uint32_t)slot);
+        MRL_ASSERT(chunk != NULL);
         uint64_t changed = atomic_load_explicit(
             &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS], memory_order_relaxed);
         if (changed > seq) seq = changed;
@@ -390,7 +391,9 @@ static merle_err fill_indexes(mrl_filling *f, mrl_member *member, uint32_t suspe
         next = mrl_fill_ordered(f, member, next);
         err = error_of(f);
     }
-    return err;
+    if (err != MERLE_OK) return err;
+    mrl_fill_expiry(f, member);
+    return error_of(f);
 }
 
 uint64_t mrl_fill_steps(const mrl_root *root) {
