@@ -424,7 +424,8 @@ static merle_err settle_index(mrl_filling *f, mrl_member *member, uint32_t numbe
     const mrl_schema_index *index = &f->schema->indexes[number];
     merle_err err = error_of(f);
     if (err == MERLE_OK && f->offence_count > 0)
-        err = index->is_added ? give_index_up(f, member, number) : tell(f, index, report);
+        err = index->is_added && !f->options->is_strict ? give_index_up(f, member, number)
+                                                        : tell(f, index, report);
     f->offence_count = 0;
     f->kept_count = 0;
     return err;
