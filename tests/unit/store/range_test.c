@@ -31,6 +31,8 @@ static stand open_players(void) {
     (void)put_json(&s, "d", "{\"guild\":\"blue\",\"score\":5,\"tags\":[\"us\",null]}");
     (void)put_json(&s, "e", "{\"guild\":\"blue\"}");
     (void)put_json(&s, "f", "{\"score\":7,\"guild\":null}");
+    /* It is copied: the thread's report would point to what is gone. */
+    merle_report_to(s.db, NULL);
     return s;
 }
 
