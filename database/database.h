@@ -55,5 +55,7 @@ void mrl_pages_stop(merle_db *db);
 /* The part of a step that concerns files, where no thread does it; returns what was done. */
 size_t mrl_files_step(merle_db *db, mrl_member *member, uint64_t now_ns);
 int mrl_files_have_more(merle_db *db);
+/* What concerns files, into figures that are nought. */
+void mrl_files_stat(merle_db *db, merle_stats_db *stats);
 
 #endif

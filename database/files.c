@@ -121,6 +121,46 @@ void mrl_pages_stop(merle_db *db) {
     free(pages);
 }
 
+/* ---- figures ---- */
+
+static void stat_checkpoints(const mrl_checkpoint_stats *from, merle_stats_db *stats) {
+    const struct {
+        const _Atomic uint64_t *from;
+        uint64_t *out;
+    } fields[] = {
+        {&from->done, &stats->checkpoints},
+        {&from->failed, &stats->checkpoints_failed},
+        {&from->last_seq, &stats->checkpoint_seq},
+        {&from->last_pages, &stats->checkpoint_pages},
+        {&from->last_bytes, &stats->checkpoint_bytes},
+        {&from->last_ns, &stats->checkpoint_ns},
+        {&from->slots_done, &stats->checkpoint_slots_done},
+        {&from->slots_total, &stats->checkpoint_slots_total},
+        {&from->page_files, &stats->page_files},
+        {&from->page_count, &stats->pages},
+        {&from->page_bytes, &stats->page_bytes},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        *fields[i].out = atomic_load_explicit(fields[i].from, memory_order_relaxed);
+}
+
+void mrl_files_stat(merle_db *db, merle_stats_db *stats) {
+    mrl_log_set_stats log;
+    if (db->persist == NULL) return;
+    stat_checkpoints(mrl_persist_checkpoint_stats(db->persist), stats);
+    mrl_log_set_stat(mrl_persist_log_set(db->persist), &log);
+    stats->log_bytes_written = log.bytes_written;
+    stats->log_groups = log.groups;
+    stats->log_group_bytes_max = log.group_bytes_max;
+    stats->log_records = log.records;
+    stats->log_syncs = log.syncs;
+    stats->log_sync_ns = log.sync_ns;
+    stats->log_sync_ns_max = log.sync_ns_max;
+    stats->log_files = log.files;
+    stats->log_files_spare = log.files_spare;
+    stats->log_unsynced_bytes = log.unsynced_bytes;
+}
+
 /* ---- the public calls ---- */
 
 static merle_err join(merle_db *db, mrl_member **out_member) {

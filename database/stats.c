@@ -183,6 +183,7 @@ static void fill_bytes(merle_db *db, merle_stats_db *stats) {
     stats->ring_bytes = log.ring_bytes;
     stats->ring_size = log.ring_size;
     stats->ring_first_seq = log.first_seq;
+    stats->durable_seq = log.durable;
 }
 
 static void fill_counts(merle_db *db, merle_stats_db *stats) {
@@ -250,6 +251,7 @@ merle_err merle_stats(merle_db *db, merle_stats_db *out_stats) {
     fill_sections(db, &stats);
     fill_bytes(db, &stats);
     fill_counts(db, &stats);
+    mrl_files_stat(db, &stats);
     mrl_member_enter(member, &token);
     fill_collections(db, &stats);
     int64_t due_ns = mrl_expiry_next(&db->store, member), now_ns = mrl_expiry_now(&db->store);

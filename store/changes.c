@@ -188,6 +188,7 @@ _Static_assert((int)MERLE_CHANGE_DEFINE == (int)MRL_RECORD_DEFINE, "kinds are ha
 _Static_assert((int)MERLE_CHANGE_TRUNCATE == (int)MRL_RECORD_TRUNCATE, "kinds are handed through");
 _Static_assert((int)MERLE_CHANGE_DROP == (int)MRL_RECORD_DROP, "kinds are handed through");
 _Static_assert((int)MERLE_CHANGE_SEQUENCE == (int)MRL_RECORD_SEQUENCE, "kinds are handed through");
+_Static_assert((int)MERLE_CHANGE_LOADED == (int)MRL_RECORD_LOADED, "kinds are handed through");
 
 /* How many operations of what is left of the commit this cursor gives. */
 static merle_err count_wanted(const merle_changes *changes, size_t *out_count) {
