@@ -18,6 +18,7 @@
 #define RETIRED_DEFAULT (1024 * MEBIBYTE)
 #define COMMIT_SIZE_MIN (17 * MEBIBYTE)
 #define RESERVE_MIN MEBIBYTE
+#define LOAD_THREADS 2 /* that build the indexes of a bulk load */
 
 /* The caller's options, with every zero replaced by what it stands for. */
 static merle_err complete(const merle_options *given, merle_options *out) {
@@ -93,6 +94,7 @@ static merle_err wire(merle_db *db, const char *path) {
         .db = db,
     };
     mrl_store_init(&db->store, &store_options);
+    if (options->threads != MERLE_THREADS_NONE) db->store.load_threads = LOAD_THREADS;
     if (path == NULL) return MERLE_OK;
     mrl_member *member = mrl_member_join(db->domain);
     return member == NULL ? MERLE_NO_MEMORY : mrl_files_open(db, path, member);
@@ -176,11 +178,12 @@ merle_err merle_close(merle_db *db) {
     mrl_member_each(db->domain, add_open, &open);
     open += mrl_domain_count(db->domain, MRL_N_COMMITS_OPEN);
     open += atomic_load_explicit(&db->store.cursors_open, memory_order_acquire);
+    open += atomic_load_explicit(&db->store.loads_open, memory_order_acquire);
     if (open != 0) {
         merle_err err = had_threads ? start_threads(db) : MERLE_OK;
         (void)err; /* without the thread the host's commits and steps still reclaim */
         return mrl_store_fail(member, MERLE_BUSY, NULL, merle_bytes_of(NULL, 0),
-                              "%llu sections, commits or cursors are still open",
+                              "%llu sections, commits, cursors or bulk loads are still open",
                               (unsigned long long)open);
     }
     return take_down(db);

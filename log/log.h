@@ -186,6 +186,10 @@ MERLE_MUST_USE merle_err mrl_log_wait_durable(mrl_log *log, mrl_member *member, 
 void mrl_log_ask_durable(mrl_log *log, uint64_t seq);
 /* The highest seq that anybody has asked to be durable. */
 uint64_t mrl_log_asked(const mrl_log *log);
+/* How often anybody has asked: about as often as there were commits that are to be durable. */
+uint64_t mrl_log_asks(const mrl_log *log);
+/* By the drain: it may wait a moment for more of them (it is not a step that it works in). */
+int mrl_log_may_gather(const mrl_log *log);
 /* Does the drain's work once, if nobody else is at it (0: somebody is). For the drain's own thread,
  * and for steps. */
 int mrl_log_drain(mrl_log *log, mrl_member *member);

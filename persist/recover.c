@@ -118,6 +118,8 @@ static merle_err apply(replay *r, const mrl_record_operation_view *op, uint64_t 
         return drop(r, noted, op, seq, report);
     case MRL_RECORD_SEQUENCE:
         return set_ids_aside(r, op, seq, report);
+    case MRL_RECORD_LOADED:
+        return MERLE_OK;
     }
     return mrl_report_fill(report, MERLE_UNSUPPORTED,
                            "commit %" PRIu64

@@ -209,11 +209,35 @@ merle_err merle_collection_describe(merle_collection *collection, merle_buffer *
 
 /* ---- truncate and drop ---- */
 
+merle_err mrl_root_swing(mrl_definition *d, mrl_root *root, int needs_empty, uint64_t *out_seq) {
+    mrl_store *store = d->store;
+    mrl_root *old = mrl_collection_current(root->collection);
+    const mrl_schema *locked = mrl_root_schema_now(old);
+    mrl_root_lock_all(old, locked);
+    mrl_point("definition.locked");
+    if (needs_empty && mrl_root_count_now(old) != 0) {
+        mrl_root_unlock_all(old, locked);
+        return MERLE_EXISTS;
+    }
+    root->before = old;
+    *out_seq = publish(d, root->collection, root);
+    mrl_point("definition.published");
+    store->building -= mrl_schema_building_count(locked);
+    mrl_root_unlock_all(old, locked);
+    mrl_reclaim_root(store, old);
+    return MERLE_OK;
+}
+
+/* Whether a bulk load is under way; the catalog lock is held. */
+static merle_err refuse_while_loading(mrl_member *member, merle_collection *collection) {
+    return mrl_store_fail(member, MERLE_BUSY, collection, merle_bytes_of(NULL, 0),
+                          "a bulk load of the collection is under way");
+}
+
 /* Puts a new root in the place of the current one; the catalog lock is held. */
 static merle_err replace_root(mrl_store *store, mrl_member *member, merle_collection *collection,
                               mrl_schema *schema, mrl_record_kind kind, uint64_t *out_seq) {
     mrl_definition d;
-    mrl_root *old = mrl_collection_current(collection);
     mrl_root *root = mrl_root_create(member, collection, schema);
     if (root == NULL)
         return mrl_store_fail(member, MERLE_NO_MEMORY, collection, merle_bytes_of(NULL, 0),
@@ -224,17 +248,8 @@ static merle_err replace_root(mrl_store *store, mrl_member *member, merle_collec
         mrl_root_destroy(root, member);
         return err;
     }
-    root->before = old;
     root->is_dropped = kind == MRL_RECORD_DROP;
-    const mrl_schema *locked = mrl_root_schema_now(old);
-    mrl_root_lock_all(old, locked);
-    mrl_point("definition.locked");
-    *out_seq = publish(&d, collection, root);
-    mrl_point("definition.published");
-    store->building -= mrl_schema_building_count(locked);
-    mrl_root_unlock_all(old, locked);
-    mrl_reclaim_root(store, old);
-    return MERLE_OK;
+    return mrl_root_swing(&d, root, 0, out_seq);
 }
 
 /* One try; the catalog lock is held. */
@@ -262,9 +277,11 @@ static merle_err redefine(merle_collection *collection, mrl_record_kind kind, ui
     merle_err err = mrl_definition_join(collection->store->db, &store, &member);
     while (err == MERLE_OK) {
         mrl_lock_take(&store->catalog_lock);
-        err = redefine_locked(store, member, collection, kind, &seq);
+        int is_loading = mrl_collection_is_loading(collection);
+        err = is_loading ? refuse_while_loading(member, collection)
+                         : redefine_locked(store, member, collection, kind, &seq);
         mrl_lock_drop(&store->catalog_lock);
-        if (err != MERLE_BUSY) break;
+        if (err != MERLE_BUSY || is_loading) break;
         err = mrl_definition_await(store, member);
     }
     if (err != MERLE_OK) return err;

@@ -86,6 +86,11 @@ static merle_err prepare_roots(merle_commit *commit) {
         if (root == NULL || root->is_dropped)
             return mrl_store_fail(commit->member, MERLE_GONE, part->collection,
                                   merle_bytes_of(NULL, 0), "the collection was dropped");
+        /* This root takes no document as long as it lives. */
+        if (root->is_loading && part->touch_count > 0)
+            return mrl_store_fail(commit->member, MERLE_BUSY, part->collection,
+                                  merle_bytes_of(NULL, 0),
+                                  "a bulk load of the collection is under way");
         const mrl_schema *schema = mrl_root_writable_schema(root, commit->store->published);
         merle_err err = root == part->root && schema == part->schema
                             ? MERLE_OK

@@ -160,8 +160,8 @@ struct merle_commit {
     uint32_t patience;
     uint32_t origin_size;
     uint32_t only_removes;
-    merle_durability durability;
     merle_origin record_origin;
+    merle_durability durability;
     uint8_t origin[MERLE_ORIGIN_SIZE_MAX];
     merle_buffer work[2];   /* documents being composed */
     merle_buffer extracted; /* what the functions of indexes made of one of them */
@@ -255,7 +255,8 @@ void mrl_reads_mark(merle_commit *commit);
 /* ---- store/section.c ---- */
 /* Values asked for, encoded. Errors: MERLE_INVALID (no such index, count), MERLE_NOT_FOUND (a value
  * that no document can have). out has MERLE_VALUE_SIZE_MAX bytes. */
-merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
+merle_err mrl_encode_asked(mrl_member *member, const merle_collection *collection,
+                           const mrl_schema *schema, const char *name, const merle_value *values,
                            size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
                            size_t *out_size);
 

@@ -150,8 +150,8 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
     memset(out_doc, 0, sizeof *out_doc);
     if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
     if ((err = open_part(commit, collection, &part, &root)) != MERLE_OK) return err;
-    err = mrl_encode_asked(mrl_root_schema(root, commit->section.seq), index, values, value_count,
-                           &definition, encoded, &size);
+    err = mrl_encode_asked(commit->member, collection, mrl_root_schema(root, commit->section.seq),
+                           index, values, value_count, &definition, encoded, &size);
     if (err != MERLE_OK) return err;
     err = find_own(commit, collection, definition, merle_bytes_of(encoded, size), out_doc);
     if (err != MERLE_NOT_FOUND) return err;

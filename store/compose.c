@@ -180,7 +180,8 @@ static merle_err extract_for_section(merle_commit *commit, const mrl_portion *pa
         const mrl_schema_index *index = &part->seen->indexes[i];
         if (index->extract == NULL || !mrl_index_is_ready(index)) continue;
         /* Of a number that old sections use nobody else has it. */
-        if (part->schema->indexes[i].stamp == index->stamp) continue;
+        if (i < part->schema->index_count && part->schema->indexes[i].stamp == index->stamp)
+            continue;
         merle_err err = mrl_schema_extract(part->seen, index, key, doc, &commit->extracted, NULL);
         if (err == MERLE_NO_MEMORY) return err;
     }

@@ -25,6 +25,14 @@ merle_err mrl_definition_join(merle_db *db, mrl_store **out_store, mrl_member **
  * Errors: MERLE_BUSY, MERLE_READ_ONLY, MERLE_NO_MEMORY. */
 merle_err mrl_definition_prepare(mrl_definition *d, mrl_store *store, mrl_member *member,
                                  uint32_t collection_id, mrl_record_kind kind, merle_bytes payload);
+/* The same in two steps: a record that is kept, and its credit, when it is time. One that was not
+ * published is given back with mrl_definition_cancel. Errors: MERLE_NO_MEMORY; MERLE_BUSY,
+ * MERLE_READ_ONLY. */
+merle_err mrl_definition_make(mrl_definition *d, mrl_store *store, mrl_member *member,
+                              merle_origin origin, uint32_t collection_id, mrl_record_kind kind,
+                              merle_bytes payload);
+merle_err mrl_definition_take(mrl_definition *d, mrl_member *member);
+void mrl_definition_cancel(mrl_definition *d, mrl_member *member);
 /* With nothing locked: waits until there is some credit again, for another try. */
 merle_err mrl_definition_await(mrl_store *store, mrl_member *member);
 /* From begin to end the publish lock is held. What is swung between the two is met by nobody with a
@@ -36,6 +44,10 @@ void mrl_definition_end(mrl_definition *d);
 merle_collection *mrl_collection_create(mrl_store *store, mrl_member *member, const char *name);
 /* Behind the others, whose ids are smaller; the catalog is locked. */
 void mrl_collection_link(mrl_store *store, merle_collection *collection);
+/* Puts a new root into the place of the current one, and the definition into the log; the catalog
+ * is locked, credit was taken. needs_empty: only if that has no documents, else MERLE_EXISTS, and
+ * nothing has changed. */
+merle_err mrl_root_swing(mrl_definition *d, mrl_root *root, int needs_empty, uint64_t *out_seq);
 /* Whether the collection exists. Inside a section, or with the catalog locked. */
 static inline int mrl_collection_is_alive(const merle_collection *collection) {
     const mrl_root *root = mrl_collection_current(collection);

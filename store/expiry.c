@@ -292,6 +292,9 @@ static size_t remove_some(mrl_store *store, mrl_member *member, size_t max) {
     member->report = NULL;
     r.now_ns = mrl_commit_now(r.commit);
     r.commit->record_origin = MERLE_ORIGIN_EXPIRY;
+    /* Nobody waits for it: what a crash brings back is due, and goes again. */
+    r.commit->patience = MERLE_REFUSE;
+    if (r.commit->durability != MERLE_MEMORY) r.commit->durability = MERLE_ASYNC;
     /* Longer than the commit: what failed is put back into roots that are still there. */
     mrl_member_enter(member, &token);
     merle_err err = fill(&r);

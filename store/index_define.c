@@ -197,9 +197,14 @@ static merle_err define(defining *d, merle_collection *collection, uint64_t *out
     merle_err err = mrl_definition_join(collection->store->db, &d->store, &d->member);
     while (err == MERLE_OK) {
         mrl_lock_take(&d->store->catalog_lock);
-        err = d->index != NULL ? add_locked(d) : drop_locked(d);
+        int is_loading = mrl_collection_is_loading(collection);
+        if (is_loading)
+            err = mrl_store_fail(d->member, MERLE_BUSY, collection, merle_bytes_of(NULL, 0),
+                                 "a bulk load of the collection is under way");
+        else
+            err = d->index != NULL ? add_locked(d) : drop_locked(d);
         mrl_lock_drop(&d->store->catalog_lock);
-        if (err != MERLE_BUSY) break;
+        if (err != MERLE_BUSY || is_loading) break;
         err = mrl_definition_await(d->store, d->member);
     }
     if (err != MERLE_OK) return err;

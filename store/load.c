@@ -210,6 +210,33 @@ void mrl_load_ids(mrl_load_collection *c, uint64_t end) {
     atomic_store_explicit(&c->collection->id_end, end, memory_order_relaxed);
 }
 
+merle_err mrl_load_settle(mrl_load_collection *c, mrl_member *member) {
+    uint32_t end = mrl_load_slots_end(c);
+    merle_err err = MERLE_OK;
+    if (c->loading_since == 0) return err;
+    for (uint32_t slot = 0; slot < end && err == MERLE_OK; slot++)
+        if (mrl_slots_load(&c->root->slots, slot) != NULL)
+            err = mrl_load_remove(c, member, slot, c->loading_since);
+    if (err == MERLE_OK) c->loading_since = 0;
+    return err;
+}
+
+merle_err mrl_load_concern(mrl_load_collection *c, mrl_member *member, mrl_record_kind kind,
+                           uint32_t origin, uint64_t seq) {
+    if (kind == MRL_RECORD_SEQUENCE) return MERLE_OK;
+    if (origin != MERLE_ORIGIN_LOAD || kind == MRL_RECORD_TRUNCATE) {
+        merle_err err = mrl_load_settle(c, member);
+        if (err != MERLE_OK || origin != MERLE_ORIGIN_LOAD) return err;
+        c->loading_since = seq;
+    }
+    if (kind == MRL_RECORD_LOADED) c->loading_since = 0;
+    return MERLE_OK;
+}
+
+int mrl_load_is_loading(const mrl_load_collection *c) {
+    return c->loading_since != 0;
+}
+
 uint32_t mrl_load_slots_end(const mrl_load_collection *c) {
     return mrl_slots_end(&c->root->slots);
 }

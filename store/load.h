@@ -53,6 +53,13 @@ void mrl_load_next_collection(mrl_load *load, uint32_t next_id);
 void mrl_load_truncated(mrl_load_collection *collection, uint64_t seq);
 /* Ids below `end` were set aside. The largest counts. */
 void mrl_load_ids(mrl_load_collection *collection, uint64_t end);
+/* Before each operation of a record on the collection is carried out, whatever it does: keeps book
+ * of bulk loads, which count only if they have ended (store/bulk.c), and throws one away that was
+ * cut off, as mrl_load_finish does, too. LOADED needs nothing else. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_load_concern(mrl_load_collection *collection, mrl_member *member,
+                                          mrl_record_kind kind, uint32_t origin, uint64_t seq);
+/* Whether a bulk load is under way, as far as the log was read. */
+int mrl_load_is_loading(const mrl_load_collection *collection);
 /* The first slot behind all that were mentioned. */
 uint32_t mrl_load_slots_end(const mrl_load_collection *collection);
 

@@ -25,6 +25,10 @@ static merle_err fill_all(mrl_load *load, mrl_member *member, mrl_crew *crew,
         f.total += mrl_fill_steps(load->collections[i]->root);
     for (uint32_t i = 0; i < load->count && err == MERLE_OK; i++) {
         mrl_load_collection *c = load->collections[i];
+        if ((err = mrl_load_settle(c, member)) != MERLE_OK) {
+            (void)mrl_report_fill(report, err, "no memory to empty a collection");
+            return err;
+        }
         uint32_t suspected = atomic_load_explicit(&c->suspected, memory_order_relaxed);
         uint64_t steps = mrl_fill_steps(c->root);
         const mrl_fill_options options = {.root = c->root,

@@ -25,6 +25,7 @@ struct mrl_load_collection {
     mrl_load *load;
     merle_collection *collection;
     mrl_root *root;
+    uint64_t loading_since; /* the truncate that a bulk load began with; 0: none is under way */
     /* A bit for each index that was added, so that some document may stand against it. */
     _Atomic uint32_t suspected;
 };
@@ -38,6 +39,8 @@ struct mrl_load {
     mrl_load_scratch scratches[MRL_LOAD_SCRATCH_COUNT];
 };
 
+/* Empties the slots of a bulk load that was cut off, if there is one. */
+merle_err mrl_load_settle(mrl_load_collection *collection, mrl_member *member);
 /* Gives back the load itself, and the collections that are still in it. */
 void mrl_load_destroy(mrl_load *load, mrl_member *member);
 

@@ -66,9 +66,9 @@ merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **o
     commit->patience = store->patience;
     commit->origin_size = 0;
     commit->only_removes = 1;
-    commit->durability = store->durability;
     commit->record_origin = MERLE_ORIGIN_APPLICATION;
     commit->evictions = NULL;
+    commit->durability = store->durability;
     commit->entry = NULL;
     commit->credit = commit->loose = 0;
     mrl_section_open(store, member, &commit->section);

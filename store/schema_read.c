@@ -249,6 +249,7 @@ static mrl_schema *make_schema(const read_all *r) {
         }
         schema->paths[schema->path_count++] = mrl_path_hold(before->paths[i]);
     }
+    if (schema != NULL && before != NULL) schema->last_stamp = before->last_stamp;
     for (uint32_t i = 0; schema != NULL && before != NULL && i < before->index_count; i++)
         schema->indexes[schema->index_count++].number = i;
     return schema;

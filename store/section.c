@@ -243,14 +243,41 @@ merle_err merle_get_many(merle_section *section, merle_collection *collection,
 
 /* ---- unique values ---- */
 
-merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
+static int serves(const mrl_schema_index *index, mrl_index_use use) {
+    return use == MRL_USE_RANGES ? mrl_index_has_tree(index)
+           : use == MRL_USE_TAGS ? mrl_index_has_tags(index)
+                                 : mrl_index_is_unique(index);
+}
+
+merle_err mrl_read_index(mrl_member *member, const merle_collection *collection,
+                         const mrl_schema *schema, const char *name, mrl_index_use use,
+                         const mrl_schema_index **out_index) {
+    static const char *const kinds[] = {"has no order", "is none of tags", "is not unique"};
+    merle_err err = mrl_schema_read_index(schema, name, out_index);
+    if (err == MERLE_OK && serves(*out_index, use)) return err;
+    const char *told = name == NULL ? "" : name;
+    if (err == MERLE_NOT_READY)
+        return mrl_store_fail_index(member, err, collection, told,
+                                    "index %s was not built yet when the section began", told);
+    if (err != MERLE_OK)
+        return mrl_store_fail_index(member, err, collection, told, "there is no index %s", told);
+    *out_index = NULL;
+    return mrl_store_fail_index(member, MERLE_INVALID, collection, told, "index %s %s", told,
+                                kinds[use]);
+}
+
+merle_err mrl_encode_asked(mrl_member *member, const merle_collection *collection,
+                           const mrl_schema *schema, const char *name, const merle_value *values,
                            size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
                            size_t *out_size) {
     *out_size = 0;
-    merle_err found = mrl_schema_read_index(schema, name, out_index);
+    merle_err found = mrl_read_index(member, collection, schema, name, MRL_USE_UNIQUE, out_index);
     if (found != MERLE_OK) return found;
     const mrl_schema_index *index = *out_index;
-    if (!mrl_index_is_unique(index) || index->part_count != value_count) return MERLE_INVALID;
+    if (index->part_count != value_count)
+        return mrl_store_fail_index(member, MERLE_INVALID, collection, name,
+                                    "index %s has %u fields, and %zu values were given", name,
+                                    index->part_count, value_count);
     for (size_t i = 0; i < value_count; i++) {
         size_t size = 0;
         /* A value that no document may have is found in none. */
@@ -259,7 +286,10 @@ merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const mer
         merle_err err = mrl_encode_value(&values[i], (int)index->parts[i].descending,
                                          out + *out_size, MERLE_VALUE_SIZE_MAX - *out_size, &size);
         if (err == MERLE_TOO_BIG) return MERLE_NOT_FOUND;
-        if (err != MERLE_OK) return MERLE_INVALID;
+        if (err != MERLE_OK)
+            return mrl_store_fail_index(member, MERLE_INVALID, collection, name,
+                                        "index %s cannot hold %s", name,
+                                        mrl_type_text(values[i].type));
         *out_size += size;
     }
     return MERLE_OK;
@@ -288,7 +318,8 @@ merle_err merle_get_unique(merle_section *section, merle_collection *collection,
     merle_err err = mrl_view_open(section, collection, &view);
     if (err != MERLE_OK) return err;
     mrl_count(view.section->member, MRL_N_GETS_UNIQUE, 1);
-    err = mrl_encode_asked(view.schema, index, values, value_count, &definition, encoded, &size);
+    err = mrl_encode_asked(view.section->member, collection, view.schema, index, values,
+                           value_count, &definition, encoded, &size);
     if (err == MERLE_OK && view.own_count > 0)
         err = find_own_unique(&view, definition, merle_bytes_of(encoded, size), &v);
     if (err != MERLE_OK) return err;

@@ -64,6 +64,20 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
     return err;
 }
 
+merle_err mrl_store_fail_index(mrl_member *member, merle_err err,
+                               const merle_collection *collection, const char *index,
+                               const char *format, ...) {
+    merle_report *report = member->report;
+    if (report == NULL) return err;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)mrl_report_fill_list(report, err, format, arguments);
+    va_end(arguments);
+    mrl_report_collection(report, collection->name);
+    mrl_report_index(report, index);
+    return err;
+}
+
 uint64_t mrl_store_retired_bytes(mrl_store *store) {
     /* Freed first: what is retired between the two sums makes the result too large, never
      * negative. */

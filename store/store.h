@@ -52,6 +52,8 @@ typedef struct mrl_store {
     _Atomic int64_t time_floor;  /* no clock is before it */
     mrl_lock build_lock;         /* one step of a build at a time */
     _Atomic uint32_t building;   /* indexes that are being built; changed with the catalog locked */
+    _Atomic uint32_t loads_open; /* bulk loads */
+    uint32_t load_threads;       /* how many build indexes, of a bulk load; 0: the caller alone */
     _Atomic uint32_t cursors_open;
     mrl_lock cursors_lock;
     merle_changes *cursors; /* open ones, of all threads */
@@ -132,6 +134,11 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
                          merle_bytes key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* The same for what is asked of an index. */
+merle_err mrl_store_fail_index(mrl_member *member, merle_err err,
+                               const merle_collection *collection, const char *index,
+                               const char *format, ...) __attribute__((format(printf, 5, 6)));
+
 /* ---- the disk: store/durable.c ---- */
 
 /* Fills the report with what the log says of a credit that it refused; returns err. */
@@ -140,6 +147,13 @@ merle_err mrl_credit_refused(mrl_store *store, mrl_member *member, merle_err err
  * nothing, as its durability says. Errors: MERLE_NOT_DURABLE. */
 MERLE_MUST_USE merle_err mrl_durable_settle(mrl_store *store, mrl_member *member, uint64_t seq,
                                             merle_durability durability);
+
+/* ---- bulk loads: store/bulk.c ---- */
+
+/* From where on the log must be read again, for who writes down what there is from now on:
+ * `published`, loaded before, or less, if a bulk load is under way. Of a collection that is loading
+ * at the instant of a section nothing is to be written down then. */
+uint64_t mrl_store_replay_after(mrl_store *store, mrl_member *member, uint64_t published);
 
 /* ---- cursors: store/changes.c ---- */
 

@@ -158,6 +158,7 @@ static int operation_is_sound(const mrl_record_operation_view *operation) {
         return key_size == 0 && is_map(first);
     case MRL_RECORD_TRUNCATE:
     case MRL_RECORD_DROP:
+    case MRL_RECORD_LOADED:
         return key_size == 0 && first == MRL_MP_NIL;
     case MRL_RECORD_SEQUENCE:
         return key_size == 0 && operation->payload.size > 0 && is_unsigned(operation->payload);

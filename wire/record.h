@@ -8,8 +8,8 @@
  *             body: [origin, app bytes or nil, [operation, ...]]
  *             operation: [collection id, slot, key, kind, payload, expires_ns or nil]
  *         The slot is always written as uint 32 (5 bytes), so that it can be set later in place.
- *         payload: PUT the document; PATCH the effect; REMOVE nil; DEFINE a map; TRUNCATE, DROP
- *         nil; SEQUENCE the number below which ids are set aside. key is nil for the last four.
+ *         payload: PUT the document; PATCH the effect; REMOVE nil; DEFINE a map; TRUNCATE, DROP,
+ *         LOADED nil; SEQUENCE the number below which ids are set aside. key is nil from DEFINE on.
  * Owns    nothing. A reader borrows the body as long as it is used.
  * Threads any; no state.
  * Limits  readers take foreign bytes: every length is checked against what is there, nothing is
@@ -32,7 +32,8 @@ typedef enum mrl_record_kind {
     MRL_RECORD_DEFINE = 4,
     MRL_RECORD_TRUNCATE = 5,
     MRL_RECORD_DROP = 6,
-    MRL_RECORD_SEQUENCE = 7
+    MRL_RECORD_SEQUENCE = 7,
+    MRL_RECORD_LOADED = 8
 } mrl_record_kind;
 
 enum { MRL_FRAME_HEADER_SIZE = 32 };

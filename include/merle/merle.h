@@ -462,6 +462,36 @@ MERLE_API merle_err merle_count(merle_section *section, merle_collection *collec
 /* How many there are about now, at the cost of a few loads. */
 MERLE_API uint64_t merle_count_estimate(merle_collection *collection);
 
+/* ---- bulk loads ---- */
+
+/* Fills an empty collection with many documents, several times as fast as commits do: indexes are
+ * built at the end, all at once. Until then the collection stays empty for everybody, and other
+ * writers of it, and whoever would change its definition, get MERLE_BUSY. The log tells the
+ * documents as they come, in commits of origin MERLE_ORIGIN_LOAD behind a truncate of the same
+ * origin. They count when MERLE_CHANGE_LOADED follows; a load that is given up, or ends with the
+ * process, is followed by a truncate or by a commit of another origin, and has never been. A load
+ * holds log files back, as long as it lasts. */
+typedef struct merle_bulk merle_bulk;
+
+/* Errors: MERLE_EXISTS (there are documents), MERLE_BUSY (another load is open), MERLE_GONE,
+ * MERLE_NO_MEMORY, MERLE_READ_ONLY. Threads: any; may wait for room in the log. */
+MERLE_API MERLE_MUST_USE merle_err merle_bulk_begin(merle_collection *collection,
+                                                    merle_bulk **out_bulk);
+/* Borrows its arguments. Whether a key or a unique value stands twice is found at the end. Errors:
+ * MERLE_INVALID (key), MERLE_BAD_DOCUMENT, MERLE_TOO_BIG, MERLE_RULE, MERLE_TYPE and what a function
+ * of an index gives: the document is left out, the load goes on. MERLE_NO_MEMORY likewise.
+ * MERLE_READ_ONLY: give it up. Threads: one at a time; may wait for room in the log. */
+MERLE_API MERLE_MUST_USE merle_err merle_bulk_put(merle_bulk *bulk, merle_bytes key,
+                                                  merle_bytes doc);
+/* Builds the indexes, and shows all documents in one instant, when they are on stable storage (in
+ * memory only: at once). Consumes bulk whatever comes out; out_seq may be NULL. Errors:
+ * MERLE_EXISTS (two documents have one key or unique value: the report names both),
+ * MERLE_NO_MEMORY, MERLE_READ_ONLY: the collection is empty. MERLE_NOT_DURABLE: as of commits.
+ * Threads: as put. */
+MERLE_API MERLE_MUST_USE merle_err merle_bulk_end(merle_bulk *bulk, uint64_t *out_seq);
+/* Gives it up; the collection is empty. NULL is allowed. Threads: as put. */
+MERLE_API void merle_bulk_cancel(merle_bulk *bulk);
+
 /* ---- commits: writing ---- */
 
 /* Begins a commit; merle_end or merle_cancel consumes it, in the same thread. Errors:
@@ -624,13 +654,15 @@ typedef enum merle_change_kind {
         4, /* a collection was made or its schema changed; effect: the definition */
     MERLE_CHANGE_TRUNCATE = 5,
     MERLE_CHANGE_DROP = 6,
-    MERLE_CHANGE_SEQUENCE = 7 /* ids up to a number were set aside */
+    MERLE_CHANGE_SEQUENCE = 7, /* ids up to a number were set aside */
+    MERLE_CHANGE_LOADED = 8    /* a bulk load has ended: what it put is there from now on */
 } merle_change_kind;
 
 typedef enum merle_origin {
     MERLE_ORIGIN_APPLICATION = 0,
     MERLE_ORIGIN_EXPIRY = 1,
-    MERLE_ORIGIN_MIGRATION = 2
+    MERLE_ORIGIN_MIGRATION = 2,
+    MERLE_ORIGIN_LOAD = 3 /* a bulk load, which may still be thrown away: see merle_bulk_begin */
 } merle_origin;
 
 /* One change; everything it points to is valid until the cursor's next call. */

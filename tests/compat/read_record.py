@@ -15,7 +15,8 @@ import struct
 import sys
 
 HEADER = struct.Struct("<IIQqII")
-KINDS = {1: "put", 2: "patch", 3: "remove", 4: "define", 5: "truncate", 6: "drop", 7: "sequence"}
+KINDS = {1: "put", 2: "patch", 3: "remove", 4: "define", 5: "truncate", 6: "drop", 7: "sequence",
+         8: "loaded"}
 
 
 class Corrupt(Exception):

@@ -7,11 +7,12 @@
  *         back.
  * Method  A clock of the test's own. Single rules; then random commits, moves of the clock, steps
  *         and sections that stay open, each compared with a plain list by every call that reads.
- * Blind   Everything runs in one thread: races with the remover are the simulator's business.
+ * Blind   Nearly everything runs in one thread: races are the business of the simulator
+ *         (tests/model/expiry_test.c).
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <merle/query.h>
+#include <sched.h>
 
 #include "base/random.h"
 #include "store/expiry.h"
@@ -315,6 +316,14 @@ static void key_of_what_has_ended_is_free(void **state) {
     merle_buffer old = {NULL, 0, 0}, doc = doc_of("{\"n\":3}");
     must(&s, merle_one_swap(s.players, KEY("a"), bytes_of(&doc), &old, NULL));
     assert_int_equal(old.size, 0);
+    /* What a commit has read back of its own stands, too. */
+    must(&s, merle_one_expire(s.players, KEY("a"), clock_ns + SECOND, NULL));
+    clock_ns += SECOND;
+    merle_doc back;
+    merle_commit *commit = begin(&s);
+    must(&s, merle_insert(commit, s.players, KEY("a"), bytes_of(&doc)));
+    must(&s, merle_commit_get(commit, s.players, KEY("a"), &back));
+    (void)end(&s, commit);
     merle_buffer_free(&old);
     merle_buffer_free(&doc);
     writing_close(&s);
@@ -458,6 +467,50 @@ static void many_that_end_at_once_go_in_bounded_batches(void **state) {
     writing_close(&s);
 }
 
+/* One step a millisecond, while as many come due as in real life: none waits for 10 ms. */
+static void due_documents_are_removed_soon_though_many_are_pending(void **state) {
+    (void)state;
+    enum { MANY = 20000, SPAN_MS = 200 };
+    const int64_t ms = SECOND / 1000;
+    const char *wanted = getenv("MERLE_TEST_PENDING");
+    int64_t many = wanted == NULL ? MANY : atoll(wanted);
+    stand s = open_clocked();
+    merle_buffer doc = doc_of("{}");
+    char key[16];
+    uint64_t lag_max = 0;
+    for (int64_t i = 0; i < many; i++) {
+        merle_bytes bytes = merle_bytes_of(key, (size_t)snprintf(key, sizeof key, "%d", (int)i));
+        int64_t ttl_ns = SECOND + i * 7919 % many * SPAN_MS * ms / MANY;
+        must(&s, merle_one_insert_for(s.players, bytes, bytes_of(&doc), ttl_ns, NULL));
+    }
+    clock_ns += SECOND;
+    while (stats_of(&s).expiring > 0) {
+        uint64_t lag = stats_of(&s).expiry_lag_ns;
+        (void)merle_step(s.db, 0, 0);
+        if (lag > lag_max) lag_max = lag;
+        clock_ns += ms;
+    }
+    print_message("# at most %llu us late\n", (unsigned long long)lag_max / 1000);
+    assert_in_range(lag_max, 0, 10 * (uint64_t)ms);
+    assert_int_equal(stats_of(&s).expired, many);
+    merle_buffer_free(&doc);
+    writing_close(&s);
+}
+
+/* With the machine's clock; nobody steps. */
+static void thread_of_its_own_removes_what_is_due(void **state) {
+    (void)state;
+    stand s;
+    writing_open(&s, &players_schema, (merle_options){.threads = MERLE_THREADS_BACKGROUND}, NULL);
+    for (int i = 0; i < 3; i++) {
+        must(&s, insert_for(&s, "a", "{}", SECOND / 1000));
+        while (stats_of(&s).expired <= (uint64_t)i) sched_yield();
+        assert_there(&s, "a", NULL);
+    }
+    assert_int_equal(stats_of(&s).expiring, 0);
+    writing_close(&s);
+}
+
 static void moment_moved_before_it_comes_is_kept(void **state) {
     (void)state;
     stand s = open_clocked();
@@ -586,6 +639,8 @@ int main(void) {
         cmocka_unit_test(what_ends_while_a_commit_is_open_is_gone_at_its_end),
         cmocka_unit_test(due_documents_go_in_order_of_time_by_commits_of_their_own),
         cmocka_unit_test(many_that_end_at_once_go_in_bounded_batches),
+        cmocka_unit_test(due_documents_are_removed_soon_though_many_are_pending),
+        cmocka_unit_test(thread_of_its_own_removes_what_is_due),
         cmocka_unit_test(moment_moved_before_it_comes_is_kept),
         cmocka_unit_test(truncated_and_dropped_collections_are_left_alone),
         cmocka_unit_test(check_finds_what_the_index_by_time_lacks),
