@@ -32,6 +32,10 @@ static merle_err complete(const merle_options *given, merle_options *out) {
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of threads");
     if (out->huge_pages > 1)
         return mrl_report_fill(out->report, MERLE_INVALID, "options: huge_pages is 0 or 1");
+    if (out->manifests_kept > MRL_MANIFESTS_KEPT_MAX)
+        return mrl_report_fill(out->report, MERLE_INVALID, "options: manifests_kept is above 64");
+    if ((unsigned)out->compression > MERLE_COMPRESSION_ZSTD)
+        return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of compression");
     if (out->threads == MERLE_THREADS_DEFAULT) out->threads = MERLE_THREADS_BACKGROUND;
     if (out->ring_size == 0) out->ring_size = RING_SIZE_DEFAULT;
     if (out->ring_size < RING_SIZE_MIN)
@@ -67,7 +71,8 @@ static void identify(merle_db *db) {
     db->term = 1;
 }
 
-static merle_err wire(merle_db *db, const merle_options *options) {
+static merle_err wire(merle_db *db, const char *path) {
+    const merle_options *options = &db->options;
     merle_err err = create_domain(db, options);
     if (err != MERLE_OK) return err;
     err = mrl_log_create(db->domain, db->clock, options->ring_size, &db->log);
@@ -83,7 +88,35 @@ static merle_err wire(merle_db *db, const merle_options *options) {
         .db = db,
     };
     mrl_store_init(&db->store, &store_options);
-    if (options->threads == MERLE_THREADS_BACKGROUND) err = mrl_background_start(db);
+    if (path == NULL) return MERLE_OK;
+    mrl_member *member = mrl_member_join(db->domain);
+    return member == NULL ? MERLE_NO_MEMORY : mrl_files_open(db, path, member);
+}
+
+static void stop_threads(merle_db *db) {
+    mrl_pages_stop(db);
+    mrl_background_stop(db);
+}
+
+static merle_err start_threads(merle_db *db) {
+    if (db->options.threads != MERLE_THREADS_BACKGROUND) return MERLE_OK;
+    merle_err err = mrl_background_start(db);
+    if (err == MERLE_OK && db->persist != NULL) err = mrl_pages_start(db);
+    return err;
+}
+
+/* Takes down what stands, of a database that nobody uses. Errors: MERLE_NOT_DURABLE. */
+static merle_err take_down(merle_db *db) {
+    merle_err err = MERLE_OK;
+    mrl_member *member = db->domain == NULL ? NULL : mrl_member_join(db->domain);
+    stop_threads(db);
+    if (member != NULL) {
+        if (db->persist != NULL) err = mrl_persist_close(db->persist, member);
+        if (db->store.domain != NULL) mrl_store_fini(&db->store, member);
+        if (db->log != NULL) mrl_log_destroy(db->log, member);
+    }
+    if (db->domain != NULL) mrl_domain_destroy(db->domain);
+    free(db);
     return err;
 }
 
@@ -93,22 +126,21 @@ merle_err mrl_db_open(const char *path, const merle_options *given,
     *out_db = NULL;
     merle_err err = complete(given, &options);
     if (err != MERLE_OK) return err;
-    if (path != NULL)
-        return mrl_report_fill(options.report, MERLE_UNSUPPORTED,
-                               "files are not built yet: open with path NULL");
     merle_db *db = calloc(1, sizeof *db);
     if (db == NULL) return mrl_report_fill(options.report, MERLE_NO_MEMORY, NULL);
     if (environment != NULL) db->environment = *environment;
     db->clock = db->environment.clock != NULL ? db->environment.clock : &mrl_clock_system;
     db->memory_max = options.memory_max;
+    db->options = options;
     db->notices.fn = options.log;
     db->notices.context = options.log_context;
     identify(db);
-    if ((err = wire(db, &options)) != MERLE_OK) {
-        mrl_member *member = db->domain == NULL ? NULL : mrl_member_join(db->domain);
-        if (db->log != NULL && member != NULL) mrl_log_destroy(db->log, member);
-        if (db->domain != NULL) mrl_domain_destroy(db->domain);
-        free(db);
+    mrl_report_clear(options.report);
+    if ((err = wire(db, path)) == MERLE_OK) err = start_threads(db);
+    if (err != MERLE_OK) {
+        (void)take_down(db);
+        /* Who knew more has filled it already. */
+        if (options.report != NULL && options.report->err == err) return err;
         return mrl_report_fill(options.report, err, "the database was not opened: %s",
                                merle_err_text(err));
     }
@@ -130,23 +162,18 @@ merle_err merle_close(merle_db *db) {
     if (mrl_domain_is_forked(db->domain)) return MERLE_FORKED;
     mrl_member *member = mrl_member_join(db->domain);
     if (member == NULL) return MERLE_NO_MEMORY;
-    /* The background thread has no section open between its pieces of work: stop it before we
-     * count. */
-    int had_background = db->background != NULL;
-    mrl_background_stop(db);
+    /* The threads have no section open between their pieces of work: they end before we count. */
+    int had_threads = db->background != NULL;
+    stop_threads(db);
     mrl_member_each(db->domain, add_open, &open);
     open += mrl_domain_count(db->domain, MRL_N_COMMITS_OPEN);
     open += atomic_load_explicit(&db->store.cursors_open, memory_order_acquire);
     if (open != 0) {
-        merle_err err = had_background ? mrl_background_start(db) : MERLE_OK;
+        merle_err err = had_threads ? start_threads(db) : MERLE_OK;
         (void)err; /* without the thread the host's commits and steps still reclaim */
         return mrl_store_fail(member, MERLE_BUSY, NULL, merle_bytes_of(NULL, 0),
                               "%llu sections, commits or cursors are still open",
                               (unsigned long long)open);
     }
-    mrl_store_fini(&db->store, member);
-    mrl_log_destroy(db->log, member);
-    mrl_domain_destroy(db->domain);
-    free(db);
-    return MERLE_OK;
+    return take_down(db);
 }

@@ -12,6 +12,7 @@
 
 #include "base/seam.h"
 #include "database/notices.h"
+#include "persist/persist.h"
 #include "store/store.h"
 
 struct merle_db {
@@ -24,6 +25,9 @@ struct merle_db {
     uint64_t term;
     uint64_t memory_max;
     struct mrl_background *background; /* NULL: no thread */
+    mrl_persist *persist;              /* NULL: in memory only */
+    struct mrl_pages_thread *pages;    /* NULL: no thread */
+    merle_options options;             /* as completed; its functions are not looked at any more */
     mrl_notices notices;
 };
 
@@ -39,5 +43,15 @@ MERLE_MUST_USE merle_err mrl_db_open(const char *path, const merle_options *opti
 MERLE_MUST_USE merle_err mrl_background_start(merle_db *db);
 /* Ends it and waits until it has. */
 void mrl_background_stop(merle_db *db);
+
+/* ---- database/files.c: what concerns a database with a path ---- */
+/* Opens the directory and fills the store. Errors: those of merle_open, with a report. */
+MERLE_MUST_USE merle_err mrl_files_open(merle_db *db, const char *path, mrl_member *member);
+/* Starts the thread that makes checkpoints, which wait on disk. Errors: MERLE_SYSTEM. */
+MERLE_MUST_USE merle_err mrl_pages_start(merle_db *db);
+void mrl_pages_stop(merle_db *db);
+/* The part of a step that concerns files, where no thread does it; returns what was done. */
+size_t mrl_files_step(merle_db *db, mrl_member *member, uint64_t now_ns);
+int mrl_files_have_more(merle_db *db);
 
 #endif

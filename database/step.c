@@ -1,5 +1,5 @@
 /* database/step.c - merle_step: reclaiming, tearing down, building indexes, looking at
- * old sections.
+ * old sections, the log's and the checkpoints' files.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -15,11 +15,13 @@ size_t mrl_step_piece(merle_db *db, mrl_member *member, uint64_t now_ns) {
     mrl_sections_look(db, now_ns);
     mrl_notices_look(db);
     size_t done = mrl_reclaim_some(&db->store, member, PIECE_MAX);
+    done += mrl_files_step(db, member, now_ns);
     return done + mrl_build_some(&db->store, member, BUILD_PIECE_MAX);
 }
 
 int mrl_step_has_more(merle_db *db, mrl_member *member) {
-    return mrl_build_is_pending(&db->store) || !mrl_reclaim_is_done(&db->store, member);
+    return mrl_files_have_more(db) || mrl_build_is_pending(&db->store) ||
+           !mrl_reclaim_is_done(&db->store, member);
 }
 
 merle_err merle_step(merle_db *db, uint64_t now_ns, uint64_t budget_ns) {

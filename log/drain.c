@@ -74,12 +74,23 @@ int mrl_log_drain(mrl_log *log, mrl_member *member) {
     return 1;
 }
 
+/* Who does not get the lock has knocked. */
+static int drain_or_knock(mrl_log *log, mrl_member *member) {
+    if (mrl_log_drain(log, member)) return 1;
+    atomic_store(&log->knock, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* see above: the knock, then the lock */
+    return mrl_log_drain(log, member);
+}
+
+int mrl_log_drain_or_await(mrl_log *log, mrl_member *member, uint64_t timeout_ns) {
+    uint32_t seen = mrl_event_count(&log->moved);
+    if (drain_or_knock(log, member)) return 1;
+    (void)mrl_event_wait(&log->moved, seen, timeout_ns);
+    return 0;
+}
+
 void mrl_log_lead_or_wait(mrl_log *log, mrl_member *member, mrl_event *event, uint32_t seen) {
-    if (!log->drain->has_thread && !mrl_log_drain(log, member)) {
-        atomic_store(&log->knock, 1);
-        atomic_thread_fence(memory_order_seq_cst); /* see above: the knock, then the lock */
-        (void)mrl_log_drain(log, member);
-    }
+    if (!log->drain->has_thread) (void)drain_or_knock(log, member);
     mrl_point("log.wait");
     (void)mrl_event_wait(event, seen, UINT64_MAX);
 }

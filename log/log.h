@@ -189,6 +189,8 @@ uint64_t mrl_log_asked(const mrl_log *log);
 /* Does the drain's work once, if nobody else is at it (0: somebody is). For the drain's own thread,
  * and for steps. */
 int mrl_log_drain(mrl_log *log, mrl_member *member);
+/* The same; where somebody is at it, waits until he goes away, for timeout_ns at most. */
+int mrl_log_drain_or_await(mrl_log *log, mrl_member *member, uint64_t timeout_ns);
 /* For the drain's own thread where it shares the work: sleeps until timeout_ns are over or it is
  * wanted. is_idle 1: any commit wants it, but for those that are led; 0: only one that asks to be
  * durable, or finds a quarter of the credit gone. `seen` is the count of mrl_log_work from before

@@ -268,6 +268,7 @@ merle_err mrl_heap_init(mrl_heap *heap, const mrl_domain_options *options) {
     if (slack < MRL_COUNT_SLACK_BYTES_MIN) slack = MRL_COUNT_SLACK_BYTES_MIN;
     heap->slack_bytes = slack < MRL_COUNT_SLACK_BYTES ? slack : MRL_COUNT_SLACK_BYTES;
     atomic_init(&heap->member_count, 0);
+    mrl_lock_init(&heap->count_lock);
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) atomic_init(&heap->bytes[i], 0);
     atomic_init(&heap->bytes_total, 0);
     memset(heap->slabs, 0, sizeof heap->slabs);
@@ -293,9 +294,12 @@ void mrl_cache_init(mrl_cache *cache) {
 
 static void hand_in(mrl_cache *cache, mrl_heap *heap, mrl_purpose purpose) {
     int64_t bytes = atomic_load_explicit(&cache->bytes[purpose], memory_order_relaxed);
+    int has_limit = heap->bytes_max != INT64_MAX;
+    if (has_limit) mrl_lock_take(&heap->count_lock);
     atomic_store_explicit(&cache->bytes[purpose], 0, memory_order_relaxed);
     atomic_fetch_add_explicit(&heap->bytes[purpose], bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&heap->bytes_total, bytes, memory_order_relaxed);
+    if (has_limit) mrl_lock_drop(&heap->count_lock);
 }
 
 void mrl_cache_fini(mrl_cache *cache, mrl_heap *heap) {
@@ -327,9 +331,11 @@ uint64_t mrl_domain_bytes(mrl_domain *domain, mrl_purpose purpose) {
 }
 
 /* Under member_lock. */
-static int64_t bytes_exact(const mrl_domain *domain) {
+static int64_t bytes_exact(mrl_domain *domain) {
+    mrl_lock_take(&domain->heap.count_lock);
     int64_t bytes = atomic_load_explicit(&domain->heap.bytes_total, memory_order_relaxed);
     for (int i = 0; i < MRL_PURPOSE_COUNT; i++) bytes += slack_of(domain, (mrl_purpose)i);
+    mrl_lock_drop(&domain->heap.count_lock);
     return bytes;
 }
 

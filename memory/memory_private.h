@@ -4,8 +4,8 @@
  * Owns    Domain and members live in plain memory of the process, not in the domain's arena: a
  *         member may outlive its domain until its thread takes notice.
  * Threads Each field says who may touch it. Lock order: end_lock of a member, then member_lock of
- *         the domain, then the lock of a queue (never two queues), then that of a slab's size or of
- *         a heap's object list.
+ *         the domain, then the lock of a queue (never two queues), then that of a slab's size, of a
+ *         heap's object list, or of its counts.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -63,6 +63,8 @@ typedef struct mrl_heap {
      * another one has counted, so each of these may be below zero for a while. */
     _Atomic int64_t bytes[MRL_PURPOSE_COUNT];
     _Atomic int64_t bytes_total;
+    /* Where there is a limit: held while a member hands in, so that a sum finds its bytes once. */
+    mrl_lock count_lock;
     /* Plain heaps only: every living object, so that all can be freed at the end, as an arena
      * would. */
     mrl_lock object_lock;

@@ -579,8 +579,7 @@ static int find_build(stepping *s, uint32_t number) {
     s->root = mrl_collection_current(s->collection);
     if (s->root == NULL || s->root->is_dropped) return 0;
     s->schema = mrl_root_schema_now(s->root);
-    if (number >= s->schema->index_count) return 0;
-    s->index = &s->schema->indexes[number];
+    s->index = mrl_schema_index_at(s->schema, number);
     s->build = mrl_root_build(s->root, number);
     return s->build != NULL && s->index->state == MERLE_INDEX_BUILDING;
 }

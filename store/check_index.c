@@ -95,7 +95,8 @@ static merle_err break_hint(const hints *h, const mrl_version *v, const hint *as
 
 /* Dropped meanwhile, nobody keeps it. Definitions hold all shards of keys and of values. */
 static int is_kept(const hints *h) {
-    const mrl_schema_index *now = &mrl_root_schema_now(h->check->root)->indexes[h->index->number];
+    const mrl_schema_index *now =
+        mrl_schema_index_at(mrl_root_schema_now(h->check->root), h->index->number);
     return mrl_index_is_unique(now) && now->made_seq == h->index->made_seq;
 }
 

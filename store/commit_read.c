@@ -173,7 +173,7 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
 /* Whether the index that was read by is there still: dropped since, nobody keeps it, and its number
  * is nobody else's while this section lasts. */
 static int is_kept(const mrl_read *read) {
-    return mrl_index_is_unique(&read->part->schema->indexes[read->index->number]);
+    return mrl_index_is_unique(mrl_schema_index_at(read->part->schema, read->index->number));
 }
 
 void mrl_reads_mark(merle_commit *commit) {

@@ -245,6 +245,7 @@ static uint64_t last_change(const mrl_root *root) {
     uint64_t end = mrl_slots_end(&root->slots);
     for (uint64_t slot = 0; slot < end; slot += MRL_RUN_SLOTS) {
         const mrl_chunk *chunk = mrl_slots_chunk(&root->slots, (uint32_t)slot);
+        MRL_ASSERT(chunk != NULL);
         uint64_t changed = atomic_load_explicit(
             &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS], memory_order_relaxed);
         if (changed > seq) seq = changed;
@@ -305,8 +306,8 @@ static void judge_range(void *context, mrl_member *member, uint32_t worker, uint
 }
 
 /* Documents that were loaded before an index with a function was defined lack its values. They get
- * them by a copy that takes their place: nobody else has them yet. What the function refuses is left
- * to be judged. */
+ * them by a copy that takes their place: nobody else has them yet. What the function refuses is
+ * left to be judged. */
 static void complete_slot(const judging *j, mrl_member *member, uint32_t slot, merle_buffer *made) {
     mrl_slots *slots = &j->f->root->slots;
     mrl_version *v = mrl_slots_load(slots, slot), *twin = NULL;

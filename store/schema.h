@@ -72,6 +72,14 @@ typedef struct mrl_schema {
     mrl_schema_index indexes[];
 } mrl_schema;
 
+/* The index of a number that another schema of the collection gave: one of kind 0 if this one has
+ * none. */
+static inline const mrl_schema_index *mrl_schema_index_at(const mrl_schema *schema,
+                                                          uint32_t number) {
+    static const mrl_schema_index none;
+    return number < schema->index_count ? &schema->indexes[number] : &none;
+}
+
 /* What an index has. Of a unique one a value leads to its document, and is refused a second time; a
  * tree gives ranges. An index may have both. */
 static inline int mrl_index_is_unique(const mrl_schema_index *index) {

@@ -161,8 +161,11 @@ static int is_same(const mrl_schema_index *before, const read_index *one) {
            (before->extract != NULL) == (one->index.extract != NULL);
 }
 
-static merle_err compile(read_all *r, read_index *one, uint32_t number) {
+/* old: the same index, as documents know it that were loaded before; or NULL. */
+static merle_err compile(read_all *r, read_index *one, uint32_t number,
+                         const mrl_schema_index *old) {
     merle_err err = mrl_schema_compile_index(r->schema, number, &one->index, r->report);
+    if (old != NULL) r->schema->indexes[number].stamp = old->stamp;
     r->schema->indexes[number].is_added = one->is_added != 0;
     one->is_placed = 1;
     return judge(r, err, "an index that cannot be");
@@ -175,17 +178,14 @@ static merle_err place_indexes(read_all *r) {
     for (uint32_t i = 0; before != NULL && i < r->count && err == MERLE_OK; i++) {
         const mrl_schema_index *old = mrl_schema_find_index(before, r->indexes[i].name);
         if (old != NULL && is_same(old, &r->indexes[i]) &&
-            r->schema->indexes[old->number].declared == 0) {
-            err = compile(r, &r->indexes[i], old->number);
-            /* What its function has made is its own still. */
-            r->schema->indexes[old->number].stamp = old->stamp;
-        }
+            r->schema->indexes[old->number].declared == 0)
+            err = compile(r, &r->indexes[i], old->number, old);
     }
     for (uint32_t i = 0, number = 0; i < r->count && err == MERLE_OK; i++) {
         if (r->indexes[i].is_placed) continue;
         while (number < r->schema->index_count && r->schema->indexes[number].declared != 0)
             number++;
-        err = compile(r, &r->indexes[i], number);
+        err = compile(r, &r->indexes[i], number, NULL);
     }
     return err;
 }

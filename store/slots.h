@@ -88,6 +88,15 @@ static inline void mrl_slots_mark(mrl_slots *slots, uint32_t slot, uint64_t seq)
     atomic_store_explicit(&chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS], seq,
                           memory_order_relaxed);
 }
+/* The last change of the slot's run: in a section, at least every one that it sees. */
+static inline uint64_t mrl_slots_changed(const mrl_slots *slots, uint32_t slot) {
+    const mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
+    /* Relaxed: a mark is set before its seq is published, and the section has acquired that. */
+    return chunk == NULL
+               ? 0
+               : atomic_load_explicit(&chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS],
+                                      memory_order_relaxed);
+}
 /* Setup, by several threads: the largest seq stays. */
 static inline void mrl_slots_mark_late(mrl_slots *slots, uint32_t slot, uint64_t seq) {
     mrl_chunk *chunk = mrl_slots_chunk(slots, slot);

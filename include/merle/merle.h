@@ -42,6 +42,16 @@ typedef enum merle_threads {
     MERLE_THREADS_BACKGROUND = 2 /* one thread named "merle-step" does what merle_step does */
 } merle_threads;
 
+/* Told while a database is opened, in the thread that opens it: what is being done ("pages", "log",
+ * "indexes"), and how much of it, in bytes or documents. Must not call merle. */
+typedef void merle_progress_fn(void *context, const char *what, uint64_t done, uint64_t total);
+
+struct merle_function;
+typedef enum merle_compression {
+    MERLE_COMPRESSION_NONE = 0,
+    MERLE_COMPRESSION_ZSTD = 1 /* of pages, where it saves an eighth at least */
+} merle_compression;
+
 /* Zero-fill; every zero is a good default. Set size to sizeof(merle_options) (0 counts as this
  * version's). */
 typedef struct merle_options {
@@ -66,16 +76,60 @@ typedef struct merle_options {
      * one are faster by it, and writes pause now and then while two megabytes are cleared. */
     uint32_t huge_pages;
     uint32_t reserved_too;
+    /* ---- of a database with a path ---- */
+    /* A checkpoint begins when so many bytes of log have come since the last one; 0: 256 MiB,
+     * UINT64_MAX: not by itself. */
+    uint64_t checkpoint_log_bytes;
+    uint64_t
+        checkpoint_interval_ns; /* and when it is so old, and there is something new; 0: never */
+    uint32_t manifests_kept;    /* states to which merle restore can go back; 0: 2, at most 64 */
+    merle_compression compression;
+    uint32_t open_threads; /* to open with; 0: one for each processor, at most 8 */
+    uint32_t reserved_open;
+    merle_progress_fn *progress; /* told while it is opened; may be NULL */
+    void *progress_context;
+    const struct merle_function *functions; /* of indexes by functions; ends with {0}. NULL: none */
 } merle_options;
 
-/* Opens a database. path NULL: in memory only. options may be NULL. Threads: any.
- * Errors: MERLE_NO_MEMORY, MERLE_INVALID, MERLE_SYSTEM, MERLE_UNSUPPORTED (a path: files are not
- * built yet). */
+/* Opens a database. path NULL: in memory only; else the directory that it lives in, which is made
+ * if it is not there (its parent must be). options may be NULL. Threads: any; may wait on disk.
+ * Errors: MERLE_NO_MEMORY, MERLE_INVALID, MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_BUSY (another process
+ * has it, or this one), MERLE_CORRUPT (the report has file, offset, what was expected and found),
+ * MERLE_UNSUPPORTED (the files are of a newer format), MERLE_DIFFERS (an index needs a function
+ * that is not among the options'). */
 MERLE_API MERLE_MUST_USE merle_err merle_open(const char *path, const merle_options *options,
                                               merle_db **out_db);
 /* Closes it and frees everything. Errors: MERLE_BUSY while sections, commits or change cursors are
- * open (it stays open; merle_stats lists them). Threads: setup, may wait. */
+ * open (it stays open; merle_stats lists them); MERLE_NOT_DURABLE: it is closed, but something that
+ * was committed is not on the disk. Threads: setup, may wait. */
 MERLE_API MERLE_MUST_USE merle_err merle_close(merle_db *db);
+
+/* Writes what has changed since the last checkpoint to pages, now and in this thread, so that the
+ * next opening need not replay the log. Writers go on meanwhile. Everything that was committed
+ * before the call is durable when it returns. A database without a path has nothing to do.
+ * Errors: MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_NO_MEMORY: the checkpoint before is in force still;
+ * MERLE_READ_ONLY. Threads: any, may wait on disk. */
+MERLE_API MERLE_MUST_USE merle_err merle_checkpoint(merle_db *db);
+
+/* What the opening has found and done. */
+typedef struct merle_recovery_info {
+    size_t size;
+    uint64_t is_new;                       /* 1: there was nothing */
+    uint64_t term;                         /* of this opening */
+    uint64_t manifest;                     /* number of the one that it began with */
+    uint64_t manifest_seq;                 /* the log was replayed from the commit after this one */
+    uint64_t last_seq;                     /* the last commit that was found */
+    uint64_t pages, page_bytes, documents; /* read from pages */
+    uint64_t records, log_bytes;           /* replayed */
+    uint64_t operations, operations_passed_over; /* of these records; passed over: pages had them */
+    uint64_t threads;
+    uint64_t pages_ns, log_ns, build_ns, total_ns;
+} merle_recovery_info;
+/* Threads: any. Errors: MERLE_INVALID, MERLE_NOT_FOUND (no path). */
+MERLE_API merle_err merle_recovery(merle_db *db, merle_recovery_info *out_info);
+/* The files of the directory as JSON: {"path": ..., "files": [{"name", "kind", "size", "about"},
+ * ...]}. Errors: MERLE_NOT_FOUND (no path), MERLE_SYSTEM, MERLE_NO_MEMORY. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_files(merle_db *db, merle_buffer *out_json);
 
 /* From now on failing calls of this thread on this database also fill report (NULL: no more). The
  * report belongs to the caller and is held until it is replaced or the thread ends. */

@@ -71,6 +71,7 @@ struct sim {
     const void *main_stack;
     size_t main_stack_size;
     int is_deadlocked;
+    int is_abandoned;
     uint64_t trace_count;
     trace_line trace[TRACE_SIZE];
 };
@@ -276,6 +277,7 @@ int sim_run(sim *s) {
     worker *next;
     while ((next = choose(s)) != NULL) {
         switch_to(s, next);
+        if (s->is_abandoned) return 1;
         if (s->is_deadlocked) {
             print_waiting(s);
             sim_print_trace(s);
@@ -283,6 +285,16 @@ int sim_run(sim *s) {
         }
     }
     return 0;
+}
+
+void sim_abandon(sim *s) {
+    if (s->current == NULL) abort(); /* the thread itself has nowhere to go */
+    note(s, "abandons", NULL);
+    s->is_abandoned = 1;
+    /* Nobody's stack is gone back to; this one's sanitizer is told so, the others' cannot be. */
+    for (uint32_t i = 0; i < s->worker_count; i++) s->workers[i].state = WORKER_ENDED;
+    switch_to(s, NULL);
+    abort(); /* never reached */
 }
 
 const mrl_environment *sim_environment(sim *s) {

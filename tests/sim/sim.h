@@ -29,8 +29,13 @@ sim *sim_create(uint64_t seed, uint32_t switch_one_in);
 void sim_destroy(sim *simulator);
 /* Adds a worker; it begins with sim_run. Borrows name for ever, context until the run is over. */
 void sim_spawn(sim *simulator, const char *name, sim_fn *fn, void *context);
-/* Runs all workers to their ends. 0: they came there; -1: deadlock, told on standard output. */
+/* Runs all workers to their ends. 0: they came there; 1: abandoned; -1: deadlock, told on standard
+ * output. */
 int sim_run(sim *simulator);
+/* Called by a worker: sim_run returns 1 at once, and no worker ever runs again, as if the machine
+ * had stopped. What the workers had made and held is left where it is: the database that they used
+ * must not be touched any more, and its memory goes with the process. Does not return. */
+_Noreturn void sim_abandon(sim *simulator);
 
 /* For mrl_db_open. Held by the database until its close: it is closed before sim_destroy. */
 const mrl_environment *sim_environment(sim *simulator);

@@ -483,7 +483,16 @@ static void pair_equal_to_a_probe_address_is_not_believed(void **state) {
         assert_int_equal(mrl_map_add(&t.map, f.member, &adder.probe, evil, &existing), MERLE_OK);
         assert_int_equal(existing, 0);
     }
-    /* The same place in the smallest table, but another tag. */
+    /* So many that it is a table; they lie in the other of its two lines. */
+    enum { FILLERS = 7 };
+    for (uint32_t i = 1; i <= FILLERS; i++) {
+        uint64_t hash = ((address >> 32) ^ 8u) + ((uint64_t)i << 12);
+        key_probe adder = {.probe = {hash & 0xffffffffu, pair_matches}, .key = 100 + i};
+        uint64_t filler = mrl_entry_pair(2 * (100 + i), hash);
+        assert_int_equal(mrl_map_add(&t.map, f.member, &adder.probe, filler, &existing), MERLE_OK);
+        assert_int_equal(existing, 0);
+    }
+    /* The same place in the table, but another tag. */
     probe.probe.hash = (address >> 32) ^ 0x100u;
     assert_int_equal(mrl_map_find(&t.map, &probe.probe), 0);
     assert_int_equal(mrl_map_remove(&t.map, f.member, &probe.probe), 0);
@@ -494,7 +503,7 @@ static void pair_equal_to_a_probe_address_is_not_believed(void **state) {
     uint64_t newer = mrl_entry_pair(10, probe.probe.hash);
     mrl_map_replace(&t.map, probe.probe.hash, entry, newer);
     assert_int_equal(mrl_map_remove(&t.map, f.member, &probe.probe), newer);
-    assert_int_equal(mrl_map_count(&t.map), 2);
+    assert_int_equal(mrl_map_count(&t.map), 2 + FILLERS);
     assert_ptr_equal(mrl_map_check(&t.map), NULL);
     twin_fini(&t, &f);
     fixture_end(&f);
@@ -505,6 +514,7 @@ static void pair_equal_to_a_probe_address_is_not_believed(void **state) {
 enum { STABLE_COUNT = 600, CHURN_COUNT = 12000, READER_COUNT = 3 };
 
 typedef struct torture {
+    uint32_t stable, churn; /* keys: those that stay, those that come and go */
     fixture f;
     mrl_map map;
     mrl_map_type type;
@@ -557,7 +567,7 @@ static void torture_walk(torture *r) {
     mrl_map_stat(&r->map, &stats);
     r->walk_missed_count += stats.pieces == 0;
     mrl_map_each(&r->map, walk_meet, &w);
-    for (uint32_t key = 0; key < STABLE_COUNT / 2; key++) r->walk_missed_count += !w.met[key];
+    for (uint32_t key = 0; key < r->stable / 2; key++) r->walk_missed_count += !w.met[key];
 }
 
 static void *torture_reader(void *context) {
@@ -569,7 +579,7 @@ static void *torture_reader(void *context) {
         mrl_epoch_token token;
         mrl_member_enter(member, &token);
         for (int i = 0; i < 64; i++, find_count++) {
-            uint32_t key = (uint32_t)(random_next(&rng) % STABLE_COUNT);
+            uint32_t key = (uint32_t)(random_next(&rng) % r->stable);
             key_probe probe = torture_probe(key);
             uint64_t entry = mrl_map_find(&r->map, &probe.probe);
             const item *found = mrl_entry_to_pointer(entry);
@@ -593,13 +603,13 @@ static void torture_write(torture *r, uint32_t round_count) {
     uint64_t rng = test_seed;
     uint32_t generation = 0;
     for (uint32_t round = 0; round < round_count; round++) {
-        for (uint32_t i = 0; i < 2 * CHURN_COUNT; i++) {
-            uint32_t key = STABLE_COUNT + i % CHURN_COUNT;
-            if (i < CHURN_COUNT)
+        for (uint32_t i = 0; i < 2 * r->churn; i++) {
+            uint32_t key = r->stable + i % r->churn;
+            if (i < r->churn)
                 torture_add(r, key);
             else
                 torture_remove(r, key);
-            uint32_t half = STABLE_COUNT / 2;
+            uint32_t half = r->stable / 2;
             if (i % 2)
                 torture_replace(r, half + (uint32_t)(random_next(&rng) % half), ++generation);
             if (i % 512 == 0) {
@@ -611,32 +621,50 @@ static void torture_write(torture *r, uint32_t round_count) {
     }
 }
 
+static void torture_run(torture *r, uint32_t stable, uint32_t churn, uint32_t round_count) {
+    pthread_t readers[READER_COUNT];
+    memset(r, 0, sizeof(*r));
+    r->stable = stable;
+    r->churn = churn;
+    fixture_begin(&r->f);
+    r->type = (mrl_map_type){MRL_MAP_POINTERS, item_rehash, NULL};
+    mrl_map_init(&r->map, &r->type);
+    for (uint32_t key = 0; key < stable; key++) torture_add(r, key);
+    for (int i = 0; i < READER_COUNT; i++)
+        assert_int_equal(pthread_create(&readers[i], NULL, torture_reader, r), 0);
+    torture_write(r, round_count);
+    r->stop = 1;
+    for (int i = 0; i < READER_COUNT; i++) pthread_join(readers[i], NULL);
+    print_message("# %llu finds beside %llu splits and %llu merges\n",
+                  (unsigned long long)r->find_count,
+                  (unsigned long long)mrl_domain_count(r->f.domain, MRL_N_SPLITS),
+                  (unsigned long long)mrl_domain_count(r->f.domain, MRL_N_MERGES));
+    assert_int_equal(r->missed_count, 0);
+    assert_int_equal(r->torn_count, 0);
+    assert_int_equal(r->walk_missed_count, 0);
+}
+
+static void torture_end(torture *r) {
+    for (uint32_t key = 0; key < r->stable; key++) torture_remove(r, key);
+    fixture_end(&r->f);
+}
+
 static void map_readers_never_miss_what_is_there_all_along(void **state) {
     (void)state;
     static torture r;
-    pthread_t readers[READER_COUNT];
     const char *rounds = getenv("MERLE_TEST_ROUNDS");
-    memset(&r, 0, sizeof(r));
-    fixture_begin(&r.f);
-    r.type = (mrl_map_type){MRL_MAP_POINTERS, item_rehash, NULL};
-    mrl_map_init(&r.map, &r.type);
-    for (uint32_t key = 0; key < STABLE_COUNT; key++) torture_add(&r, key);
-    for (int i = 0; i < READER_COUNT; i++)
-        assert_int_equal(pthread_create(&readers[i], NULL, torture_reader, &r), 0);
-    torture_write(&r, rounds ? (uint32_t)atoi(rounds) : 6);
-    r.stop = 1;
-    for (int i = 0; i < READER_COUNT; i++) pthread_join(readers[i], NULL);
-    print_message("# %llu finds beside %llu splits and %llu merges\n",
-                  (unsigned long long)r.find_count,
-                  (unsigned long long)mrl_domain_count(r.f.domain, MRL_N_SPLITS),
-                  (unsigned long long)mrl_domain_count(r.f.domain, MRL_N_MERGES));
-    assert_int_equal(r.missed_count, 0);
-    assert_int_equal(r.torn_count, 0);
-    assert_int_equal(r.walk_missed_count, 0);
+    torture_run(&r, STABLE_COUNT, CHURN_COUNT, rounds ? (uint32_t)atoi(rounds) : 6);
     assert_true(mrl_domain_count(r.f.domain, MRL_N_SPLITS) > 10);
     assert_true(mrl_domain_count(r.f.domain, MRL_N_MERGES) > 10);
-    for (uint32_t key = 0; key < STABLE_COUNT; key++) torture_remove(&r, key);
-    fixture_end(&r.f);
+    torture_end(&r);
+}
+
+/* From a list to longer ones, to a table, and to a list again, in each round. */
+static void map_readers_of_a_list_never_miss_what_is_there_all_along(void **state) {
+    (void)state;
+    static torture r;
+    torture_run(&r, 2, 12, 4000);
+    torture_end(&r);
 }
 
 /* ---- shards ---- */
@@ -681,6 +709,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(map_clear_some_frees_a_few_pieces_a_call),
         cmocka_unit_test(pair_equal_to_a_probe_address_is_not_believed),
         cmocka_unit_test(map_readers_never_miss_what_is_there_all_along),
+        cmocka_unit_test(map_readers_of_a_list_never_miss_what_is_there_all_along),
         cmocka_unit_test(shard_table_is_contiguous_and_geometric),
     };
     read_seed(argc, argv);

@@ -1,0 +1,148 @@
+/* database/files.c - a database with a path: opening, the thread "merle-pages", what is told of it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/lock.h"
+#include "base/report.h"
+#include "database/database.h"
+
+#define LOOK_NS 20000000u /* how often the thread looks whether a checkpoint is due */
+enum { PAGES_NICE = 10 }; /* writers and readers come first where processors are few */
+
+struct mrl_pages_thread {
+    pthread_t thread;
+    mrl_event wake;
+    _Atomic int stop;
+};
+
+/* ---- opening ---- */
+
+merle_err mrl_files_open(merle_db *db, const char *path, mrl_member *member) {
+    mrl_persist_options options = {
+        .path = path,
+        .environment = db->environment,
+        .store = &db->store,
+        .with_threads =
+            db->options.threads == MERLE_THREADS_BACKGROUND && db->environment.scheduler == NULL,
+        .given = &db->options,
+    };
+    merle_err err = mrl_persist_open(&options, member, &db->persist, db->options.report);
+    if (err != MERLE_OK) return err;
+    memcpy(db->database_id, mrl_persist_database_id(db->persist), sizeof db->database_id);
+    db->term = mrl_persist_recovery(db->persist)->term;
+    return MERLE_OK;
+}
+
+/* ---- checkpoints by steps, or by a thread ---- */
+
+static void tell_failure(const merle_db *db, const merle_report *report) {
+    if (report->err == MERLE_OK || db->notices.fn == NULL) return;
+    db->notices.fn(db->notices.context, MERLE_LOG_ERROR, report->message);
+}
+
+static size_t pages_step(merle_db *db, mrl_member *member, uint64_t now_ns) {
+    merle_report report;
+    mrl_report_clear(&report);
+    size_t done = mrl_persist_step(db->persist, member, now_ns, &report);
+    tell_failure(db, &report);
+    return done;
+}
+
+size_t mrl_files_step(merle_db *db, mrl_member *member, uint64_t now_ns) {
+    if (db->persist == NULL) return 0;
+    size_t done = mrl_log_set_step(mrl_persist_log_set(db->persist), member, now_ns);
+    return db->pages != NULL ? done : done + pages_step(db, member, now_ns);
+}
+
+int mrl_files_have_more(merle_db *db) {
+    if (db->persist == NULL) return 0;
+    return mrl_log_set_has_more(mrl_persist_log_set(db->persist)) ||
+           (db->pages == NULL && mrl_persist_is_busy(db->persist));
+}
+
+static void *run(void *context) {
+    merle_db *db = context;
+    struct mrl_pages_thread *pages = db->pages;
+    mrl_member *member = mrl_member_join(db->domain);
+    /* Of this thread alone, as Linux has it; without the permission it runs as the others do. */
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + PAGES_NICE);
+    while (!atomic_load_explicit(&pages->stop, memory_order_acquire)) {
+        uint32_t seen = mrl_event_count(&pages->wake);
+        if (atomic_load_explicit(&pages->stop, memory_order_acquire)) break;
+        if (member == NULL) member = mrl_member_join(db->domain);
+        uint64_t now_ns = db->clock->monotonic_ns(db->clock->context);
+        if (member == NULL || pages_step(db, member, now_ns) == 0)
+            (void)mrl_event_wait(&pages->wake, seen, LOOK_NS);
+    }
+    return NULL;
+}
+
+merle_err mrl_pages_start(merle_db *db) {
+    sigset_t all, before;
+    struct mrl_pages_thread *pages = calloc(1, sizeof *pages);
+    if (pages == NULL) return MERLE_NO_MEMORY;
+    mrl_event_init(&pages->wake);
+    db->pages = pages;
+    /* The host's signals are the host's business: this thread takes none. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&pages->thread, NULL, run, db);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
+        db->pages = NULL;
+        free(pages);
+        return MERLE_SYSTEM;
+    }
+    pthread_setname_np(pages->thread, "merle-pages");
+    return MERLE_OK;
+}
+
+void mrl_pages_stop(merle_db *db) {
+    struct mrl_pages_thread *pages = db->pages;
+    if (pages == NULL) return;
+    atomic_store_explicit(&pages->stop, 1, memory_order_release);
+    mrl_event_signal(&pages->wake);
+    pthread_join(pages->thread, NULL);
+    db->pages = NULL;
+    free(pages);
+}
+
+/* ---- the public calls ---- */
+
+static merle_err join(merle_db *db, mrl_member **out_member) {
+    if (db == NULL) return MERLE_INVALID;
+    if (mrl_domain_is_forked(db->domain)) return MERLE_FORKED;
+    *out_member = mrl_member_join(db->domain);
+    return *out_member == NULL ? MERLE_NO_MEMORY : MERLE_OK;
+}
+
+merle_err merle_checkpoint(merle_db *db) {
+    mrl_member *member;
+    merle_err err = join(db, &member);
+    if (err != MERLE_OK || db->persist == NULL) return err;
+    return mrl_persist_checkpoint(db->persist, member, member->report);
+}
+
+merle_err merle_recovery(merle_db *db, merle_recovery_info *out_info) {
+    if (db == NULL) return MERLE_INVALID;
+    if (db->persist == NULL) return MERLE_NOT_FOUND;
+    size_t asked = out_info->size == 0 ? sizeof *out_info : out_info->size;
+    if (asked > sizeof *out_info) return MERLE_INVALID;
+    memcpy(out_info, mrl_persist_recovery(db->persist), asked);
+    out_info->size = asked;
+    return MERLE_OK;
+}
+
+merle_err merle_files(merle_db *db, merle_buffer *out_json) {
+    mrl_member *member;
+    merle_err err = join(db, &member);
+    if (err != MERLE_OK) return err;
+    if (db->persist == NULL) return MERLE_NOT_FOUND;
+    return mrl_persist_files(db->persist, out_json, member->report);
+}
