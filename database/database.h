@@ -11,6 +11,7 @@
 #include <merle/merle.h>
 
 #include "base/seam.h"
+#include "database/durable.h"
 #include "database/notices.h"
 #include "persist/persist.h"
 #include "store/store.h"
@@ -29,6 +30,7 @@ struct merle_db {
     struct mrl_pages_thread *pages;    /* NULL: no thread */
     merle_options options;             /* as completed; its functions are not looked at any more */
     mrl_notices notices;
+    mrl_durable durable;
 };
 
 _Static_assert(offsetof(struct merle_db, store) == 0, "mrl_db_store finds the store there");

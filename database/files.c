@@ -31,6 +31,13 @@ merle_err mrl_files_open(merle_db *db, const char *path, mrl_member *member) {
         .with_threads =
             db->options.threads == MERLE_THREADS_BACKGROUND && db->environment.scheduler == NULL,
         .given = &db->options,
+        .log_file_size = db->options.log_file_size,
+        .log = {.unsynced_max = db->options.unsynced_max,
+                .sync_ns = (uint64_t)db->options.sync_interval_ms * 1000000,
+                .keep_bytes = db->options.log_keep_bytes,
+                .keep_ns = db->options.log_keep_ns,
+                .moved = mrl_durable_moved,
+                .moved_context = &db->durable},
     };
     merle_err err = mrl_persist_open(&options, member, &db->persist, db->options.report);
     if (err != MERLE_OK) return err;
@@ -55,15 +62,16 @@ static size_t pages_step(merle_db *db, mrl_member *member, uint64_t now_ns) {
 }
 
 size_t mrl_files_step(merle_db *db, mrl_member *member, uint64_t now_ns) {
-    if (db->persist == NULL) return 0;
+    /* Where there are threads they do it: a host that steps besides does not wait on the disk. */
+    if (db->persist == NULL || db->pages != NULL) return 0;
     size_t done = mrl_log_set_step(mrl_persist_log_set(db->persist), member, now_ns);
-    return db->pages != NULL ? done : done + pages_step(db, member, now_ns);
+    return done + pages_step(db, member, now_ns);
 }
 
 int mrl_files_have_more(merle_db *db) {
-    if (db->persist == NULL) return 0;
+    if (db->persist == NULL || db->pages != NULL) return 0;
     return mrl_log_set_has_more(mrl_persist_log_set(db->persist)) ||
-           (db->pages == NULL && mrl_persist_is_busy(db->persist));
+           mrl_persist_is_busy(db->persist);
 }
 
 static void *run(void *context) {

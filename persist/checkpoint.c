@@ -2,9 +2,9 @@
  *
  * Why it is right to read each page at another instant. Recovery applies a record to a slot only if
  * its seq is above the S of the slot's page. So a page may have been read at any S: what was
- * committed up to S is in it, what came later is in the log, which is kept from R on, and every S is
- * at least R. A manifest is put in force only when the log is durable up to the highest S, so that
- * no page shows what a crash could take out of the log.
+ * committed up to S is in it, what came later is in the log, which is kept from R on, and every S
+ * is at least R. A manifest is put in force only when the log is durable up to the highest S, so
+ * that no page shows what a crash could take out of the log.
  *
  * What a section sees of a run of slots that has not changed since a page's S is what the page has:
  * so a clean page is as good as one that is read now, and its S becomes that of the section. All
@@ -252,6 +252,7 @@ static void give_up_pages(mrl_checkpoint *c, const mrl_root *root) {
     mrl_manifest_collection *collection = &c->next.collections[c->collection_number];
     collection->page_count = 0;
     collection->base_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
+    if (collection->base_seq > c->seq_max) c->seq_max = collection->base_seq;
     c->slot = collection->slots_end;
 }
 

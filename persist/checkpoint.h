@@ -82,7 +82,7 @@ typedef struct mrl_checkpoint {
     /* Of the one under way. */
     mrl_checkpoint_state state;
     mrl_manifest next;
-    uint64_t seq_max;         /* of the sections that pages were read in */
+    uint64_t seq_max;         /* the log must have all up to here: see mrl_manifest */
     size_t collection_number; /* in next.collections */
     uint32_t slot;            /* where its next page begins */
     size_t old_page;          /* in the same collection of the manifest in force */

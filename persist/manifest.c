@@ -137,6 +137,7 @@ void mrl_manifest_sum(mrl_manifest *manifest) {
     for (size_t i = 0; i < manifest->file_count; i++) manifest->files[i].live = 0;
     for (size_t i = 0; i < manifest->collection_count; i++) {
         const mrl_manifest_collection *collection = &manifest->collections[i];
+        if (collection->base_seq > manifest->seq_max) manifest->seq_max = collection->base_seq;
         for (size_t p = 0; p < collection->page_count; p++) {
             const mrl_manifest_page *page = &collection->pages[p];
             if (page->seq > manifest->seq_max) manifest->seq_max = page->seq;

@@ -320,6 +320,14 @@ size_t mrl_persist_step(mrl_persist *p, mrl_member *member, uint64_t now_ns, mer
     return done;
 }
 
+merle_err mrl_persist_begin(mrl_persist *p, mrl_member *member, merle_report *report) {
+    merle_err err = MERLE_OK;
+    mrl_lock_take(&p->lock);
+    if (p->checkpoint.state == MRL_CHECKPOINT_IDLE) err = step_locked(p, member, report);
+    mrl_lock_drop(&p->lock);
+    return err;
+}
+
 int mrl_persist_is_busy(const mrl_persist *p) {
     return atomic_load_explicit(&p->checkpoint.stats.is_under_way, memory_order_relaxed);
 }

@@ -41,7 +41,7 @@ static merle_err unknown(const mrl_record_operation_view *op, uint64_t seq, merl
 static merle_err apply_to_slot(replay *r, const mrl_manifest_collection *noted,
                                const mrl_record_operation_view *op, uint64_t seq,
                                merle_report *report) {
-    /* Above the highest S of all nothing needs to be looked up. */
+    /* Above all of them nothing needs to be looked up. */
     if (seq <= r->manifest->seq_max && seq <= slot_is_at(r, noted, op->slot)) {
         r->info->operations_passed_over++;
         return MERLE_OK;

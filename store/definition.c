@@ -20,12 +20,14 @@ merle_err mrl_definition_prepare(mrl_definition *d, mrl_store *store, mrl_member
     uint8_t *slot_at;
     size_t bound = mrl_record_begin_size(0) + mrl_record_operation_size(0, payload.size);
     *d = (mrl_definition){store, member, NULL, mrl_entry_credit(bound)};
-    merle_err err = mrl_credit_take(store->log, member, d->credit, 0);
-    if (err != MERLE_OK) return err;
+    uint64_t loose = store->durability == MERLE_ASYNC ? d->credit : 0;
+    merle_err err = mrl_credit_take_loose(store->log, member, d->credit, loose, 0);
+    if (err == MERLE_BUSY) return err;
+    if (err != MERLE_OK) return mrl_credit_refused(store, member, err);
     /* Small, and truncate and drop are how memory comes back: they may use the reserve. */
     d->entry = mrl_entry_create_urgent(member, bound);
     if (d->entry == NULL) {
-        mrl_credit_give(store->log, d->credit);
+        mrl_credit_give_loose(store->log, d->credit, loose);
         return MERLE_NO_MEMORY;
     }
     merle_bytes nothing = merle_bytes_of(NULL, 0);
@@ -33,14 +35,18 @@ merle_err mrl_definition_prepare(mrl_definition *d, mrl_store *store, mrl_member
     at = mrl_record_operation(at, collection_id, 0, nothing, kind, payload, 0, &slot_at);
     d->entry->body_size = (uint32_t)(at - d->entry->body);
     d->entry->operation_count = 1;
+    d->entry->loose = (uint32_t)loose;
+    d->entry->is_led = store->durability == MERLE_SYNC;
     d->entry->body_crc = mrl_crc32c(0, d->entry->body, d->entry->body_size);
     return MERLE_OK;
 }
 
 merle_err mrl_definition_await(mrl_store *store, mrl_member *member) {
     uint64_t credit = mrl_entry_credit(0);
-    merle_err err = mrl_credit_take(store->log, member, credit, 1);
-    if (err == MERLE_OK) mrl_credit_give(store->log, credit);
+    uint64_t loose = store->durability == MERLE_ASYNC ? credit : 0;
+    merle_err err = mrl_credit_take_loose(store->log, member, credit, loose, 1);
+    if (err != MERLE_OK) return mrl_credit_refused(store, member, err);
+    mrl_credit_give_loose(store->log, credit, loose);
     return err;
 }
 

@@ -445,7 +445,9 @@ static merle_err fill_indexes(mrl_filling *f, mrl_member *member, uint32_t suspe
         next = mrl_fill_ordered(f, member, next);
         err = error_of(f);
     }
-    return err;
+    if (err != MERLE_OK) return err;
+    mrl_fill_expiry(f, member);
+    return error_of(f);
 }
 
 uint64_t mrl_fill_steps(const mrl_root *root) {

@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "document/encode.h"
 #include "store/entries.h"
+#include "store/expiry.h"
 #include "store/own.h"
 #include "store/range_each.h"
 
@@ -354,6 +355,7 @@ typedef struct asked_range {
     mrl_ordered_viewer viewer;
     bounds bounds;
     mrl_own_run before, after;
+    mrl_due_values due; /* memory of what before has of the documents past their time */
 } asked_range;
 
 static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
@@ -383,9 +385,14 @@ static merle_err ask(asked_range *asked, merle_section *section, merle_collectio
     asked->tree = asked->view.root->indexes[asked->index->number].ordered;
     asked->viewer = (mrl_ordered_viewer){asked->view.section->epoch, which_are_visible, asked};
     asked->before = asked->after = (mrl_own_run){NULL, 0};
+    asked->due = (mrl_due_values){0};
     const asking a = {member, collection, asked->index};
     err = make_bounds(&a, range, &asked->bounds);
-    return err == MERLE_OK && asked->view.own_count > 0 ? ask_own(asked) : err;
+    if (err == MERLE_OK && asked->view.own_count > 0) err = ask_own(asked);
+    if (err == MERLE_OK && asked->index->each == MRL_PART_NONE)
+        err = mrl_due_add_values(&asked->view, asked->index, &asked->bounds.range, &asked->before,
+                                 &asked->due);
+    return err;
 }
 
 /* For what a walk has to tell: see store/range_each.h. NULL: no memory. */
@@ -403,6 +410,7 @@ merle_err merle_range_count(merle_section *section, merle_collection *collection
         return mrl_each_count(section, each_cursor(&asked, collection), out_count);
     *out_count = mrl_ordered_count(asked.tree, &asked.bounds.range, &asked.viewer) -
                  asked.before.count + asked.after.count;
+    mrl_due_free_values(&asked.due);
     return MERLE_OK;
 }
 
@@ -416,6 +424,7 @@ merle_err merle_range_estimate(merle_collection *collection, const merle_range *
     if (err != MERLE_OK) return err;
     err = ask(&asked, &section, collection, range);
     if (err == MERLE_OK) *out_count = mrl_ordered_estimate(asked.tree, &asked.bounds.range);
+    if (err == MERLE_OK) mrl_due_free_values(&asked.due);
     merle_err ended = merle_section_end(&section);
     return err != MERLE_OK ? err : ended;
 }
@@ -454,27 +463,33 @@ static const mrl_own_value *nth_of(const asked_range *asked, mrl_own_run run, si
     return &run.list[asked->bounds.backwards ? run.count - 1 - n : n];
 }
 
+static merle_err find_rank(const asked_range *asked, const mrl_version *v, uint64_t *out_rank) {
+    uint8_t value[MERLE_VALUE_SIZE_MAX];
+    size_t size = mrl_version_encode(v, asked->index, value);
+    if (size == 0 || !mrl_range_has(&asked->bounds.range, merle_bytes_of(value, size)))
+        return MERLE_NOT_FOUND;
+    place at = {merle_bytes_of(value, size), v->slot, 0};
+    mrl_own_run equal = mrl_own_equal(asked->after, at.value);
+    for (size_t i = 0; i < equal.count; i++)
+        if (equal.list[i].version == v) at = place_of(&equal.list[i]);
+    *out_rank = rank_of(asked, &at);
+    return MERLE_OK;
+}
+
 merle_err merle_range_rank(merle_section *section, merle_collection *collection,
                            const merle_range *range, merle_bytes key, uint64_t *out_rank) {
-    uint8_t value[MERLE_VALUE_SIZE_MAX];
     asked_range asked;
     merle_doc doc;
     *out_rank = 0;
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
-    if ((err = merle_get(section, collection, key, &doc)) != MERLE_OK) return err;
-    if (asked.index->each != MRL_PART_NONE)
+    err = merle_get(section, collection, key, &doc);
+    if (err == MERLE_OK && asked.index->each != MRL_PART_NONE)
         return mrl_each_rank(section, each_cursor(&asked, collection), &doc, out_rank);
-    const mrl_version *v = mrl_view_valued(&asked.view, asked.index, doc.internal);
-    size_t size = mrl_version_encode(v, asked.index, value);
-    if (size == 0 || !mrl_range_has(&asked.bounds.range, merle_bytes_of(value, size)))
-        return MERLE_NOT_FOUND;
-    place at = {merle_bytes_of(value, size), v->slot, 0};
-    mrl_own_run equal = mrl_own_equal(asked.after, at.value);
-    for (size_t i = 0; i < equal.count; i++)
-        if (equal.list[i].version == v) at = place_of(&equal.list[i]);
-    *out_rank = rank_of(&asked, &at);
-    return MERLE_OK;
+    if (err == MERLE_OK)
+        err = find_rank(&asked, mrl_view_valued(&asked.view, asked.index, doc.internal), out_rank);
+    mrl_due_free_values(&asked.due);
+    return err;
 }
 
 /* How many of what the commit has written have a rank up to n. */
@@ -506,32 +521,38 @@ static uint64_t rank_of_untouched(const asked_range *asked, uint64_t n) {
     return n + low;
 }
 
+static merle_err find_nth(const asked_range *asked, uint64_t n, merle_doc *out_doc) {
+    mrl_ordered_hit hit;
+    const mrl_version *v;
+    if (asked->before.count + asked->after.count > 0) {
+        size_t own_count = count_up_to(asked, n);
+        const mrl_own_value *own =
+            own_count == 0 ? NULL : nth_of(asked, asked->after, own_count - 1);
+        place at = own == NULL ? (place){0} : place_of(own);
+        if (own != NULL && rank_of(asked, &at) == n) {
+            *out_doc = mrl_view_doc(own->version);
+            return MERLE_OK;
+        }
+        n = rank_of_untouched(asked, n - own_count);
+    }
+    if (!mrl_ordered_nth(asked->tree, &asked->bounds.range, asked->bounds.backwards, n,
+                         &asked->viewer, &hit))
+        return MERLE_NOT_FOUND;
+    mrl_view_hits(&asked->instant, asked->index, &hit, 1, &v);
+    if (v == NULL) return MERLE_NOT_FOUND;
+    *out_doc = mrl_view_doc(v);
+    return MERLE_OK;
+}
+
 merle_err merle_range_nth(merle_section *section, merle_collection *collection,
                           const merle_range *range, uint64_t n, merle_doc *out_doc) {
     asked_range asked;
-    mrl_ordered_hit hit;
-    const mrl_version *v;
     memset(out_doc, 0, sizeof *out_doc);
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
     if (asked.index->each != MRL_PART_NONE)
         return mrl_each_nth(section, each_cursor(&asked, collection), n, out_doc);
-    if (asked.view.own_count > 0) {
-        size_t own_count = count_up_to(&asked, n);
-        const mrl_own_value *own =
-            own_count == 0 ? NULL : nth_of(&asked, asked.after, own_count - 1);
-        place at = own == NULL ? (place){0} : place_of(own);
-        if (own != NULL && rank_of(&asked, &at) == n) {
-            *out_doc = mrl_view_doc(own->version);
-            return MERLE_OK;
-        }
-        n = rank_of_untouched(&asked, n - own_count);
-    }
-    if (!mrl_ordered_nth(asked.tree, &asked.bounds.range, asked.bounds.backwards, n, &asked.viewer,
-                         &hit))
-        return MERLE_NOT_FOUND;
-    mrl_view_hits(&asked.instant, asked.index, &hit, 1, &v);
-    if (v == NULL) return MERLE_NOT_FOUND;
-    *out_doc = mrl_view_doc(v);
-    return MERLE_OK;
+    err = find_nth(&asked, n, out_doc);
+    mrl_due_free_values(&asked.due);
+    return err;
 }

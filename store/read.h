@@ -32,5 +32,8 @@ enum { MRL_READ_BATCH = 64 };
  * first lines are on their way or there. */
 void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
                     size_t count, const mrl_version **out_versions);
+/* The same with those that are past their time by the section's clock. */
+void mrl_read_slots_at(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
+                       size_t count, const mrl_version **out_versions);
 
 #endif

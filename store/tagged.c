@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "document/encode.h"
 #include "store/entries.h"
+#include "store/expiry.h"
 #include "store/own.h"
 #include "tags/set.h"
 
@@ -71,6 +72,17 @@ static uint64_t count_visible(void *context, const uint32_t *slots, size_t count
     return sum;
 }
 
+typedef struct due_tags {
+    const asked_tag *asked;
+    uint64_t count;
+} due_tags;
+
+static int count_due(void *context, const mrl_version *v) {
+    due_tags *due = context;
+    due->count += (uint64_t)has_tag(due->asked, v);
+    return 0;
+}
+
 merle_err merle_tag_count(merle_section *section, merle_collection *collection, const char *index,
                           merle_value tag, uint64_t *out_count) {
     asked_tag asked;
@@ -80,8 +92,10 @@ merle_err merle_tag_count(merle_section *section, merle_collection *collection, 
     if (err == MERLE_OK) err = find_own(&asked, MRL_OWN_BEFORE, &before);
     if (err == MERLE_OK) err = find_own(&asked, MRL_OWN_AFTER, &after);
     if (err != MERLE_OK) return err;
+    due_tags due = {&asked, 0};
+    if (mrl_due_count(&asked.view) > 0) (void)mrl_due_each(&asked.view, count_due, &due);
     *out_count = mrl_tag_count(asked.tag, asked.view.section->epoch, count_visible, &asked) -
-                 before.count + after.count;
+                 before.count - due.count + after.count;
     return MERLE_OK;
 }
 
