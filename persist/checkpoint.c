@@ -55,6 +55,10 @@ static merle_err note_collection(mrl_checkpoint *c, const mrl_section *section,
     noted->id = collection->id;
     noted->collection = collection;
     noted->base_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
+    /* What a bulk load has put is in no section's view before it has ended: the log is read again
+     * from where it began. */
+    if (root->is_loading && noted->base_seq <= c->next.replay_seq)
+        c->next.replay_seq = noted->base_seq - 1;
     noted->slots_end = schema->memory_only ? 0 : mrl_slots_end(&root->slots);
     return mrl_buffer_append(&noted->definition, schema->definition.data, schema->definition.size);
 }

@@ -114,13 +114,6 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
                          merle_bytes key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* ---- bulk loads: store/bulk.c ---- */
-
-/* From where on the log must be read again, for who writes down what there is from now on:
- * `published`, loaded before, or less, if a bulk load is under way. Of a collection that is loading
- * at the instant of a section nothing is to be written down then. */
-uint64_t mrl_store_replay_after(mrl_store *store, mrl_member *member, uint64_t published);
-
 /* ---- cursors: store/changes.c ---- */
 
 /* Ends the sections of the cursors of a thread that ends: they wait to be closed, by any thread. */
