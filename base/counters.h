@@ -27,6 +27,7 @@ typedef enum mrl_counter {
     MRL_N_COPIED_MAX, /* by one insert; the largest, not a sum */
     MRL_N_STEPS,
     MRL_N_STEP_MAX_NS, /* the largest, not a sum */
+    MRL_N_EXPIRED,     /* documents that ended by themselves, and were removed */
     MRL_N_ABANDONED,
     MRL_COUNTER_COUNT
 } mrl_counter;

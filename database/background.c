@@ -10,11 +10,13 @@
 #include "base/lock.h"
 #include "database/step.h"
 #include "store/build.h"
+#include "store/expiry.h"
 
-enum { PIECES_A_ROUND = 64, BUSY_COMMITS = 64 };
+enum { PIECES_A_ROUND = 64, BUSY_COMMITS = 64, EXPIRY_PIECE_MAX = 256 };
 #define IDLE_NS 20000000u   /* how old what waits may get where nobody else reclaims it */
 #define TRIM_NS 1000000000u /* pages go back to the system at most so often */
 #define GRACE_NS 1000000u   /* between rounds while something waits for a grace period */
+#define EXPIRY_NS 3000000u  /* how late a look at what has come due may be */
 #define BUSY_NS 10000000u   /* between rounds while writers are busy */
 
 struct mrl_background {
@@ -39,6 +41,8 @@ static uint64_t round_of_work(merle_db *db, mrl_member *member, rounds *r) {
     int writers_are_busy = seq - r->last_seq > BUSY_COMMITS;
     r->last_seq = seq;
     /* A build goes on beside them: somebody waits for it. */
+    for (int i = 0; i < PIECES_A_ROUND; i++)
+        if (mrl_expiry_some(&db->store, member, EXPIRY_PIECE_MAX) == 0) break;
     int is_short = writers_are_busy && !mrl_build_is_pending(&db->store);
     for (int i = 0; i < (is_short ? 1 : PIECES_A_ROUND); i++)
         if (mrl_step_piece(db, member, now_ns) == 0) break;
@@ -53,6 +57,14 @@ static uint64_t round_of_work(merle_db *db, mrl_member *member, rounds *r) {
     return IDLE_NS;
 }
 
+/* Documents that end want to be looked for more often. What is due now and was not removed, because
+ * there is no room for its commit, is tried again after a grace period. */
+static uint64_t until_due(merle_db *db, mrl_member *member, uint64_t rest_ns) {
+    int64_t next_ns = mrl_expiry_next(&db->store, member);
+    if (next_ns == INT64_MAX || rest_ns <= EXPIRY_NS) return rest_ns;
+    return EXPIRY_NS;
+}
+
 static void *run(void *context) {
     merle_db *db = context;
     struct mrl_background *background = db->background;
@@ -63,7 +75,8 @@ static void *run(void *context) {
         if (atomic_load_explicit(&background->stop, memory_order_acquire)) break;
         /* Without memory for a member of its own it tries again later; nothing depends on it. */
         if (member == NULL) member = mrl_member_join(db->domain);
-        uint64_t rest_ns = member != NULL ? round_of_work(db, member, &r) : IDLE_NS;
+        uint64_t rest_ns =
+            member != NULL ? until_due(db, member, round_of_work(db, member, &r)) : IDLE_NS;
         (void)mrl_event_wait(&background->wake, seen, rest_ns);
     }
     return NULL;

@@ -37,6 +37,9 @@ static merle_err complete(const merle_options *given, merle_options *out) {
         return mrl_report_fill(out->report, MERLE_INVALID, "options: manifests_kept is above 64");
     if ((unsigned)out->compression > MERLE_COMPRESSION_ZSTD)
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of compression");
+    if ((unsigned)out->durability > MERLE_SYNC_LATER || (unsigned)out->patience > MERLE_WAIT)
+        return mrl_report_fill(out->report, MERLE_INVALID,
+                               "options: unknown value of durability or patience");
     if (out->threads == MERLE_THREADS_DEFAULT) out->threads = MERLE_THREADS_BACKGROUND;
     if (out->ring_size == 0) out->ring_size = RING_SIZE_DEFAULT;
     if (out->ring_size < RING_SIZE_MIN)
@@ -86,6 +89,8 @@ static merle_err wire(merle_db *db, const char *path) {
         .hash_seed = seed != 0 ? seed : mrl_random_seed(),
         .retired_max = options->retired_max,
         .commit_size_max = options->commit_size_max,
+        .durability = options->durability,
+        .patience = options->patience,
         .db = db,
     };
     mrl_store_init(&db->store, &store_options);
@@ -118,6 +123,7 @@ static merle_err take_down(merle_db *db) {
         if (db->log != NULL) mrl_log_destroy(db->log, member);
     }
     if (db->domain != NULL) mrl_domain_destroy(db->domain);
+    mrl_durable_fini(&db->durable);
     free(db);
     return err;
 }
@@ -136,6 +142,8 @@ merle_err mrl_db_open(const char *path, const merle_options *given,
     db->options = options;
     db->notices.fn = options.log;
     db->notices.context = options.log_context;
+    db->durable.fn = options.durable;
+    db->durable.context = options.durable_context;
     identify(db);
     mrl_report_clear(options.report);
     if ((err = wire(db, path)) == MERLE_OK) err = start_threads(db);

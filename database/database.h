@@ -11,6 +11,7 @@
 #include <merle/merle.h>
 
 #include "base/seam.h"
+#include "database/durable.h"
 #include "database/notices.h"
 #include "persist/persist.h"
 #include "store/store.h"
@@ -29,6 +30,7 @@ struct merle_db {
     struct mrl_pages_thread *pages;    /* NULL: no thread */
     merle_options options;             /* as completed; its functions are not looked at any more */
     mrl_notices notices;
+    mrl_durable durable;
 };
 
 _Static_assert(offsetof(struct merle_db, store) == 0, "mrl_db_store finds the store there");
@@ -53,5 +55,7 @@ void mrl_pages_stop(merle_db *db);
 /* The part of a step that concerns files, where no thread does it; returns what was done. */
 size_t mrl_files_step(merle_db *db, mrl_member *member, uint64_t now_ns);
 int mrl_files_have_more(merle_db *db);
+/* What concerns files, into figures that are nought. */
+void mrl_files_stat(merle_db *db, merle_stats_db *stats);
 
 #endif

@@ -31,6 +31,13 @@ merle_err mrl_files_open(merle_db *db, const char *path, mrl_member *member) {
         .with_threads =
             db->options.threads == MERLE_THREADS_BACKGROUND && db->environment.scheduler == NULL,
         .given = &db->options,
+        .log_file_size = db->options.log_file_size,
+        .log = {.unsynced_max = db->options.unsynced_max,
+                .sync_ns = (uint64_t)db->options.sync_interval_ms * 1000000,
+                .keep_bytes = db->options.log_keep_bytes,
+                .keep_ns = db->options.log_keep_ns,
+                .moved = mrl_durable_moved,
+                .moved_context = &db->durable},
     };
     merle_err err = mrl_persist_open(&options, member, &db->persist, db->options.report);
     if (err != MERLE_OK) return err;
@@ -55,15 +62,16 @@ static size_t pages_step(merle_db *db, mrl_member *member, uint64_t now_ns) {
 }
 
 size_t mrl_files_step(merle_db *db, mrl_member *member, uint64_t now_ns) {
-    if (db->persist == NULL) return 0;
+    /* Where there are threads they do it: a host that steps besides does not wait on the disk. */
+    if (db->persist == NULL || db->pages != NULL) return 0;
     size_t done = mrl_log_set_step(mrl_persist_log_set(db->persist), member, now_ns);
-    return db->pages != NULL ? done : done + pages_step(db, member, now_ns);
+    return done + pages_step(db, member, now_ns);
 }
 
 int mrl_files_have_more(merle_db *db) {
-    if (db->persist == NULL) return 0;
+    if (db->persist == NULL || db->pages != NULL) return 0;
     return mrl_log_set_has_more(mrl_persist_log_set(db->persist)) ||
-           (db->pages == NULL && mrl_persist_is_busy(db->persist));
+           mrl_persist_is_busy(db->persist);
 }
 
 static void *run(void *context) {
@@ -111,6 +119,46 @@ void mrl_pages_stop(merle_db *db) {
     pthread_join(pages->thread, NULL);
     db->pages = NULL;
     free(pages);
+}
+
+/* ---- figures ---- */
+
+static void stat_checkpoints(const mrl_checkpoint_stats *from, merle_stats_db *stats) {
+    const struct {
+        const _Atomic uint64_t *from;
+        uint64_t *out;
+    } fields[] = {
+        {&from->done, &stats->checkpoints},
+        {&from->failed, &stats->checkpoints_failed},
+        {&from->last_seq, &stats->checkpoint_seq},
+        {&from->last_pages, &stats->checkpoint_pages},
+        {&from->last_bytes, &stats->checkpoint_bytes},
+        {&from->last_ns, &stats->checkpoint_ns},
+        {&from->slots_done, &stats->checkpoint_slots_done},
+        {&from->slots_total, &stats->checkpoint_slots_total},
+        {&from->page_files, &stats->page_files},
+        {&from->page_count, &stats->pages},
+        {&from->page_bytes, &stats->page_bytes},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        *fields[i].out = atomic_load_explicit(fields[i].from, memory_order_relaxed);
+}
+
+void mrl_files_stat(merle_db *db, merle_stats_db *stats) {
+    mrl_log_set_stats log;
+    if (db->persist == NULL) return;
+    stat_checkpoints(mrl_persist_checkpoint_stats(db->persist), stats);
+    mrl_log_set_stat(mrl_persist_log_set(db->persist), &log);
+    stats->log_bytes_written = log.bytes_written;
+    stats->log_groups = log.groups;
+    stats->log_group_bytes_max = log.group_bytes_max;
+    stats->log_records = log.records;
+    stats->log_syncs = log.syncs;
+    stats->log_sync_ns = log.sync_ns;
+    stats->log_sync_ns_max = log.sync_ns_max;
+    stats->log_files = log.files;
+    stats->log_files_spare = log.files_spare;
+    stats->log_unsynced_bytes = log.unsynced_bytes;
 }
 
 /* ---- the public calls ---- */

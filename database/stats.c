@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "store/expiry.h"
 #include "store/build.h"
 
 #define STATE_IS_QUIET ((uint64_t)1 << 63)
@@ -182,6 +183,7 @@ static void fill_bytes(merle_db *db, merle_stats_db *stats) {
     stats->ring_bytes = log.ring_bytes;
     stats->ring_size = log.ring_size;
     stats->ring_first_seq = log.first_seq;
+    stats->durable_seq = log.durable;
 }
 
 static void fill_counts(merle_db *db, merle_stats_db *stats) {
@@ -208,6 +210,7 @@ static void fill_counts(merle_db *db, merle_stats_db *stats) {
         {MRL_N_STEPS, &stats->steps},
         {MRL_N_STEP_MAX_NS, &stats->step_longest_ns},
         {MRL_N_ABANDONED, &stats->sections_abandoned},
+        {MRL_N_EXPIRED, &stats->expired},
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         *fields[i].out = mrl_domain_count(db->domain, fields[i].counter);
@@ -226,6 +229,10 @@ static void fill_collections(merle_db *db, merle_stats_db *stats) {
         if (root->is_dropped) continue;
         stats->collections++;
         stats->documents += mrl_root_count_now(root);
+        if (mrl_root_expiry(root) == NULL) continue;
+        mrl_ordered_stats listed;
+        mrl_ordered_stat(mrl_root_expiry(root), &listed);
+        stats->expiring += listed.entries - listed.marked;
     }
 }
 
@@ -244,8 +251,11 @@ merle_err merle_stats(merle_db *db, merle_stats_db *out_stats) {
     fill_sections(db, &stats);
     fill_bytes(db, &stats);
     fill_counts(db, &stats);
+    mrl_files_stat(db, &stats);
     mrl_member_enter(member, &token);
     fill_collections(db, &stats);
+    int64_t due_ns = mrl_expiry_next(&db->store, member), now_ns = mrl_expiry_now(&db->store);
+    if (due_ns < now_ns) stats.expiry_lag_ns = (uint64_t)(now_ns - due_ns);
     mrl_member_leave(member, &token);
     return hand_out(&stats, sizeof stats, out_stats, asked);
 }

@@ -7,20 +7,23 @@
 
 #include "database/stats.h"
 #include "store/build.h"
+#include "store/expiry.h"
 
 /* What a step looks at before it asks for the time again. */
-enum { PIECE_MAX = 128, BUILD_PIECE_MAX = 256 };
+enum { PIECE_MAX = 128, BUILD_PIECE_MAX = 256, EXPIRY_PIECE_MAX = 256 };
 
 size_t mrl_step_piece(merle_db *db, mrl_member *member, uint64_t now_ns) {
     mrl_sections_look(db, now_ns);
     mrl_notices_look(db);
-    size_t done = mrl_reclaim_some(&db->store, member, PIECE_MAX);
+    size_t done = mrl_expiry_some(&db->store, member, EXPIRY_PIECE_MAX);
+    done += mrl_reclaim_some(&db->store, member, PIECE_MAX);
     done += mrl_files_step(db, member, now_ns);
     return done + mrl_build_some(&db->store, member, BUILD_PIECE_MAX);
 }
 
 int mrl_step_has_more(merle_db *db, mrl_member *member) {
     return mrl_files_have_more(db) || mrl_build_is_pending(&db->store) ||
+           mrl_expiry_is_pending(&db->store, member) ||
            !mrl_reclaim_is_done(&db->store, member);
 }
 

@@ -1,6 +1,6 @@
 /* log/credit.c - credit, and waiting for it.
  *
- * credit = credit_max - bytes of entries that are not written - bytes taken by commits on their way.
+ * credit = credit_max - bytes of entries not written - bytes taken by commits on their way.
  * loose  = loose_max - bytes of commits nobody waits for, taken, and not durable yet.
  * All of it is only used where a drain is attached; without one, nothing holds entries in the ring.
  *

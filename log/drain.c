@@ -47,9 +47,10 @@ void mrl_log_failure_reason(const mrl_log *log, merle_report *out_reason) {
 /* ---- doing the work ---- */
 
 /* With drain_lock held; drops it. */
-static void lead(mrl_log *log, mrl_member *member) {
+static void lead(mrl_log *log, mrl_member *member, int may_gather) {
     uint64_t before = mrl_log_durable_seq(log);
     log->is_led = 1;
+    log->may_gather = may_gather;
     merle_err err = mrl_log_failure(log);
     if (err == MERLE_OK) {
         err = log->drain->write_group(log->drain->context, member);
@@ -68,18 +69,22 @@ static void lead(mrl_log *log, mrl_member *member) {
         log->drain->moved(log->drain->context, durable);
 }
 
-int mrl_log_drain(mrl_log *log, mrl_member *member) {
+static int try_lead(mrl_log *log, mrl_member *member, int may_gather) {
     if (!mrl_lock_try(&log->drain_lock)) return 0;
-    lead(log, member);
+    lead(log, member, may_gather);
     return 1;
+}
+
+int mrl_log_drain(mrl_log *log, mrl_member *member) {
+    return try_lead(log, member, 0);
 }
 
 /* Who does not get the lock has knocked. */
 static int drain_or_knock(mrl_log *log, mrl_member *member) {
-    if (mrl_log_drain(log, member)) return 1;
+    if (try_lead(log, member, 1)) return 1;
     atomic_store(&log->knock, 1);
     atomic_thread_fence(memory_order_seq_cst); /* see above: the knock, then the lock */
-    return mrl_log_drain(log, member);
+    return try_lead(log, member, 1);
 }
 
 int mrl_log_drain_or_await(mrl_log *log, mrl_member *member, uint64_t timeout_ns) {
@@ -167,8 +172,17 @@ uint64_t mrl_log_asked(const mrl_log *log) {
     return atomic_load_explicit(&log->asked, memory_order_relaxed);
 }
 
+uint64_t mrl_log_asks(const mrl_log *log) {
+    return atomic_load_explicit(&log->asks, memory_order_relaxed);
+}
+
+int mrl_log_may_gather(const mrl_log *log) {
+    return log->may_gather && mrl_self_get()->scheduler == NULL;
+}
+
 static void ask(mrl_log *log, uint64_t seq) {
     uint64_t asked = mrl_log_asked(log);
+    atomic_fetch_add_explicit(&log->asks, 1, memory_order_relaxed);
     while (asked < seq && !atomic_compare_exchange_weak_explicit(
                               &log->asked, &asked, seq, memory_order_seq_cst, memory_order_relaxed))
         ;

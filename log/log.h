@@ -105,9 +105,9 @@ static inline uint64_t mrl_entry_credit(size_t body_capacity) {
 
 /* All or nothing: bytes, and `loose` bytes among those of commits that nobody waits for: they count
  * from here until they are durable, and are never more than the drain's loose_max (a commit above
- * it takes all of it). Those who wait are served in the order in which they came, and nobody who comes
- * later overtakes them: a large commit is not starved by small ones. Without a drain it always
- * succeeds.
+ * it takes all of it). Those who wait are served in the order in which they came, and nobody who
+ * comes later overtakes them: a large commit is not starved by small ones. Without a drain it
+ * always succeeds.
  * Errors: MERLE_BUSY (not enough now, or others wait already, and wait is 0),
  * MERLE_TOO_BIG (more than the drain can take at all), MERLE_NO_SPACE (there is no place to write
  * it to, whether it would wait or not), MERLE_READ_ONLY (the drain has failed
@@ -186,6 +186,10 @@ MERLE_MUST_USE merle_err mrl_log_wait_durable(mrl_log *log, mrl_member *member, 
 void mrl_log_ask_durable(mrl_log *log, uint64_t seq);
 /* The highest seq that anybody has asked to be durable. */
 uint64_t mrl_log_asked(const mrl_log *log);
+/* How often anybody has asked: about as often as there were commits that are to be durable. */
+uint64_t mrl_log_asks(const mrl_log *log);
+/* By the drain: it may wait a moment for more of them (it is not a step that it works in). */
+int mrl_log_may_gather(const mrl_log *log);
 /* Does the drain's work once, if nobody else is at it (0: somebody is). For the drain's own thread,
  * and for steps. */
 int mrl_log_drain(mrl_log *log, mrl_member *member);

@@ -75,8 +75,10 @@ struct mrl_log {
     _Atomic uint64_t written;
     _Atomic uint64_t durable;
     _Atomic uint64_t asked; /* to be durable */
+    _Atomic uint64_t asks;  /* how often somebody asked */
     mrl_lock drain_lock;    /* who does the drain's work; only ever tried */
     int is_led;             /* under drain_lock: who holds it signals `moved` afterwards */
+    int may_gather;         /* under drain_lock */
     _Atomic uint32_t knock; /* somebody found drain_lock taken, and waits */
     mrl_event work;         /* for the drain's thread: it is wanted */
     mrl_event has_room;     /* for those who wait for credit: look again */

@@ -364,20 +364,31 @@ static int is_well_below(const mrl_heap *heap, int64_t rounded, int64_t limit) {
            total + members * (MRL_PURPOSE_COUNT + 1) * heap->slack_bytes <= limit;
 }
 
-/* Counts the bytes if they are within the limit. Two loads while we are well below it; near it the
- * exact sum, and counted under the lock: whoever comes next sees what we took. So the limit is not
- * passed, however many threads come near it at once. */
+/* Far from the limit, which costs two loads. Looked at again once the bytes are counted: between
+ * the first look and the count this thread may have been off the processor for long. */
+static int count_well_below(mrl_heap *heap, mrl_cache *cache, mrl_purpose purpose, int64_t rounded,
+                            int64_t limit) {
+    if (!is_well_below(heap, rounded, limit)) return 0;
+    count_bytes(cache, heap, purpose, rounded);
+    if (is_well_below(heap, rounded, limit)) return 1;
+    count_bytes(cache, heap, purpose, -rounded);
+    return 0;
+}
+
+/* Counts the bytes if they are within the limit. Near it the exact sum is made, and counted under
+ * the lock: whoever comes next sees what we took. So the limit is not passed, however many threads
+ * come near it at once. */
 static int count_within(mrl_domain *domain, mrl_cache *cache, mrl_purpose purpose, size_t rounded,
                         int64_t limit) {
     mrl_heap *heap = &domain->heap;
-    int fits = limit == INT64_MAX;
-    if (!fits && rounded > (uint64_t)limit) return 0;
-    if (fits || is_well_below(heap, (int64_t)rounded, limit)) {
+    if (limit == INT64_MAX) {
         count_bytes(cache, heap, purpose, (int64_t)rounded);
         return 1;
     }
+    if (rounded > (uint64_t)limit) return 0;
+    if (count_well_below(heap, cache, purpose, (int64_t)rounded, limit)) return 1;
     mrl_lock_take(&domain->member_lock);
-    fits = bytes_exact(domain) <= limit - (int64_t)rounded;
+    int fits = bytes_exact(domain) <= limit - (int64_t)rounded;
     if (fits) count_bytes(cache, heap, purpose, (int64_t)rounded);
     mrl_lock_drop(&domain->member_lock);
     return fits;

@@ -2,9 +2,9 @@
  *
  * Why it is right to read each page at another instant. Recovery applies a record to a slot only if
  * its seq is above the S of the slot's page. So a page may have been read at any S: what was
- * committed up to S is in it, what came later is in the log, which is kept from R on, and every S is
- * at least R. A manifest is put in force only when the log is durable up to the highest S, so that
- * no page shows what a crash could take out of the log.
+ * committed up to S is in it, what came later is in the log, which is kept from R on, and every S
+ * is at least R. A manifest is put in force only when the log is durable up to the highest S, so
+ * that no page shows what a crash could take out of the log.
  *
  * What a section sees of a run of slots that has not changed since a page's S is what the page has:
  * so a clean page is as good as one that is read now, and its S becomes that of the section. All
@@ -41,7 +41,7 @@ static merle_err no_memory(merle_report *report) {
 /* ---- beginning ---- */
 
 int mrl_checkpoint_has_work(const mrl_checkpoint *c) {
-    return mrl_log_published_at(c->store->published) > c->current.replay_seq;
+    return mrl_log_published_at(c->store->published) > c->current_seq;
 }
 
 /* Takes one collection into the new manifest, as the section sees it. */
@@ -67,7 +67,7 @@ static merle_err note_collections(mrl_checkpoint *c, mrl_member *member) {
     mrl_section section;
     merle_err err = MERLE_OK;
     mrl_section_open(c->store, member, &section);
-    c->next.replay_seq = c->seq_max = section.seq;
+    c->next.replay_seq = c->next_seq = c->seq_max = section.seq;
     merle_collection *collection =
         atomic_load_explicit(&c->store->collections, memory_order_acquire);
     for (; collection != NULL && err == MERLE_OK;
@@ -256,6 +256,7 @@ static void give_up_pages(mrl_checkpoint *c, const mrl_root *root) {
     mrl_manifest_collection *collection = &c->next.collections[c->collection_number];
     collection->page_count = 0;
     collection->base_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
+    if (collection->base_seq > c->seq_max) c->seq_max = collection->base_seq;
     c->slot = collection->slots_end;
 }
 
@@ -374,6 +375,7 @@ static merle_err step_manifest(mrl_checkpoint *c, merle_report *report) {
     }
     mrl_manifest_fini(&c->current);
     c->current = c->next;
+    c->current_seq = c->next_seq;
     memset(&c->next, 0, sizeof c->next);
     count_done(c);
     c->state = MRL_CHECKPOINT_CLEAN;

@@ -115,7 +115,8 @@ mrl_file_kind mrl_directory_parse(const char *name, uint64_t *out_id) {
     size_t size = strlen(name), end_size = sizeof temporary_end - 1;
     *out_id = 0;
     if (strcmp(name, lock_name) == 0) return MRL_FILE_LOCK;
-    if (size < sizeof whole && size > end_size && strcmp(name + size - end_size, temporary_end) == 0) {
+    if (size < sizeof whole && size > end_size &&
+        strcmp(name + size - end_size, temporary_end) == 0) {
         memcpy(whole, name, size - end_size);
         whole[size - end_size] = 0;
         /* The log set looks after its own. */

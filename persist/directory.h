@@ -64,8 +64,8 @@ MERLE_MUST_USE merle_err mrl_directory_list(const mrl_directory *directory, mrl_
                                             merle_report *report);
 void mrl_file_list_fini(mrl_file_list *list);
 
-/* Reads a whole file of at most size_max bytes. Errors: MERLE_SYSTEM, MERLE_NO_MEMORY, MERLE_CORRUPT
- * (it is larger). */
+/* Reads a whole file of at most size_max bytes. Errors: MERLE_SYSTEM, MERLE_NO_MEMORY,
+ * MERLE_CORRUPT (it is larger). */
 MERLE_MUST_USE merle_err mrl_directory_read(const mrl_directory *directory, const char *name,
                                             uint64_t size_max, merle_buffer *out,
                                             merle_report *report);
@@ -79,8 +79,8 @@ MERLE_MUST_USE merle_err mrl_directory_replace(const mrl_directory *directory, c
  * the directory itself. */
 merle_err mrl_directory_system(const mrl_directory *directory, merle_report *report,
                                const char *name, const char *doing, int system_errno);
-/* A file is not as it should be: fills the report and returns err. help: the sentence on what to do;
- * NULL: none. */
+/* A file is not as it should be: fills the report and returns err. help: the sentence on what to
+ * do; NULL: none. */
 typedef struct mrl_damage {
     const char *name;
     uint64_t offset;

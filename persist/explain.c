@@ -56,8 +56,9 @@ static void explain_pages(const mrl_persist *p, uint64_t id, char *out) {
         snprintf(out, ABOUT_MAX, "pages of documents: %" PRIu64 " bytes of them are in use",
                  file->live);
     else
-        snprintf(out, ABOUT_MAX, "pages of documents that only older manifests need, or that a "
-                                 "checkpoint is writing");
+        snprintf(out, ABOUT_MAX,
+                 "pages of documents that only older manifests need, or that a "
+                 "checkpoint is writing");
 }
 
 static const char *kind_text(mrl_file_kind kind) {

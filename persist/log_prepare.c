@@ -6,8 +6,8 @@
  * with another seed nothing in them passes for a frame. Until its name is changed such a file has
  * an id below the oldest that anybody needs: what its headers say does not matter.
  *
- * Room: where a next file is ready, any record that fits in a file has a place; else what is left of
- * the current one, if that is enough for everything that may be on its way.
+ * Room: where a next file is ready, any record that fits in a file has a place; else what is left
+ * of the current one, if that is enough for everything that may be on its way.
  *
  * Making ready may fail, for want of space above all, and is tried again: nothing that was said to
  * be on the disk is in such a file.

@@ -88,6 +88,8 @@ struct mrl_log_set {
     int is_fresh;     /* the second header and the first group are still to come */
     uint8_t *staging; /* bytes that stand at `offset` - staged */
     size_t staged;
+    uint64_t asks_seen, asks_expected; /* see gather in log_writer.c */
+    uint64_t sync_last_ns;
     uint64_t loose_written;  /* of entries that were written and not synced */
     uint64_t loose_since_ns; /* when the first of them was met; 0: there are none */
     uint32_t memory_only_id; /* the collection that was asked about last */

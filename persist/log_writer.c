@@ -17,6 +17,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <sched.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -30,6 +31,7 @@ enum {
     LOOK_AHEAD = 4,         /* entries whose memory is brought nearer */
     LOOK_AHEAD_BYTES = 256
 };
+#define GATHER_MAX_NS 1000000u
 #define LOOSE_SYNC_SIZE ((uint64_t)256 << 10)
 
 static void bump(_Atomic uint64_t *figure, uint64_t by) {
@@ -320,6 +322,7 @@ merle_err mrl_log_sync(mrl_log_set *set) {
     uint64_t took_ns = mrl_log_now_ns(set) - began_ns, loose = set->loose_written;
     bump(&set->syncs, 1);
     bump(&set->sync_ns, took_ns);
+    set->sync_last_ns = took_ns;
     raise_to(&set->sync_ns_max, took_ns);
     set->loose_written = 0;
     set->loose_since_ns = 0;
@@ -338,15 +341,42 @@ static int is_sync_due(const mrl_log_set *set) {
     return mrl_log_now_ns(set) - set->loose_since_ns >= set->start.sync_ns;
 }
 
+/* Those who wait for a sync come back soon after it with their next commits, one by one. Who leads
+ * the next sync at once takes the first of them along, and the rest have to wait for two. So he
+ * waits until about as many have asked as did last time (those who were served, and those who came
+ * too late for it), but never longer than a good part of what a sync takes. One thread alone does
+ * not wait at all. */
+static void gather(mrl_log_set *set) {
+    mrl_log *log = set->start.log;
+    uint64_t wanted = set->asks_seen + set->asks_expected;
+    if (set->asks_expected < 2 || !mrl_log_may_gather(log) || mrl_log_asks(log) >= wanted) return;
+    uint64_t limit_ns =
+        set->sync_last_ns / 2 < GATHER_MAX_NS ? set->sync_last_ns / 2 : GATHER_MAX_NS;
+    uint64_t began_ns = mrl_log_now_ns(set);
+    while (mrl_log_asks(log) < wanted && mrl_log_now_ns(set) - began_ns < limit_ns)
+        (void)sched_yield();
+}
+
+/* A sync that was asked for; `asks` were there when its group was closed. */
+static merle_err sync_asked(mrl_log_set *set, uint64_t asks) {
+    uint64_t served = asks - set->asks_seen;
+    merle_err err = mrl_log_sync(set);
+    set->asks_seen = asks;
+    set->asks_expected = served + (mrl_log_asks(set->start.log) - asks);
+    return err;
+}
+
 merle_err mrl_log_write(void *context, mrl_member *member) {
     mrl_log_set *set = context;
     mrl_log *log = set->start.log;
+    if (mrl_log_asked(log) > mrl_log_durable_seq(log)) gather(set);
     /* What is published meanwhile is for the next one: nobody works for others for ever. */
+    uint64_t asks = mrl_log_asks(log);
     uint64_t to = mrl_log_published_at(mrl_log_published(log));
     int is_idle = mrl_log_written_seq(log) == to && !is_sync_due(set);
     merle_err err = MERLE_OK;
     while (err == MERLE_OK && mrl_log_written_seq(log) < to) err = write_group(set, member, to);
-    if (err == MERLE_OK && is_sync_due(set)) err = mrl_log_sync(set);
+    if (err == MERLE_OK && is_sync_due(set)) err = sync_asked(set, asks);
     /* Whoever waits for room, and finds nothing else to do, makes some. */
     if (err == MERLE_OK && (is_idle || room_left(set) < set->drain.credit_max) &&
         mrl_log_prepare_some(set) != 0)

@@ -137,6 +137,7 @@ void mrl_manifest_sum(mrl_manifest *manifest) {
     for (size_t i = 0; i < manifest->file_count; i++) manifest->files[i].live = 0;
     for (size_t i = 0; i < manifest->collection_count; i++) {
         const mrl_manifest_collection *collection = &manifest->collections[i];
+        if (collection->base_seq > manifest->seq_max) manifest->seq_max = collection->base_seq;
         for (size_t p = 0; p < collection->page_count; p++) {
             const mrl_manifest_page *page = &collection->pages[p];
             if (page->seq > manifest->seq_max) manifest->seq_max = page->seq;
@@ -189,8 +190,7 @@ static merle_err write_collection(const mrl_manifest_collection *collection, mer
 }
 
 static merle_err write_files(const mrl_manifest *manifest, merle_buffer *out) {
-    merle_err err =
-        mrl_buffer_reserve(out, NUMBER_SIZE_MAX * (1 + 3 * (manifest->file_count + 1)));
+    merle_err err = mrl_buffer_reserve(out, NUMBER_SIZE_MAX * (1 + 3 * (manifest->file_count + 1)));
     if (err != MERLE_OK) return err;
     uint8_t *at = mrl_mp_put_array(out->data + out->size, (uint32_t)manifest->file_count);
     for (size_t i = 0; i < manifest->file_count; i++) {
@@ -309,8 +309,7 @@ static merle_err read_collection(reading *r) {
                              : r->manifest->collections[r->manifest->collection_count - 1].id;
     mrl_manifest_collection *collection = mrl_manifest_add_collection(r->manifest);
     if (collection == NULL) return MERLE_NO_MEMORY;
-    if (!get_array(r, COLLECTION_FIELDS, &count) ||
-        !mrl_mp_get_u32(&r->cursor, &collection->id) ||
+    if (!get_array(r, COLLECTION_FIELDS, &count) || !mrl_mp_get_u32(&r->cursor, &collection->id) ||
         !mrl_mp_get_u64(&r->cursor, &collection->base_seq) ||
         !mrl_mp_get_u64(&r->cursor, &collection->ids_end) ||
         !mrl_mp_get_bin(&r->cursor, &definition) || !get_array(r, 0, &page_count))
@@ -359,8 +358,7 @@ static merle_err read_body(reading *r) {
     if (!get_array(r, BODY_FIELDS, &count) || !mrl_mp_get_u64(&r->cursor, &number) ||
         !mrl_mp_get_u64(&r->cursor, &m->term) || !mrl_mp_get_u64(&r->cursor, &time_ns) ||
         !mrl_mp_get_u64(&r->cursor, &m->replay_seq) || !mrl_mp_get_u64(&r->cursor, &m->log_id) ||
-        !mrl_mp_get_u32(&r->cursor, &m->collection_next_id) ||
-        !get_array(r, 0, &collection_count))
+        !mrl_mp_get_u32(&r->cursor, &m->collection_next_id) || !get_array(r, 0, &collection_count))
         return corrupt(r, "the manifest's head cannot be read");
     if (number != m->number) return corrupt(r, "the manifest's number is not its header's");
     m->time_ns = (int64_t)time_ns;
@@ -391,8 +389,8 @@ static merle_err read_header(merle_bytes bytes, mrl_manifest *manifest, const ch
     *out_why = "the manifest has another length than its header says";
     if (get_little64(at + 32) != bytes.size - MRL_MANIFEST_HEADER_SIZE) return MERLE_CORRUPT;
     *out_why = "the manifest's checksum is wrong";
-    if (mrl_get_little32(at + 40) != mrl_crc32c(0, at + MRL_MANIFEST_HEADER_SIZE,
-                                                bytes.size - MRL_MANIFEST_HEADER_SIZE))
+    if (mrl_get_little32(at + 40) !=
+        mrl_crc32c(0, at + MRL_MANIFEST_HEADER_SIZE, bytes.size - MRL_MANIFEST_HEADER_SIZE))
         return MERLE_CORRUPT;
     return MERLE_OK;
 }

@@ -60,8 +60,8 @@ typedef struct mrl_manifest {
     uint64_t term;
     int64_t time_ns; /* not before the time of commit R */
     uint64_t replay_seq;
-    uint64_t log_id; /* of the log file that begins the replay; 0: there was none yet */
-    uint64_t seq_max; /* the highest S, at least R; not written */
+    uint64_t log_id;  /* of the log file that begins the replay; 0: there was none yet */
+    uint64_t seq_max; /* the highest of R, S and bases: the log has all up to it; not written */
     uint32_t collection_next_id;
     uint32_t reserved;
     mrl_manifest_collection *collections; /* in the order of their ids */
@@ -84,13 +84,13 @@ mrl_manifest_file *mrl_manifest_find_file(const mrl_manifest *manifest, uint64_t
 /* The page that covers the slot; NULL: none. */
 const mrl_manifest_page *mrl_manifest_page_of(const mrl_manifest_collection *collection,
                                               uint32_t slot);
-/* Sums up what of each file is live, and the highest S. */
+/* Sums up what of each file is live, and seq_max. */
 void mrl_manifest_sum(mrl_manifest *manifest);
 
 /* Appends the whole file to out. Errors: MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_manifest_write(const mrl_manifest *manifest, merle_buffer *out);
-/* out_manifest is zero-filled where this fails. *out_why: a few words, static; *out_offset: where in
- * the bytes. Errors: MERLE_CORRUPT, MERLE_UNSUPPORTED (a newer format), MERLE_NO_MEMORY. */
+/* out_manifest is zero-filled where this fails. *out_why: a few words, static; *out_offset: where
+ * in the bytes. Errors: MERLE_CORRUPT, MERLE_UNSUPPORTED (a newer format), MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_manifest_read(merle_bytes bytes, mrl_manifest *out_manifest,
                                            const char **out_why, uint64_t *out_offset);
 

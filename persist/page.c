@@ -118,8 +118,8 @@ static merle_err pack(mrl_page_writer *writer, mrl_page *page, merle_bytes *out_
     merle_err err = mrl_buffer_reserve(&writer->packed, room);
     if (err != MERLE_OK) return err;
     /* What does not fit is not worth it. */
-    size_t size = ZSTD_compressCCtx(writer->compressor, writer->packed.data, room,
-                                    writer->raw.data, raw_size, COMPRESSION_LEVEL);
+    size_t size = ZSTD_compressCCtx(writer->compressor, writer->packed.data, room, writer->raw.data,
+                                    raw_size, COMPRESSION_LEVEL);
     if (ZSTD_isError(size)) return MERLE_OK;
     page->compression = MRL_COMPRESSION_ZSTD;
     *out_stored = merle_bytes_of(writer->packed.data, size);
@@ -267,7 +267,8 @@ merle_err mrl_page_next(mrl_page_reader *reader, mrl_page_document *out_document
     size_t left = (size_t)(reader->end - at);
     if (reader->document_next == reader->page.document_count)
         return left == 0 ? MERLE_NOT_FOUND : corrupt(out_why, "the page has bytes at its end");
-    if (left < MRL_PAGE_DOCUMENT_SIZE) return corrupt(out_why, "the page's documents end too early");
+    if (left < MRL_PAGE_DOCUMENT_SIZE)
+        return corrupt(out_why, "the page's documents end too early");
     uint32_t number = get_little16(at);
     uint32_t key_size = get_little16(at + 2);
     size_t doc_size = mrl_get_little32(at + 4);

@@ -93,7 +93,8 @@ MERLE_MUST_USE merle_err mrl_page_add(mrl_page_writer *writer, const mrl_page_do
                                       int *out_is_whole);
 /* Ends the page; one that was not whole yet ends behind what was added, at the next power of two.
  * page has database, seq, collection and, as a wish, the compression; the rest is filled in.
- * out_parts: header and contents, borrowed until the writer's next call. Errors: MERLE_NO_MEMORY. */
+ * out_parts: header and contents, borrowed until the writer's next call.
+ * Errors: MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_page_end(mrl_page_writer *writer, mrl_page *page,
                                       merle_bytes out_parts[2], uint32_t *out_crc);
 

@@ -23,8 +23,9 @@
 #define MANIFEST_SIZE_MAX ((uint64_t)1 << 30)
 enum { THREADS_DEFAULT_MAX = 8 };
 
-static const char help[] = "merle restore goes back to an older state, merle repair takes what can "
-                           "be taken";
+static const char help[] =
+    "merle restore goes back to an older state, merle repair takes what can "
+    "be taken";
 
 /* ---- manifests ---- */
 
@@ -41,8 +42,8 @@ static merle_err read_manifest(mrl_persist *p, const mrl_file_entry *entry, mrl_
     err = mrl_manifest_read(merle_bytes_of(bytes.data, bytes.size), out, &why, &offset);
     if (err == MERLE_NO_MEMORY) mrl_report_fill(report, err, "no memory for the manifest");
     if (err == MERLE_CORRUPT || err == MERLE_UNSUPPORTED) {
-        mrl_damage damage = {entry->name, offset, "a manifest as docs/format.md has it", why, why,
-                             help};
+        mrl_damage damage = {entry->name, offset, "a manifest as docs/format.md has it",
+                             why,         why,    help};
         (void)mrl_directory_damage(&p->directory, report, err, &damage);
     }
     if (err == MERLE_OK && out->number != entry->id) {
@@ -108,7 +109,10 @@ static merle_err choose_manifest(mrl_persist *p, const mrl_file_list *list, merl
     if (c->file_next == 0) c->file_next = 1;
     if (count == 0 && other == NULL) return make_first(p, report);
     if (count == 0) {
-        mrl_damage damage = {other, 0, "a manifest-<number> besides", "none",
+        mrl_damage damage = {other,
+                             0,
+                             "a manifest-<number> besides",
+                             "none",
                              "the directory has log or page files and no manifest",
                              "merle repair takes what can be taken"};
         return mrl_directory_damage(&p->directory, report, MERLE_CORRUPT, &damage);
@@ -159,6 +163,7 @@ static merle_err fill_store(mrl_persist *p, mrl_member *member, merle_report *re
         .progress_context = given->progress_context,
     };
     p->recovery.manifest = p->checkpoint.current.number;
+    p->checkpoint.current_seq = p->checkpoint.current.replay_seq;
     p->recovery.manifest_seq = p->checkpoint.current.replay_seq;
     return mrl_recover(&options, &p->checkpoint.current, member, &p->recovery, report);
 }
@@ -190,8 +195,8 @@ static void plan_next(mrl_persist *p, uint64_t behind) {
     p->log_bytes_due = every == UINT64_MAX ? UINT64_MAX
                        : every <= behind   ? written
                                            : written + every - behind;
-    p->due_ns = given->checkpoint_interval_ns == 0 ? UINT64_MAX
-                                                   : now(p) + given->checkpoint_interval_ns;
+    p->due_ns =
+        given->checkpoint_interval_ns == 0 ? UINT64_MAX : now(p) + given->checkpoint_interval_ns;
 }
 
 static uint32_t choose_threads(const mrl_persist *p) {
@@ -213,8 +218,8 @@ static void prepare(mrl_persist *p, const mrl_persist_options *options) {
     c->directory = &p->directory;
     c->store = options->store;
     c->clock = p->clock;
-    c->compression = given->compression == MERLE_COMPRESSION_ZSTD ? MRL_COMPRESSION_ZSTD
-                                                                  : MRL_COMPRESSION_NONE;
+    c->compression =
+        given->compression == MERLE_COMPRESSION_ZSTD ? MRL_COMPRESSION_ZSTD : MRL_COMPRESSION_NONE;
     c->manifests_kept =
         given->manifests_kept == 0 ? MRL_MANIFESTS_KEPT_DEFAULT : given->manifests_kept;
 }
@@ -316,6 +321,14 @@ size_t mrl_persist_step(mrl_persist *p, mrl_member *member, uint64_t now_ns, mer
     return done;
 }
 
+merle_err mrl_persist_begin(mrl_persist *p, mrl_member *member, merle_report *report) {
+    merle_err err = MERLE_OK;
+    mrl_lock_take(&p->lock);
+    if (p->checkpoint.state == MRL_CHECKPOINT_IDLE) err = step_locked(p, member, report);
+    mrl_lock_drop(&p->lock);
+    return err;
+}
+
 int mrl_persist_is_busy(const mrl_persist *p) {
     return atomic_load_explicit(&p->checkpoint.stats.is_under_way, memory_order_relaxed);
 }
@@ -326,8 +339,7 @@ merle_err mrl_persist_checkpoint(mrl_persist *p, mrl_member *member, merle_repor
     int is_done = 0;
     while (err == MERLE_OK && !is_done) {
         mrl_lock_take(&p->lock);
-        is_done = p->checkpoint.state == MRL_CHECKPOINT_IDLE &&
-                  p->checkpoint.current.replay_seq >= wanted;
+        is_done = p->checkpoint.state == MRL_CHECKPOINT_IDLE && p->checkpoint.current_seq >= wanted;
         if (!is_done) err = step_locked(p, member, report);
         mrl_lock_drop(&p->lock);
     }

@@ -24,7 +24,7 @@ typedef struct mrl_persist_options {
     mrl_environment environment; /* what it points to is held until the close */
     mrl_store *store;            /* empty */
     uint64_t log_file_size;
-    int with_threads; /* 0: none, not even to open with */
+    int with_threads;           /* 0: none, not even to open with */
     const merle_options *given; /* the application's, with no size left to look at */
     mrl_log_start_options log;  /* all but log, store, domain, last_seq, with_thread */
 } mrl_persist_options;
@@ -47,6 +47,10 @@ const mrl_checkpoint_stats *mrl_persist_checkpoint_stats(const mrl_persist *pers
  * and the next try waits a second. */
 size_t mrl_persist_step(mrl_persist *persist, mrl_member *member, uint64_t now_ns,
                         merle_report *told);
+/* Begins a checkpoint, whether it is time or not; if one is under way already that is all. Errors:
+ * MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_persist_begin(mrl_persist *persist, mrl_member *member,
+                                           merle_report *report);
 /* A checkpoint is under way. */
 int mrl_persist_is_busy(const mrl_persist *persist);
 /* A whole checkpoint that has everything committed before. Errors: those of merle_checkpoint. */

@@ -18,9 +18,10 @@ struct mrl_persist {
     int is_started;
     mrl_lock lock; /* of what follows; held while a piece of a checkpoint is done */
     mrl_checkpoint checkpoint;
-    uint64_t log_bytes_due; /* of the log set, at which the next one begins; UINT64_MAX: none does */
-    uint64_t due_ns;        /* when the next one begins for its time; UINT64_MAX: none does */
-    uint64_t retry_ns;      /* not before: the last one has failed */
+    uint64_t
+        log_bytes_due; /* of the log set, at which the next one begins; UINT64_MAX: none does */
+    uint64_t due_ns;   /* when the next one begins for its time; UINT64_MAX: none does */
+    uint64_t retry_ns; /* not before: the last one has failed */
 };
 
 #endif

@@ -41,7 +41,7 @@ static merle_err unknown(const mrl_record_operation_view *op, uint64_t seq, merl
 static merle_err apply_to_slot(replay *r, const mrl_manifest_collection *noted,
                                const mrl_record_operation_view *op, uint64_t seq,
                                merle_report *report) {
-    /* Above the highest S of all nothing needs to be looked up. */
+    /* Above all of them nothing needs to be looked up. */
     if (seq <= r->manifest->seq_max && seq <= slot_is_at(r, noted, op->slot)) {
         r->info->operations_passed_over++;
         return MERLE_OK;
@@ -133,7 +133,8 @@ static merle_err apply(replay *r, const mrl_record_operation_view *op, uint64_t 
         return forget_pages(r, noted, op, seq, report);
     }
     return mrl_report_fill(report, MERLE_UNSUPPORTED,
-                           "commit %" PRIu64 " has an operation of a kind that this library does "
+                           "commit %" PRIu64
+                           " has an operation of a kind that this library does "
                            "not know: it is older than the files",
                            seq);
 }
@@ -217,8 +218,7 @@ static merle_err fill(replay *r, merle_report *report) {
     uint64_t last_seq, began_ns = now(o);
     int64_t last_time_ns;
     merle_err err = define_collections(r->manifest, r->load, r->member, report);
-    if (err == MERLE_OK)
-        err = mrl_recover_pages(o, r->manifest, r->load, r->member, info, report);
+    if (err == MERLE_OK) err = mrl_recover_pages(o, r->manifest, r->load, r->member, info, report);
     uint64_t loaded_ns = now(o);
     info->pages_ns = loaded_ns - began_ns;
     if (err != MERLE_OK) return err;

@@ -25,8 +25,9 @@ enum {
     THREADS_MAX = 64
 };
 
-static const char help[] = "merle verify shows all damage, merle restore an older state, "
-                           "merle repair takes what can be taken";
+static const char help[] =
+    "merle verify shows all damage, merle restore an older state, "
+    "merle repair takes what can be taken";
 
 typedef struct page_ref {
     const mrl_manifest_page *page;
@@ -86,8 +87,8 @@ static merle_err refused(worker *w, const page_ref *ref, merle_err err) {
 
 static int is_as_expected(const loading *l, const page_ref *ref, const mrl_page *page) {
     return memcmp(page->database_id, l->manifest->database_id, sizeof page->database_id) == 0 &&
-           page->collection_id == ref->collection_id &&
-           page->first_slot == ref->page->first_slot && page->slot_count == ref->page->slot_count &&
+           page->collection_id == ref->collection_id && page->first_slot == ref->page->first_slot &&
+           page->slot_count == ref->page->slot_count &&
            page->document_count == ref->page->document_count && page->seq <= ref->page->seq &&
            MRL_PAGE_HEADER_SIZE + (uint64_t)page->stored_size == ref->page->length;
 }
@@ -231,8 +232,8 @@ static void *run(void *context) {
 /* Starts what can be started, does a share of the work in this thread, waits for the others. */
 static merle_err work_together(loading *l, mrl_member *member) {
     sigset_t all, before;
-    uint32_t wanted = l->options->thread_count < THREADS_MAX ? l->options->thread_count
-                                                             : (uint32_t)THREADS_MAX;
+    uint32_t wanted =
+        l->options->thread_count < THREADS_MAX ? l->options->thread_count : (uint32_t)THREADS_MAX;
     if (wanted > l->count / 2 + 1) wanted = (uint32_t)(l->count / 2 + 1);
     worker *workers = calloc(wanted, sizeof *workers);
     if (workers == NULL) return MERLE_NO_MEMORY;
@@ -272,8 +273,7 @@ static merle_err check_header(const mrl_directory *directory, const mrl_manifest
     const char *why;
     size_t got = 0;
     int failed = directory->files->file_size(opened, &size);
-    if (failed == 0)
-        failed = directory->files->file_read(opened, 0, header, sizeof header, &got);
+    if (failed == 0) failed = directory->files->file_read(opened, 0, header, sizeof header, &got);
     if (failed != 0) return mrl_directory_system(directory, report, name, "reading", failed);
     snprintf(expected, sizeof expected, "%" PRIu64 " bytes", file->size);
     snprintf(found, sizeof found, "%" PRIu64 " bytes", size);

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "query/query_private.h"
+#include "store/expiry.h"
 
 static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
     const merle_rows *rows = ((void **)context)[0];
@@ -86,7 +87,8 @@ static merle_err count_rows(merle_rows *rows, merle_section *section, merle_coll
     if (rows->after.kind != MRL_PLACE_NONE) return count_one_by_one(rows, out_count);
     if (rows->plan.terms.count == 0)
         err = merle_count(section, collection, &all);
-    else if (rows->view.own_count > 0 || !count_by_index(rows, &all))
+    else if (rows->view.own_count > 0 || mrl_due_count(&rows->view) > 0 ||
+             !count_by_index(rows, &all))
         return count_one_by_one(rows, out_count);
     if (err != MERLE_OK) return err;
     all = all > rows->offset ? all - rows->offset : 0;

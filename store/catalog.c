@@ -75,7 +75,8 @@ merle_collection *mrl_collection_create(mrl_store *store, mrl_member *member, co
 
 /* Makes a collection; the catalog lock is held. */
 static merle_err make(mrl_store *store, mrl_member *member, const char *name,
-                      const merle_schema *given, merle_collection **out_collection) {
+                      const merle_schema *given, uint64_t *out_seq,
+                      merle_collection **out_collection) {
     mrl_definition d;
     mrl_schema *schema = NULL;
     mrl_root *root = NULL;
@@ -98,7 +99,7 @@ static merle_err make(mrl_store *store, mrl_member *member, const char *name,
         goto fail;
     store->collection_next_id++;
     mrl_collection_link(store, collection);
-    (void)publish(&d, collection, root);
+    *out_seq = publish(&d, collection, root);
     mrl_schema_release(schema);
     *out_collection = collection;
     return MERLE_OK;
@@ -130,6 +131,7 @@ merle_err merle_collection_open(merle_db *db, const char *name, const merle_sche
                                 merle_collection **out_collection) {
     mrl_store *store;
     mrl_member *member;
+    uint64_t seq = 0;
     *out_collection = NULL;
     merle_err err = mrl_definition_join(db, &store, &member);
     if (err != MERLE_OK) return err;
@@ -140,10 +142,12 @@ merle_err merle_collection_open(merle_db *db, const char *name, const merle_sche
         mrl_lock_take(&store->catalog_lock);
         merle_collection *collection = find_alive(store, name);
         if (collection == NULL)
-            err = make(store, member, name, schema, &collection);
+            err = make(store, member, name, schema, &seq, &collection);
         else
             err = compare(collection, member, schema);
         mrl_lock_drop(&store->catalog_lock);
+        if (err == MERLE_OK && seq != 0)
+            err = mrl_durable_settle(store, member, seq, store->durability);
         if (err == MERLE_OK) *out_collection = collection;
         if (err != MERLE_BUSY) break;
         err = mrl_definition_await(store, member);
@@ -280,8 +284,9 @@ static merle_err redefine(merle_collection *collection, mrl_record_kind kind, ui
         if (err != MERLE_BUSY || is_loading) break;
         err = mrl_definition_await(store, member);
     }
-    if (err == MERLE_OK && out_seq != NULL) *out_seq = seq;
-    return err;
+    if (err != MERLE_OK) return err;
+    if (out_seq != NULL) *out_seq = seq;
+    return mrl_durable_settle(store, member, seq, store->durability);
 }
 
 merle_err merle_collection_truncate(merle_collection *collection, uint64_t *out_seq) {

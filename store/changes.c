@@ -6,6 +6,11 @@
  * A commit that did not fit is gone on with in the same section: its entry may have left the ring
  * meanwhile, and that section is what keeps it.
  *
+ * A cursor that fell behind the ring goes on in the log's files, where there are any, until it has
+ * come up to the ring again. Files have neither images nor the operations of memory-only
+ * collections: a cursor that wants images meets a gap instead. What a call gives from files lies in
+ * the reader's buffer; so it gives no more than is in there, and the next call fills it anew.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <string.h>
@@ -23,8 +28,13 @@ struct merle_changes {
     uint64_t gap_first, gap_last;
     int is_open; /* the section */
     mrl_section section;
-    /* The commit that is being given; NULL: none. */
-    const mrl_entry *entry;
+    void *older; /* reads files; NULL: the ring has what comes next */
+    /* The commit that is being given. */
+    int is_giving;
+    const mrl_entry *entry; /* in the ring; NULL: it comes from a file */
+    uint64_t seq;
+    int64_t time_ns;
+    uint32_t count;
     mrl_record_reader reader;
 };
 
@@ -98,7 +108,13 @@ merle_err merle_changes_open(merle_db *db, const merle_changes_options *options,
 static void section_close(merle_changes *changes) {
     if (changes->is_open) mrl_section_close(&changes->section);
     changes->is_open = 0;
+    changes->is_giving = 0;
     changes->entry = NULL;
+}
+
+static void older_close(merle_changes *changes) {
+    if (changes->older != NULL) mrl_log_older(changes->store->log)->close(changes->older);
+    changes->older = NULL;
 }
 
 void merle_changes_close(merle_changes *changes) {
@@ -109,6 +125,7 @@ void merle_changes_close(merle_changes *changes) {
      * open. */
     if (member == NULL || (changes->member != NULL && changes->member != member)) return;
     section_close(changes);
+    older_close(changes);
     mrl_log_want_images(store->log, -changes->wants_after, -changes->wants_before);
     list_remove(changes);
     mrl_free(member, MRL_FOR_OTHER, changes, sizeof *changes);
@@ -139,10 +156,11 @@ static merle_doc doc_of(merle_bytes bytes, uint64_t seq) {
 static void fill(const merle_changes *changes, uint32_t position,
                  const mrl_record_operation_view *operation, merle_change *out) {
     const mrl_entry *entry = changes->entry;
-    const mrl_images *image = entry->images == NULL ? NULL : &entry->images[position];
+    const mrl_images *image =
+        entry == NULL || entry->images == NULL ? NULL : &entry->images[position];
     memset(out, 0, sizeof *out);
-    out->seq = entry->seq;
-    out->time_ns = entry->time_ns;
+    out->seq = changes->seq;
+    out->time_ns = changes->time_ns;
     /* The numbers are the same on both sides: see the assertions below. */
     out->kind = (merle_change_kind)operation->kind;
     out->origin = (merle_origin)changes->reader.origin;
@@ -150,16 +168,16 @@ static void fill(const merle_changes *changes, uint32_t position,
     out->collection_id = operation->collection_id;
     out->slot = operation->slot;
     out->position = position;
-    out->count = entry->operation_count;
+    out->count = changes->count;
     out->key = operation->key;
     out->expires_ns = operation->expires_ns;
     if (operation->kind == MRL_RECORD_PUT)
-        out->after = doc_of(operation->payload, entry->seq);
+        out->after = doc_of(operation->payload, changes->seq);
     else
         out->effect = operation->payload;
     if (image == NULL) return;
     if (changes->wants_after && operation->kind == MRL_RECORD_PATCH)
-        out->after = doc_of(image->after, entry->seq);
+        out->after = doc_of(image->after, changes->seq);
     if (changes->wants_before) out->before = doc_of(image->before, image->before_seq);
 }
 
@@ -184,7 +202,8 @@ static merle_err count_wanted(const merle_changes *changes, size_t *out_count) {
 }
 
 static void end_commit(merle_changes *changes) {
-    changes->position = changes->entry->seq;
+    changes->position = changes->seq;
+    changes->is_giving = 0;
     changes->entry = NULL;
 }
 
@@ -210,18 +229,57 @@ static merle_err give_commit(merle_changes *changes, merle_change *out_changes, 
     return err;
 }
 
+static merle_err begin_giving(merle_changes *changes, const mrl_entry *entry, uint64_t seq,
+                              int64_t time_ns, merle_bytes body) {
+    merle_err err = mrl_record_read_begin(body, &changes->reader);
+    if (err != MERLE_OK) return err;
+    changes->is_giving = 1;
+    changes->entry = entry;
+    changes->seq = seq;
+    changes->time_ns = time_ns;
+    changes->count = changes->reader.operation_count;
+    return MERLE_OK;
+}
+
+/* What the ring does not have any more may be in files. `given`: this call has given something,
+ * which must stay where it lies. MERLE_AGAIN: the ring, or the next call, has what follows. */
+static merle_err begin_older(merle_changes *changes, size_t given) {
+    const mrl_older *older = mrl_log_older(changes->store->log);
+    mrl_frame frame;
+    merle_bytes body;
+    if (older == NULL || changes->wants_after || changes->wants_before) return MERLE_GAP;
+    if (changes->older == NULL) {
+        if (given > 0) return MERLE_AGAIN;
+        merle_err err = older->open(older->context, changes->position, &changes->older);
+        if (err != MERLE_OK) return err;
+    }
+    merle_err err = older->next(changes->older, &frame, &body);
+    if (err == MERLE_AGAIN && given == 0) {
+        err = older->fill(changes->older);
+        if (err == MERLE_OK) err = older->next(changes->older, &frame, &body);
+    }
+    if (err == MERLE_OK) err = begin_giving(changes, NULL, frame.seq, frame.time_ns, body);
+    if (err != MERLE_OK && err != MERLE_AGAIN) older_close(changes);
+    return err;
+}
+
 /* Begins with the next commit. MERLE_NOT_FOUND: there is none. */
-static merle_err begin_commit(merle_changes *changes) {
+static merle_err begin_commit(merle_changes *changes, size_t given) {
     const mrl_entry *entry;
     uint64_t first;
     merle_err err = mrl_log_read(changes->store->log, changes->position + 1, &entry, &first);
+    if (err == MERLE_OK) {
+        /* What the call has given from a file stays until the next one. */
+        if (given == 0) older_close(changes);
+        return begin_giving(changes, entry, entry->seq, entry->time_ns,
+                            merle_bytes_of(entry->body, entry->body_size));
+    }
+    if (err != MERLE_GAP) return err;
+    err = begin_older(changes, given);
     if (err == MERLE_GAP) {
         changes->gap_first = changes->position + 1;
         changes->gap_last = first - 1;
     }
-    if (err != MERLE_OK) return err;
-    err = mrl_record_read_begin(merle_bytes_of(entry->body, entry->body_size), &changes->reader);
-    if (err == MERLE_OK) changes->entry = entry;
     return err;
 }
 
@@ -230,20 +288,18 @@ static merle_err give(merle_changes *changes, merle_change *out_changes, size_t 
                       size_t *count) {
     merle_err err = MERLE_OK;
     while (*count < change_max) {
-        if (changes->entry == NULL) {
-            if ((err = begin_commit(changes)) != MERLE_OK) break;
+        if (!changes->is_giving) {
+            if ((err = begin_commit(changes, *count)) != MERLE_OK) break;
             size_t wanted = 0;
             if (*count > 0) err = count_wanted(changes, &wanted);
             if (err != MERLE_OK) break;
-            if (*count > 0 && wanted > change_max - *count) {
-                changes->entry = NULL; /* begun anew by the next call */
-                break;
-            }
+            /* Left for the next call: it is begun already. */
+            if (*count > 0 && wanted > change_max - *count) break;
         }
         if ((err = give_commit(changes, out_changes, change_max, count)) != MERLE_OK) break;
-        if (changes->entry != NULL) break; /* it is larger than change_max */
+        if (changes->is_giving) break; /* it is larger than change_max */
     }
-    return err == MERLE_NOT_FOUND ? MERLE_OK : err;
+    return err == MERLE_NOT_FOUND || err == MERLE_AGAIN ? MERLE_OK : err;
 }
 
 merle_err merle_changes_next(merle_changes *changes, merle_change *out_changes, size_t change_max,
@@ -254,7 +310,7 @@ merle_err merle_changes_next(merle_changes *changes, merle_change *out_changes, 
     mrl_member *member = mrl_member_join(changes->store->domain);
     if (member == NULL) return MERLE_NO_MEMORY;
     if (member != changes->member) return MERLE_WRONG_THREAD;
-    if (changes->entry == NULL) {
+    if (!changes->is_giving) {
         section_close(changes);
         mrl_section_open(changes->store, member, &changes->section);
         changes->is_open = 1;

@@ -74,6 +74,7 @@ static merle_err begin_count(mrl_check *check, uint32_t unused) {
     (void)unused;
     check->documents = 0;
     memset(check->entries, 0, sizeof check->entries);
+    check->expiring = 0;
     check->is_mixed = 0;
     check->root_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
     check->schema = mrl_root_schema_now(root);

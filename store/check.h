@@ -23,6 +23,7 @@ typedef struct mrl_check {
     /* What is added up over the shards of one root, to be compared with its count. */
     uint64_t documents;
     uint64_t entries[MERLE_INDEX_COUNT_MAX]; /* values, by index */
+    uint64_t expiring;                       /* documents that end */
     uint64_t root_seq, published, count;     /* as they were before the first shard */
     uint64_t retired;
     const mrl_schema *schema; /* likewise; not looked into */

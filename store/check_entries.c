@@ -8,6 +8,7 @@
  */
 #include "store/check.h"
 #include "store/entries.h"
+#include "store/expiry.h"
 #include "tags/set.h"
 
 typedef struct asking {
@@ -51,7 +52,23 @@ static int is_complete(const mrl_schema_index *index) {
     return index->state == MERLE_INDEX_READY;
 }
 
+/* The index by time has each document that ends, under its moment. */
+static merle_err check_expiry(mrl_check *check, const mrl_version *v) {
+    uint8_t value[MRL_EXPIRY_SIZE];
+    mrl_ordered *expiry = mrl_root_expiry(check->root);
+    int64_t expires_ns = mrl_version_expires(v);
+    if (expires_ns == 0) return MERLE_OK;
+    check->expiring++;
+    mrl_expiry_encode(expires_ns, value);
+    if (expiry != NULL && mrl_ordered_has(expiry, merle_bytes_of(value, sizeof value), v->slot))
+        return MERLE_OK;
+    return mrl_check_broken(check, NULL, v, "an entry in the index by time",
+                            "none for slot %u at %lld", v->slot, (long long)expires_ns);
+}
+
 merle_err mrl_check_entries(mrl_check *check, const mrl_version *v) {
+    merle_err err = check_expiry(check, v);
+    if (err != MERLE_OK) return err;
     const mrl_schema *schema = mrl_root_schema_now(check->root);
     for (uint32_t i = 0; i < schema->index_count; i++) {
         asking a = {check, &schema->indexes[i], v, 0, 0};
@@ -76,15 +93,24 @@ static uint64_t count_live(const mrl_root_index *made, const mrl_schema_index *i
     return stats.entries - stats.marked;
 }
 
+/* What a sum is of: an index, or, NULL, the index by time. */
+static uint64_t count_entries(const mrl_check *check, const mrl_schema_index *index) {
+    const mrl_root *root = check->root;
+    if (index != NULL) return count_live(&root->indexes[index->number], index);
+    mrl_ordered_stats stats = {0};
+    if (mrl_root_expiry(root) != NULL) mrl_ordered_stat(mrl_root_expiry(root), &stats);
+    return stats.entries - stats.marked;
+}
+
 /* Whether there are as many live entries as values; where somebody was writing meanwhile the sums
  * are not of one instant, and it counts as so. */
 static int sums_agree(const mrl_check *check, const mrl_schema_index *index, uint64_t *out_live) {
-    uint64_t values = check->entries[index->number];
-    *out_live = count_live(&check->root->indexes[index->number], index);
+    uint64_t values = index == NULL ? check->expiring : check->entries[index->number];
+    *out_live = count_entries(check, index);
     /* A build gives documents the values of a function without publishing anything. */
     return mrl_log_published_at(check->store->published) != check->published ||
            mrl_domain_count(check->store->domain, MRL_N_RETIRED) != check->retired ||
-           (is_complete(index) ? *out_live == values : *out_live <= values);
+           (index == NULL || is_complete(index) ? *out_live == values : *out_live <= values);
 }
 
 /* A commit under way has added entries and not published yet: only where the sums differ, and then
@@ -96,6 +122,14 @@ static int sums_agree_at_rest(const mrl_check *check, const mrl_schema_index *in
     int agree = sums_agree(check, index, out_live);
     for (uint32_t i = 0; i < MRL_SHARD_COUNT; i++) mrl_lock_drop(&root->shards[i].lock);
     return agree;
+}
+
+static merle_err check_expiry_sum(const mrl_check *check) {
+    uint64_t live = 0;
+    if (sums_agree(check, NULL, &live) || sums_agree_at_rest(check, NULL, &live)) return MERLE_OK;
+    return mrl_check_broken(check, NULL, NULL, "an entry by time for each document that ends",
+                            "%llu entries for %llu documents", (unsigned long long)live,
+                            (unsigned long long)check->expiring);
 }
 
 merle_err mrl_check_entry_sums(const mrl_check *check) {
@@ -114,5 +148,5 @@ merle_err mrl_check_entry_sums(const mrl_check *check) {
         if (broken != NULL)
             return mrl_check_broken(check, index->name, NULL, "sound sets", "%s", broken);
     }
-    return MERLE_OK;
+    return check_expiry_sum(check);
 }

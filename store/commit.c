@@ -39,6 +39,7 @@
 #include "base/crc32c.h"
 #include "base/report.h"
 #include "base/self.h"
+#include "store/expiry.h"
 
 enum {
     RESTARTS_MAX = 1000,
@@ -140,9 +141,12 @@ static merle_err prepare_entry(merle_commit *commit, size_t bound) {
                               "the commit's record of %zu bytes is above commit_size_max", bound);
     mrl_images_plan(commit);
     uint64_t credit = mrl_entry_credit(bound) + commit->images_max;
-    err = mrl_credit_take(commit->store->log, commit->member, credit, (int)commit->patience);
-    if (err != MERLE_OK) return err;
+    uint64_t loose = commit->durability == MERLE_ASYNC ? mrl_entry_credit(bound) : 0;
+    err = mrl_credit_take_loose(commit->store->log, commit->member, credit, loose,
+                                (int)commit->patience);
+    if (err != MERLE_OK) return mrl_credit_refused(commit->store, commit->member, err);
     commit->credit = credit;
+    commit->loose = loose;
     commit->entry = commit->only_removes ? mrl_entry_create_urgent(commit->member, bound)
                                          : mrl_entry_create(commit->member, bound);
     if (commit->entry != NULL) {
@@ -157,9 +161,10 @@ static merle_err prepare_entry(merle_commit *commit, size_t bound) {
 
 static void drop_entry(merle_commit *commit) {
     if (commit->entry != NULL) mrl_entry_destroy(commit->member, commit->entry);
-    if (commit->credit != 0) mrl_credit_give(commit->store->log, commit->credit);
+    if (commit->credit != 0)
+        mrl_credit_give_loose(commit->store->log, commit->credit, commit->loose);
     commit->entry = NULL;
-    commit->credit = 0;
+    commit->credit = commit->loose = 0;
 }
 
 /* ---- 2: key shards ---- */
@@ -188,11 +193,19 @@ static int roots_are_current(const merle_commit *commit) {
 static merle_err check_read_back(const merle_commit *commit) {
     for (const mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next)
         if (touch->is_read_back &&
-            !mrl_version_is_same_state(mrl_version_live(current_version(touch)),
-                                       mrl_version_live(touch->base)))
+            !mrl_version_is_same_state(mrl_commit_live(commit, current_version(touch)),
+                                       touch->base_is_due ? NULL : mrl_version_live(touch->base)))
             return mrl_store_fail(commit->member, MERLE_CONFLICT, touch->part->collection,
                                   touch->key, "what the commit had read has changed");
     return MERLE_OK;
+}
+
+/* Whether what the touch was composed on, or what it would leave, has passed its time since. */
+static int has_come_due(const merle_commit *commit, const mrl_touch *touch) {
+    const mrl_version *base = mrl_version_live(touch->base);
+    if (base != NULL && !touch->base_is_due && mrl_commit_live(commit, base) == NULL) return 1;
+    return touch->outcome != MRL_OUTCOME_NONE && touch->outcome != MRL_OUTCOME_REMOVE &&
+           mrl_commit_live(commit, touch->version) == NULL;
 }
 
 /* With the key shards locked: every touch composed on the version that is current. */
@@ -200,7 +213,7 @@ static merle_err settle_touches(merle_commit *commit) {
     commit->effective_count = 0;
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         mrl_version *base = current_version(touch);
-        if (!touch->is_composed || base != touch->base) {
+        if (!touch->is_composed || base != touch->base || has_come_due(commit, touch)) {
             merle_err err = mrl_touch_compose(commit, touch, base);
             if (err != MERLE_OK) return err;
         }
@@ -292,10 +305,14 @@ static merle_err reserve_touches(merle_commit *commit) {
     merle_err err = reserve_queues(commit);
     for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK; touch = touch->next)
         err = take_slot(commit, touch);
+    for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK; touch = touch->next)
+        if ((err = mrl_values_take(commit, touch)) == MERLE_EXISTS) return err;
+    /* Before anything is exposed: what was cannot be prepared anew. */
+    if (err == MERLE_OK && commit->evictions != NULL) return MERLE_AGAIN;
     for (mrl_touch *touch = commit->touches; touch != NULL && err == MERLE_OK;
          touch = touch->next) {
-        if ((err = mrl_values_take(commit, touch)) == MERLE_EXISTS) return err;
-        if (err == MERLE_OK) err = mrl_hints_add(commit, touch);
+        err = mrl_hints_add(commit, touch);
+        if (err == MERLE_OK) err = mrl_due_add(commit, touch);
         if (err == MERLE_OK) err = expose_key(commit, touch);
     }
     if (err == MERLE_NO_MEMORY || err == MERLE_TOO_BIG)
@@ -316,6 +333,7 @@ static void fail_touches(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         mrl_values_undo(commit, touch);
         mrl_hints_undo(commit, touch);
+        mrl_due_undo(commit, touch);
         if (touch->is_exposed) {
             mrl_key_probe probe;
             mrl_key_probe_init(&probe, touch->hash, touch->key);
@@ -353,9 +371,10 @@ static void write_record(merle_commit *commit) {
     mrl_entry *entry = commit->entry;
     merle_bytes origin = merle_bytes_of(commit->origin, commit->origin_size);
     uint8_t *at =
-        mrl_record_begin(entry->body, MERLE_ORIGIN_APPLICATION, origin, commit->effective_count);
+        mrl_record_begin(entry->body, commit->record_origin, origin, commit->effective_count);
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
+        entry->is_memory_only |= touch->part->schema->memory_only != 0;
         at = mrl_record_operation(at, touch->part->collection->id, touch->slot, touch->key,
                                   record_kind(touch->outcome), record_payload(commit, touch),
                                   mrl_version_expires(touch->version), &touch->slot_at);
@@ -363,6 +382,8 @@ static void write_record(merle_commit *commit) {
     entry->body_size = (uint32_t)(at - entry->body);
     MRL_ASSERT(entry->body_size <= entry->body_capacity);
     entry->operation_count = commit->effective_count;
+    entry->loose = (uint32_t)commit->loose;
+    entry->is_led = commit->durability == MERLE_SYNC;
     entry->body_crc = mrl_crc32c(0, entry->body, entry->body_size);
 }
 
@@ -381,6 +402,7 @@ static void swing(merle_commit *commit) {
         mrl_slots_store(&root->slots, touch->slot, touch->version);
         mrl_point("commit.slot_swung");
         mrl_hints_give_up(commit, touch);
+        mrl_due_give_up(commit, touch);
     }
 }
 
@@ -403,7 +425,7 @@ static uint64_t publish(merle_commit *commit) {
     }
     mrl_publish_end(log, commit->member, commit->entry, commit->credit);
     commit->entry = NULL;
-    commit->credit = 0;
+    commit->credit = commit->loose = 0;
     return seq;
 }
 
@@ -425,6 +447,8 @@ static void retire_superseded(merle_commit *commit) {
         mrl_member *member = commit->member;
         count_done(shard, touch->outcome);
         mrl_hints_given_up(commit, touch);
+        mrl_due_published(touch);
+        if (touch->base_is_due) mrl_count(member, MRL_N_EXPIRED, 1);
         if (touch->base != NULL)
             mrl_shard_retire(shard, member, touch->base, MRL_QUEUED_SUPERSEDED, ticket)
                 ->hints_passed_on = mrl_values_stay(touch) & 1;
@@ -451,12 +475,13 @@ static merle_err judge_refusal(merle_commit *commit, merle_err refused) {
 static merle_err show_result(merle_commit *commit) {
     const mrl_touch *touch = commit->touches;
     if (commit->accept == NULL || touch == NULL) return MERLE_OK;
-    const mrl_version *before = mrl_version_live(touch->base);
+    const mrl_version *before = touch->base_is_due ? NULL : mrl_version_live(touch->base);
     return commit->accept(commit->accept_context, before, mrl_touch_after(touch));
 }
 
 /* Everything under the locks. MERLE_AGAIN: start over, nothing is left. */
 static merle_err write_locked(merle_commit *commit, uint64_t *out_seq) {
+    commit->judge_ns = mrl_expiry_now(commit->store);
     merle_err err = check_read_back(commit);
     if (err != MERLE_OK) return err;
     if ((err = settle_touches(commit)) != MERLE_OK) return judge_refusal(commit, err);
@@ -512,6 +537,15 @@ static merle_err try_once(merle_commit *commit, uint64_t *out_seq) {
     mrl_point("commit.unlocked");
 done:
     drop_entry(commit);
+    return err;
+}
+
+/* Holding no lock: what stood in the way, past its time, goes with this commit. */
+static merle_err add_evictions(merle_commit *commit) {
+    merle_err err = MERLE_OK;
+    for (mrl_eviction *e = commit->evictions; e != NULL && err == MERLE_OK; e = e->next)
+        err = mrl_commit_end_due(commit, e->collection, e->key);
+    commit->evictions = NULL;
     return err;
 }
 
@@ -576,13 +610,6 @@ static size_t find_due(const merle_commit *commit, merle_collection **out_collec
     return count;
 }
 
-static merle_err wait_durable(mrl_store *store, mrl_member *member, uint64_t seq) {
-    if (mrl_log_wait_durable(store->log, member, seq) == MERLE_OK) return MERLE_OK;
-    return mrl_store_fail(member, MERLE_NOT_DURABLE, NULL, merle_bytes_of(NULL, 0),
-                          "commit %llu was applied, but could not be made durable",
-                          (unsigned long long)seq);
-}
-
 merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
     merle_collection *collections[RECLAIM_PARTS];
     uint64_t shards[RECLAIM_PARTS], seq = 0;
@@ -597,16 +624,17 @@ merle_err merle_end(merle_commit *commit, uint64_t *out_seq) {
         err = try_once(commit, &seq);
         if (err != MERLE_AGAIN) break;
         mrl_count(member, MRL_N_RETRIES, 1);
-        err = i < RESTARTS_MAX ? MERLE_OK : MERLE_CONFLICT;
+        err = i < RESTARTS_MAX ? add_evictions(commit) : MERLE_CONFLICT;
     }
     count_end(commit, err);
     commit->accept = NULL;
     size_t count = find_due(commit, collections, shards, RECLAIM_PARTS);
     size_t budget = 2 * (size_t)commit->touch_count + RECLAIM_FROM;
-    int waits = commit->wants_durable && err == MERLE_OK && commit->effective_count != 0;
+    merle_durability durability = commit->durability;
+    int is_written = err == MERLE_OK && commit->effective_count != 0;
     mrl_commit_close(commit);
     /* With its section ended and nothing locked: a slow disk holds up nobody else. */
-    if (waits) err = wait_durable(store, member, seq);
+    if (is_written) err = mrl_durable_settle(store, member, seq, durability);
     reclaim_after(store, member, collections, shards, count, budget);
     /* Who tries again shall find what can be given back, though nobody else steps. */
     if (err == MERLE_NO_MEMORY) (void)mrl_reclaim_some(store, member, REFUSED_PIECE);

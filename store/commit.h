@@ -26,7 +26,9 @@ typedef enum mrl_action_kind {
     MRL_ACTION_MERGE,
     MRL_ACTION_NEED_ABSENT,
     MRL_ACTION_NEED_PRESENT,
-    MRL_ACTION_EXPECT
+    MRL_ACTION_EXPECT,
+    MRL_ACTION_EXPIRE, /* sets the moment at which the document ends */
+    MRL_ACTION_END     /* removes it if that has passed */
 } mrl_action_kind;
 
 typedef struct mrl_action {
@@ -39,7 +41,8 @@ typedef struct mrl_action {
     size_t op_count;
     merle_merge_fn *merge;
     void *context;
-    uint64_t seq; /* EXPECT */
+    uint64_t seq;       /* EXPECT */
+    int64_t expires_ns; /* EXPIRE */
 } mrl_action;
 
 typedef enum mrl_outcome {
@@ -78,6 +81,8 @@ typedef struct mrl_touch {
     mrl_version *version; /* the new one; NULL if outcome is NONE */
     mrl_outcome outcome;
     uint8_t is_composed;
+    uint8_t base_is_due;           /* base has a document past its time: it counts as none */
+    uint8_t due_added;             /* the entry in the index by time: it goes if the commit fails */
     uint8_t needs_base;            /* the outcome depends on base: patches, merges */
     uint8_t owns_version;          /* made by composing: freed when composed anew */
     uint8_t is_read_back;          /* the commit has read its own patch: base must stay */
@@ -126,6 +131,13 @@ typedef struct mrl_read {
     const mrl_version *seen; /* the live version, or NULL */
 } mrl_read;
 
+/* A document past its time that has a unique value which the commit takes. */
+typedef struct mrl_eviction {
+    struct mrl_eviction *next;
+    merle_collection *collection;
+    merle_bytes key;
+} mrl_eviction;
+
 typedef merle_err mrl_accept_fn(void *context, const mrl_version *before, const mrl_version *after);
 
 struct merle_commit {
@@ -148,16 +160,21 @@ struct merle_commit {
     uint32_t patience;
     uint32_t origin_size;
     uint32_t only_removes;
-    uint32_t wants_durable; /* ends when the commit is on stable storage */
+    merle_origin record_origin;
+    merle_durability durability;
     uint8_t origin[MERLE_ORIGIN_SIZE_MAX];
     merle_buffer work[2];   /* documents being composed */
     merle_buffer extracted; /* what the functions of indexes made of one of them */
     merle_buffer effect;    /* of the patch being composed */
     merle_buffer effects;   /* of all that are composed, one behind the other */
     merle_builder *builder; /* for merge functions; made when first needed */
+    /* By which documents are past their time: the section's clock, and when it ends, that of the
+     * moment at which its locks are held. */
+    int64_t judge_ns;
     /* While it ends: */
+    mrl_eviction *evictions; /* to be removed with it: it starts over */
     mrl_entry *entry;
-    uint64_t credit;
+    uint64_t credit, loose;
     uint32_t effective_count;          /* operations in the record */
     uint8_t wants_after, wants_before; /* images, as it was when credit was taken */
     size_t images_max;
@@ -238,7 +255,8 @@ void mrl_reads_mark(merle_commit *commit);
 /* ---- store/section.c ---- */
 /* Values asked for, encoded. Errors: MERLE_INVALID (no such index, count), MERLE_NOT_FOUND (a value
  * that no document can have). out has MERLE_VALUE_SIZE_MAX bytes. */
-merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
+merle_err mrl_encode_asked(mrl_member *member, const merle_collection *collection,
+                           const mrl_schema *schema, const char *name, const merle_value *values,
                            size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
                            size_t *out_size);
 

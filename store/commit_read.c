@@ -16,6 +16,7 @@
 
 #include "document/encode.h"
 #include "store/commit.h"
+#include "store/expiry.h"
 #include "store/own.h"
 
 static merle_err note_read(merle_commit *commit, mrl_portion *part, const mrl_schema_index *index,
@@ -80,7 +81,7 @@ merle_err merle_commit_get(merle_commit *commit, merle_collection *collection, m
         return give(mrl_touch_after(touch), out_doc);
     }
     mrl_count(commit->member, MRL_N_GETS, 1);
-    const mrl_version *v = mrl_version_at(mrl_root_find(root, hash, key), commit->section.seq);
+    const mrl_version *v = mrl_section_version(&commit->section, mrl_root_find(root, hash, key));
     if ((err = note_read(commit, part, NULL, key, hash, v)) != MERLE_OK) return err;
     return give(v, out_doc);
 }
@@ -149,8 +150,8 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
     memset(out_doc, 0, sizeof *out_doc);
     if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
     if ((err = open_part(commit, collection, &part, &root)) != MERLE_OK) return err;
-    err = mrl_encode_asked(mrl_root_schema(root, commit->section.seq), index, values, value_count,
-                           &definition, encoded, &size);
+    err = mrl_encode_asked(commit->member, collection, mrl_root_schema(root, commit->section.seq),
+                           index, values, value_count, &definition, encoded, &size);
     if (err != MERLE_OK) return err;
     err = find_own(commit, collection, definition, merle_bytes_of(encoded, size), out_doc);
     if (err != MERLE_NOT_FOUND) return err;
@@ -158,6 +159,7 @@ merle_err merle_commit_get_unique(merle_commit *commit, merle_collection *collec
     uint64_t hash = mrl_unique_hash(root->indexes[definition->number].unique, encoded, size);
     const mrl_version *v =
         mrl_root_find_unique(root, definition, encoded, size, hash, commit->section.seq);
+    if (v != NULL) v = mrl_section_judge(&commit->section, v);
     err = note_read(commit, part, definition, merle_bytes_of(encoded, size), hash, v);
     if (err != MERLE_OK) return err;
     if (v == NULL) return MERLE_NOT_FOUND;
@@ -186,7 +188,7 @@ void mrl_reads_mark(merle_commit *commit) {
     }
 }
 
-static int read_holds(const mrl_read *read) {
+static int read_holds(const merle_commit *commit, const mrl_read *read) {
     const mrl_root *root = read->part->root;
     const mrl_version *now;
     if (read->index != NULL) {
@@ -195,8 +197,8 @@ static int read_holds(const mrl_read *read) {
                                    MRL_SEQ_NONE);
     } else {
         now = mrl_root_find(root, read->hash, read->what);
-        if (now != NULL && mrl_version_is_tombstone(now)) now = NULL;
     }
+    now = mrl_commit_live(commit, now);
     /* Versions that the commit has seen cannot be freed before it ends: they may be looked at, and
      * an address is nobody else's. */
     return mrl_version_is_same_state(now, read->seen);
@@ -206,7 +208,7 @@ merle_err mrl_reads_check(merle_commit *commit) {
     for (mrl_portion *part = commit->parts; part != NULL; part = part->next)
         if (part->has_reads && part->read_root != part->root) return MERLE_CONFLICT;
     for (mrl_read *read = commit->reads; read != NULL; read = read->next)
-        if (!read_holds(read))
+        if (!read_holds(commit, read))
             return mrl_store_fail(commit->member, MERLE_CONFLICT, read->part->collection,
                                   read->index == NULL ? read->what : merle_bytes_of(NULL, 0),
                                   "what the commit had read has changed");

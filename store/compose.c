@@ -12,6 +12,7 @@
 #include "document/check.h"
 #include "document/patch.h"
 #include "store/commit.h"
+#include "store/expiry.h"
 
 /* The document as it is between two actions. */
 typedef struct state {
@@ -20,6 +21,8 @@ typedef struct state {
     uint32_t work;        /* which work buffer is free */
     uint32_t patches;     /* patches applied to base's document and nothing else */
     uint32_t writes;      /* other writing actions */
+    int64_t expires_ns;   /* when doc ends */
+    int is_told;          /* that was said of it; 0: its field says it, if the collection has one */
 } state;
 
 static merle_err refuse(merle_commit *commit, const mrl_touch *touch, const mrl_action *action,
@@ -41,6 +44,20 @@ static merle_err complete(merle_commit *commit, const mrl_touch *touch, const mr
     return err;
 }
 
+/* Whether nothing that follows changes the document's bytes. */
+static int is_last(const mrl_action *action) {
+    while (action->next != NULL && action->next->kind == MRL_ACTION_EXPIRE) action = action->next;
+    return action->next == NULL;
+}
+
+/* There is no document any more: what comes after begins without a moment. */
+static void drop_doc(state *s) {
+    s->doc = merle_bytes_of(NULL, 0);
+    s->version = NULL;
+    s->expires_ns = 0;
+    s->is_told = 0;
+}
+
 static merle_err apply_patch(merle_commit *commit, mrl_touch *touch, const mrl_action *action,
                              state *s) {
     if (s->doc.data == NULL)
@@ -49,7 +66,7 @@ static merle_err apply_patch(merle_commit *commit, mrl_touch *touch, const mrl_a
     out->size = 0;
     /* Only a patch alone is logged as its effect; with other writes it becomes a put of the
      * whole. */
-    int keep_effect = s->writes + s->patches == 0 && action->next == NULL;
+    int keep_effect = s->writes + s->patches == 0 && is_last(action);
     merle_err err = mrl_patch_apply(s->doc.data, s->doc.size, action->ops, action->op_count, out,
                                     keep_effect ? &commit->effect : NULL, commit->member->report);
     if (err == MERLE_OK && keep_effect)
@@ -76,8 +93,7 @@ static merle_err apply_merge(merle_commit *commit, mrl_touch *touch, const mrl_a
                         &made);
     if (err == MERLE_NOT_FOUND) {
         if (s->doc.data != NULL) s->writes++;
-        s->doc = merle_bytes_of(NULL, 0);
-        s->version = NULL;
+        drop_doc(s);
         return MERLE_OK;
     }
     if (err != MERLE_OK)
@@ -95,19 +111,26 @@ static merle_err apply_merge(merle_commit *commit, mrl_touch *touch, const mrl_a
     return MERLE_OK;
 }
 
+/* The moment of the document that s has from a version. If it is the one that the collection's
+ * field gives then it moves with the field. */
+static void take_moment(const mrl_touch *touch, const mrl_version *v, state *s) {
+    s->expires_ns = mrl_version_expires(v);
+    s->is_told = s->expires_ns != mrl_schema_moment(touch->part->schema, s->doc);
+}
+
 static merle_err apply(merle_commit *commit, mrl_touch *touch, const mrl_action *action,
                        const mrl_version *live, state *s) {
     switch (action->kind) {
     case MRL_ACTION_PUT:
         s->version = action->version;
         s->doc = merle_bytes_of(mrl_version_doc(action->version), action->version->doc_size);
+        take_moment(touch, action->version, s);
         s->writes++;
         return MERLE_OK;
     case MRL_ACTION_REMOVE:
         if (s->doc.data == NULL)
             return refuse(commit, touch, action, MERLE_NOT_FOUND, "no document to remove");
-        s->doc = merle_bytes_of(NULL, 0);
-        s->version = NULL;
+        drop_doc(s);
         s->writes++;
         return MERLE_OK;
     case MRL_ACTION_PATCH:
@@ -124,6 +147,15 @@ static merle_err apply(merle_commit *commit, mrl_touch *touch, const mrl_action 
         if (action->seq == (live == NULL ? 0 : mrl_version_seq(live))) return MERLE_OK;
         return refuse(commit, touch, action, MERLE_CONFLICT,
                       "the document is another version than expected");
+    case MRL_ACTION_EXPIRE:
+        if (s->doc.data == NULL)
+            return refuse(commit, touch, action, MERLE_NOT_FOUND, "no document to end");
+        s->expires_ns = action->expires_ns;
+        s->is_told = 1;
+        return MERLE_OK;
+    case MRL_ACTION_END:
+        if (touch->base_is_due) s->writes++;
+        return MERLE_OK;
     }
     return MERLE_INVALID;
 }
@@ -148,7 +180,8 @@ static merle_err extract_for_section(merle_commit *commit, const mrl_portion *pa
         const mrl_schema_index *index = &part->seen->indexes[i];
         if (index->extract == NULL || !mrl_index_is_ready(index)) continue;
         /* Of a number that old sections use nobody else has it. */
-        if (part->schema->indexes[i].stamp == index->stamp) continue;
+        if (i < part->schema->index_count && part->schema->indexes[i].stamp == index->stamp)
+            continue;
         merle_err err = mrl_schema_extract(part->seen, index, key, doc, &commit->extracted, NULL);
         if (err == MERLE_NO_MEMORY) return err;
     }
@@ -164,16 +197,30 @@ merle_err mrl_commit_check_doc(merle_commit *commit, const mrl_portion *part, me
     return extract_for_section(commit, part, key, doc);
 }
 
+/* When the document of an action ends. One that has ended already is none: what follows meets
+ * none. */
+static void settle_moment(const merle_commit *commit, const mrl_touch *touch, state *s) {
+    if (s->doc.data == NULL) return;
+    if (!s->is_told) s->expires_ns = mrl_schema_moment(touch->part->schema, s->doc);
+    if (s->expires_ns == 0 || s->expires_ns > commit->judge_ns) return;
+    drop_doc(s);
+    s->writes++;
+}
+
 /* Makes the version of the composed document. */
 static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_version *live, state *s) {
     const mrl_schema *schema = touch->part->schema;
+    static const uint8_t no_effect = 0x90; /* an empty array */
     uint32_t offsets[MRL_PATH_COUNT_MAX];
     merle_err err;
     touch->outcome = MRL_OUTCOME_NONE;
+    /* A moment that is all that changes counts as a patch, whose effect is empty. */
+    if (s->patches + s->writes == 0 && live != NULL && s->expires_ns != mrl_version_expires(live))
+        s->patches++;
     if (s->patches + s->writes == 0) return MERLE_OK;
     if (s->doc.data == NULL) {
         /* Put and removed again: nothing. */
-        if (live == NULL) return MERLE_OK;
+        if (live == NULL && !touch->base_is_due) return MERLE_OK;
         touch->version = mrl_version_create_tombstone(commit->member, touch->key);
         touch->owns_version = 1;
         if (touch->version == NULL)
@@ -181,7 +228,7 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
         touch->outcome = MRL_OUTCOME_REMOVE;
         return MERLE_OK;
     }
-    if (s->version != NULL) {
+    if (s->version != NULL && mrl_version_expires(s->version) == s->expires_ns) {
         touch->version = s->version;
     } else {
         if (s->doc.size > MERLE_DOCUMENT_SIZE_MAX)
@@ -190,21 +237,26 @@ static merle_err finish(merle_commit *commit, mrl_touch *touch, const mrl_versio
         err = mrl_commit_check_doc(commit, touch->part, touch->key, s->doc, offsets);
         if (err != MERLE_OK) return complete(commit, touch, touch->last, err);
         touch->version = mrl_version_create(commit->member, schema, touch->key, s->doc, offsets,
-                                            &commit->extracted, 0);
+                                            &commit->extracted, s->expires_ns);
         touch->owns_version = 1;
         if (touch->version == NULL)
             return refuse(commit, touch, touch->last, MERLE_NO_MEMORY,
                           "no memory for the document");
     }
     touch->outcome = s->writes == 0 ? MRL_OUTCOME_PATCH : MRL_OUTCOME_PUT;
-    return MERLE_OK;
+    if (touch->outcome == MRL_OUTCOME_PUT || commit->effects.size > touch->effect_at)
+        return MERLE_OK;
+    err = mrl_buffer_append(&commit->effects, &no_effect, 1);
+    return err == MERLE_OK ? err : complete(commit, touch, touch->last, err);
 }
 
 merle_err mrl_touch_compose(merle_commit *commit, mrl_touch *touch, mrl_version *base) {
-    const mrl_version *live = mrl_version_live(base);
-    state s = {{NULL, 0}, NULL, 0, 0, 0};
+    const mrl_version *live = mrl_commit_live(commit, base);
+    state s = {{NULL, 0}, NULL, 0, 0, 0, 0, 0};
     if (live != NULL) s.doc = merle_bytes_of(mrl_version_doc(live), live->doc_size);
+    if (live != NULL) take_moment(touch, live, &s);
     drop_version(commit, touch);
+    touch->base_is_due = live == NULL && mrl_version_live(base) != NULL;
     touch->is_composed = 0;
     touch->outcome = MRL_OUTCOME_NONE;
     touch->base = base;
@@ -213,6 +265,7 @@ merle_err mrl_touch_compose(merle_commit *commit, mrl_touch *touch, mrl_version 
     for (const mrl_action *action = touch->first; action != NULL; action = action->next) {
         merle_err err = apply(commit, touch, action, live, &s);
         if (err != MERLE_OK) return err;
+        settle_moment(commit, touch, &s);
     }
     merle_err err = finish(commit, touch, live, &s);
     if (err != MERLE_OK) return err;
@@ -222,7 +275,8 @@ merle_err mrl_touch_compose(merle_commit *commit, mrl_touch *touch, mrl_version 
 }
 
 const mrl_version *mrl_touch_after(const mrl_touch *touch) {
-    if (touch->outcome == MRL_OUTCOME_NONE) return mrl_version_live(touch->base);
+    if (touch->outcome == MRL_OUTCOME_NONE)
+        return touch->base_is_due ? NULL : mrl_version_live(touch->base);
     return touch->outcome == MRL_OUTCOME_REMOVE ? NULL : touch->version;
 }
 

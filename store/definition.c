@@ -31,21 +31,37 @@ merle_err mrl_definition_make(mrl_definition *d, mrl_store *store, mrl_member *m
     at = mrl_record_operation(at, collection_id, 0, nothing, kind, payload, 0, &slot_at);
     d->entry->body_size = (uint32_t)(at - d->entry->body);
     d->entry->operation_count = 1;
+    d->entry->is_led = store->durability == MERLE_SYNC;
     d->entry->body_crc = mrl_crc32c(0, d->entry->body, d->entry->body_size);
     return MERLE_OK;
+}
+
+/* Of a definition nobody waits for, what may be lost is bounded as for commits. */
+static uint64_t loose_of(const mrl_store *store, uint64_t credit) {
+    return store->durability == MERLE_ASYNC ? credit : 0;
+}
+
+static merle_err take_credit(mrl_store *store, mrl_member *member, uint64_t credit) {
+    merle_err err = mrl_credit_take_loose(store->log, member, credit, loose_of(store, credit), 0);
+    return err == MERLE_OK || err == MERLE_BUSY ? err : mrl_credit_refused(store, member, err);
+}
+
+static void settle_credit(mrl_definition *d, uint64_t credit) {
+    d->credit = credit;
+    d->entry->loose = (uint32_t)loose_of(d->store, credit);
 }
 
 merle_err mrl_definition_take(mrl_definition *d, mrl_member *member) {
     uint64_t credit = mrl_entry_credit(d->entry->body_capacity);
     d->member = member;
-    merle_err err = mrl_credit_take(d->store->log, member, credit, 0);
-    if (err == MERLE_OK) d->credit = credit;
+    merle_err err = take_credit(d->store, member, credit);
+    if (err == MERLE_OK) settle_credit(d, credit);
     return err;
 }
 
 void mrl_definition_cancel(mrl_definition *d, mrl_member *member) {
+    if (d->credit != 0) mrl_credit_give_loose(d->store->log, d->credit, d->entry->loose);
     if (d->entry != NULL) mrl_entry_destroy(member, d->entry);
-    if (d->credit != 0) mrl_credit_give(d->store->log, d->credit);
     d->entry = NULL;
     d->credit = 0;
 }
@@ -55,22 +71,24 @@ merle_err mrl_definition_prepare(mrl_definition *d, mrl_store *store, mrl_member
                                  merle_bytes payload) {
     /* Credit first: who gets none takes no memory. */
     uint64_t credit = mrl_entry_credit(bound_of(payload));
-    merle_err err = mrl_credit_take(store->log, member, credit, 0);
+    merle_err err = take_credit(store, member, credit);
     if (err != MERLE_OK) return err;
     err = mrl_definition_make(d, store, member, MERLE_ORIGIN_APPLICATION, collection_id, kind,
                               payload);
     if (err != MERLE_OK) {
-        mrl_credit_give(store->log, credit);
+        mrl_credit_give_loose(store->log, credit, loose_of(store, credit));
         return err;
     }
-    d->credit = credit;
+    settle_credit(d, credit);
     return MERLE_OK;
 }
 
 merle_err mrl_definition_await(mrl_store *store, mrl_member *member) {
     uint64_t credit = mrl_entry_credit(0);
-    merle_err err = mrl_credit_take(store->log, member, credit, 1);
-    if (err == MERLE_OK) mrl_credit_give(store->log, credit);
+    uint64_t loose = store->durability == MERLE_ASYNC ? credit : 0;
+    merle_err err = mrl_credit_take_loose(store->log, member, credit, loose, 1);
+    if (err != MERLE_OK) return mrl_credit_refused(store, member, err);
+    mrl_credit_give_loose(store->log, credit, loose);
     return err;
 }
 

@@ -278,11 +278,22 @@ typedef struct judging {
     const mrl_schema_index *index;
 } judging;
 
+/* What the index's function says of a document of which it has made nothing. */
+static merle_err ask_again(const judging *j, const mrl_version *v) {
+    merle_buffer made = {0};
+    merle_err err =
+        mrl_schema_extract(j->f->schema, j->index, mrl_version_key(v),
+                           merle_bytes_of(mrl_version_doc(v), v->doc_size), &made, NULL);
+    merle_buffer_free(&made);
+    return err != MERLE_OK ? err : MERLE_TYPE;
+}
+
 static int judge(void *context, const mrl_version *v) {
     const judging *j = context;
-    merle_err err =
-        mrl_schema_check_index(j->f->schema, j->index, mrl_version_key(v),
-                               merle_bytes_of(mrl_version_doc(v), v->doc_size));
+    merle_err err = !mrl_version_has_extracted(v, j->index)
+                        ? ask_again(j, v)
+                        : mrl_schema_check_index(j->f->schema, j->index, mrl_version_key(v),
+                                                 merle_bytes_of(mrl_version_doc(v), v->doc_size));
     if (err != MERLE_OK) mrl_filling_offend(j->f, err, v->slot, MRL_SLOT_NONE);
     return 1;
 }
@@ -292,6 +303,50 @@ static void judge_range(void *context, mrl_member *member, uint32_t worker, uint
     (void)member;
     (void)worker;
     mrl_filling_each(j->f, task, MRL_FILL_LINES, judge, j);
+}
+
+/* Documents that were loaded before an index with a function was defined lack its values. They get
+ * them by a copy that takes their place: nobody else has them yet. What the function refuses is left
+ * to be judged. */
+static void complete_slot(const judging *j, mrl_member *member, uint32_t slot, merle_buffer *made) {
+    mrl_slots *slots = &j->f->root->slots;
+    mrl_version *v = mrl_slots_load(slots, slot), *twin = NULL;
+    if (v == NULL || mrl_version_has_extracted(v, j->index)) return;
+    merle_err err = mrl_version_copy_extracted(v, j->index, made);
+    if (err == MERLE_OK) {
+        err = mrl_schema_extract(j->f->schema, j->index, mrl_version_key(v),
+                                 merle_bytes_of(mrl_version_doc(v), v->doc_size), made, NULL);
+        if (err != MERLE_OK && err != MERLE_NO_MEMORY) return;
+    }
+    if (err == MERLE_OK) twin = mrl_version_twin(member, v, made);
+    if (twin == NULL) {
+        mrl_filling_fail(j->f, MERLE_NO_MEMORY);
+        return;
+    }
+    twin->before = NULL;
+    atomic_store_explicit(&twin->seq, mrl_version_seq(v), memory_order_relaxed);
+    mrl_slots_store(slots, slot, twin);
+    mrl_version_free(member, v);
+}
+
+static void complete_range(void *context, mrl_member *member, uint32_t worker, uint32_t task) {
+    const judging *j = context;
+    merle_buffer made = {0};
+    uint64_t slot = (uint64_t)task * MRL_FILL_RANGE, end = slot + MRL_FILL_RANGE;
+    uint32_t all = mrl_slots_end(&j->f->root->slots);
+    (void)worker;
+    for (; slot < end && slot < all && !mrl_filling_is_over(j->f); slot++)
+        complete_slot(j, member, (uint32_t)slot, &made);
+    merle_buffer_free(&made);
+}
+
+static merle_err complete(mrl_filling *f, mrl_member *member, uint32_t suspected) {
+    for (uint32_t i = 0; i < f->schema->index_count; i++) {
+        judging j = {f, &f->schema->indexes[i]};
+        if ((suspected >> i & 1) != 0 && j.index->extract != NULL)
+            mrl_crew_run(f->crew, member, complete_range, &j, f->range_count);
+    }
+    return error_of(f);
 }
 
 static uint32_t keep_key(mrl_build *build, uint32_t at, const mrl_version *v) {
@@ -354,8 +409,8 @@ static merle_err tell(const mrl_filling *f, const mrl_schema_index *index, merle
     (void)mrl_report_fill(report, MERLE_EXISTS,
                           "collection %s: %s%s%s of documents %s and %s (slots %u and %u)",
                           f->root->collection->name, index == NULL ? "the key" : "index ",
-                          index == NULL ? "" : index->name, index == NULL ? "" : ": one value",
-                          key, other, first->slot, first->other_slot);
+                          index == NULL ? "" : index->name, index == NULL ? "" : ": one value", key,
+                          other, first->slot, first->other_slot);
     mrl_report_collection(report, f->root->collection->name);
     if (index != NULL) mrl_report_index(report, index->name);
     mrl_report_key(report, mrl_version_key(v));
@@ -381,18 +436,19 @@ static merle_err fill_indexes(mrl_filling *f, mrl_member *member, uint32_t suspe
     merle_err err = MERLE_OK;
     for (uint32_t i = 0; i < f->schema->index_count && err == MERLE_OK; i++) {
         judging j = {f, &f->schema->indexes[i]};
-        if ((suspected >> i & 1) != 0) mrl_crew_run(f->crew, member, judge_range, &j,
-                                                    f->range_count);
+        if ((suspected >> i & 1) != 0)
+            mrl_crew_run(f->crew, member, judge_range, &j, f->range_count);
         if (f->offence_count == 0 && mrl_index_is_unique(j.index)) fill_maps(f, member, j.index);
-        if (f->offence_count == 0 && mrl_index_has_tags(j.index))
-            mrl_fill_tags(f, member, j.index);
+        if (f->offence_count == 0 && mrl_index_has_tags(j.index)) mrl_fill_tags(f, member, j.index);
         err = settle_index(f, member, i, report);
     }
     for (uint32_t next = 0; next < f->schema->index_count && err == MERLE_OK;) {
         next = mrl_fill_ordered(f, member, next);
         err = error_of(f);
     }
-    return err;
+    if (err != MERLE_OK) return err;
+    mrl_fill_expiry(f, member);
+    return error_of(f);
 }
 
 uint64_t mrl_fill_steps(const mrl_root *root) {
@@ -402,8 +458,7 @@ uint64_t mrl_fill_steps(const mrl_root *root) {
     return passes * mrl_slots_end(&root->slots);
 }
 
-merle_err mrl_root_fill(const mrl_fill_options *options, mrl_member *member,
-                        merle_report *report) {
+merle_err mrl_root_fill(const mrl_fill_options *options, mrl_member *member, merle_report *report) {
     mrl_root *root = options->root;
     mrl_filling f = {.root = root, .schema = mrl_root_schema_now(root)};
     uint32_t end = mrl_slots_end(&root->slots);
@@ -412,6 +467,7 @@ merle_err mrl_root_fill(const mrl_fill_options *options, mrl_member *member,
     f.crew = options->crew;
     mrl_lock_init(&f.lock);
     f.range_count = end / MRL_FILL_RANGE + (end % MRL_FILL_RANGE != 0);
+    if (err == MERLE_OK) err = complete(&f, member, options->suspected);
     if (err == MERLE_OK) {
         fill_maps(&f, member, NULL);
         err = error_of(&f);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "store/entries.h"
+#include "store/expiry.h"
 #include "store/fill_private.h"
 
 enum { HEAD_SIZE = 9, REST_CHUNK = 64 * 1024 - 64, INSERTED = 8 };
@@ -39,8 +40,8 @@ typedef struct run {
 } run;
 
 typedef struct tree {
-    const mrl_schema_index *index;
-    run *runs; /* one for each range */
+    const mrl_schema_index *index; /* NULL: the index by time */
+    run *runs;                     /* one for each range */
 } tree;
 
 typedef struct growing {
@@ -122,10 +123,20 @@ static int collect_value(void *context, merle_bytes value) {
     return 0;
 }
 
+static int collect_moment(collecting *c, const mrl_version *v) {
+    uint8_t value[MRL_EXPIRY_SIZE];
+    int64_t expires_ns = mrl_version_expires(v);
+    if (expires_ns == 0) return 0;
+    mrl_expiry_encode(expires_ns, value);
+    return collect_value(c, merle_bytes_of(value, sizeof value));
+}
+
 static int collect(void *context, const mrl_version *v) {
     collecting *c = context;
     c->slot = v->slot;
-    if (mrl_entries_each(v, c->index, collect_value, c) == 0) return 1;
+    int failed =
+        c->index == NULL ? collect_moment(c, v) : mrl_entries_each(v, c->index, collect_value, c);
+    if (!failed) return 1;
     mrl_filling_fail(c->f, MERLE_NO_MEMORY);
     return 0;
 }
@@ -256,8 +267,9 @@ static void build_tree(void *context, mrl_member *member, uint32_t worker, uint3
         if (t->runs[i].count > 0)
             m.heads[m.count++] = (head){t->runs[i].items, t->runs[i].items + t->runs[i].count};
     for (size_t i = m.count / 2; i-- > 0;) sift_down(&m, i);
-    merle_err err =
-        mrl_ordered_build(g->f->root->indexes[t->index->number].ordered, member, next_item, &m);
+    mrl_ordered *made = t->index == NULL ? mrl_root_expiry(g->f->root)
+                                         : g->f->root->indexes[t->index->number].ordered;
+    merle_err err = mrl_ordered_build(made, member, next_item, &m);
     mrl_free(member, MRL_FOR_OTHER, m.heads, range_count * sizeof *m.heads);
     if (err != MERLE_OK) mrl_filling_fail(g->f, err);
 }
@@ -272,24 +284,42 @@ static void free_trees(growing *g, mrl_member *member) {
     }
 }
 
+static int add_tree(growing *g, mrl_member *member, const mrl_schema_index *index) {
+    tree *t = &g->trees[g->tree_count];
+    size_t runs_size = g->f->range_count * sizeof(run);
+    if ((t->runs = mrl_alloc(member, MRL_FOR_OTHER, runs_size)) == NULL) {
+        mrl_filling_fail(g->f, MERLE_NO_MEMORY);
+        return 0;
+    }
+    memset(t->runs, 0, runs_size);
+    t->index = index;
+    g->tree_count++;
+    return 1;
+}
+
+static void make_trees(growing *g, mrl_member *member) {
+    mrl_crew_run(g->f->crew, member, collect_range, g, g->tree_count * g->f->range_count);
+    mrl_crew_run(g->f->crew, member, build_tree, g, g->tree_count);
+    free_trees(g, member);
+}
+
 uint32_t mrl_fill_ordered(mrl_filling *f, mrl_member *member, uint32_t first) {
     growing g = {.f = f};
     uint32_t number = first;
-    size_t runs_size = f->range_count * sizeof(run);
     if (f->range_count == 0) return f->schema->index_count;
-    for (; number < f->schema->index_count && g.tree_count < mrl_crew_size(f->crew); number++) {
-        tree *t = &g.trees[g.tree_count];
-        t->index = &f->schema->indexes[number];
-        if (!mrl_index_has_tree(t->index)) continue;
-        if ((t->runs = mrl_alloc(member, MRL_FOR_OTHER, runs_size)) == NULL) {
-            mrl_filling_fail(f, MERLE_NO_MEMORY);
+    for (; number < f->schema->index_count && g.tree_count < mrl_crew_size(f->crew); number++)
+        if (mrl_index_has_tree(&f->schema->indexes[number]) &&
+            !add_tree(&g, member, &f->schema->indexes[number]))
             break;
-        }
-        memset(t->runs, 0, runs_size);
-        g.tree_count++;
-    }
-    mrl_crew_run(f->crew, member, collect_range, &g, g.tree_count * f->range_count);
-    mrl_crew_run(f->crew, member, build_tree, &g, g.tree_count);
-    free_trees(&g, member);
+    make_trees(&g, member);
     return number;
+}
+
+void mrl_fill_expiry(mrl_filling *f, mrl_member *member) {
+    growing g = {.f = f};
+    if (mrl_root_expiry(f->root) == NULL || f->range_count == 0) return;
+    if (add_tree(&g, member, NULL)) make_trees(&g, member);
+    mrl_expiry_enable(f->root->collection->store);
+    /* Whatever there is may have come due while nobody looked. */
+    mrl_expiry_wake(f->root, 1);
 }

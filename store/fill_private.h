@@ -48,6 +48,8 @@ enum { MRL_FILL_LINES = 4 };
 /* Ordered indexes from `first` on, as many at once as there are threads; gives the number of the
  * first one that was not made. */
 uint32_t mrl_fill_ordered(mrl_filling *f, mrl_member *member, uint32_t first);
+/* The index by time, if some document ends. */
+void mrl_fill_expiry(mrl_filling *f, mrl_member *member);
 void mrl_fill_tags(mrl_filling *f, mrl_member *member, const mrl_schema_index *index);
 
 #endif

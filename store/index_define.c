@@ -207,8 +207,9 @@ static merle_err define(defining *d, merle_collection *collection, uint64_t *out
         if (err != MERLE_BUSY || is_loading) break;
         err = mrl_definition_await(d->store, d->member);
     }
-    if (err == MERLE_OK && out_seq != NULL) *out_seq = d->seq;
-    return err;
+    if (err != MERLE_OK) return err;
+    if (out_seq != NULL) *out_seq = d->seq;
+    return mrl_durable_settle(d->store, d->member, d->seq, d->store->durability);
 }
 
 merle_err merle_index_add(merle_collection *collection, const merle_index *index,

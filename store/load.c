@@ -20,6 +20,7 @@
 #include "document/check.h"
 #include "document/patch.h"
 #include "store/definition.h"
+#include "store/expiry.h"
 #include "store/load_private.h"
 
 /* ---- a load ---- */
@@ -314,6 +315,12 @@ static merle_err install(taking *t) {
     if (err != MERLE_OK) return err;
     mrl_version *v = mrl_version_create(t->member, schema, t->key, t->doc, t->scratch->offsets,
                                         &t->scratch->extracted, t->expires_ns);
+    mrl_ordered *by_time;
+    /* Filled in the end; that it is there says that it has to be. */
+    if (t->expires_ns != 0 && mrl_expiry_index(root, t->member, &by_time) != MERLE_OK) {
+        if (v != NULL) mrl_version_free(t->member, v);
+        v = NULL;
+    }
     err = v == NULL ? MERLE_NO_MEMORY : mrl_slots_give(&root->slots, t->member, t->slot);
     if (err != MERLE_OK) {
         if (v != NULL) mrl_version_free(t->member, v);

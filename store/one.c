@@ -55,6 +55,40 @@ merle_err merle_one_replace(merle_collection *collection, merle_bytes key, merle
     return write_one(merle_replace, collection, key, doc, out_seq);
 }
 
+/* The writes that take a moment, or a time. */
+typedef merle_err write_for_fn(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                               merle_bytes doc, int64_t ttl_ns);
+
+static merle_err write_one_for(write_for_fn *write, merle_collection *collection, merle_bytes key,
+                               merle_bytes doc, int64_t ttl_ns, uint64_t *out_seq) {
+    merle_commit *commit;
+    if (out_seq != NULL) *out_seq = 0;
+    merle_err err = open_commit(collection, &commit);
+    if (err != MERLE_OK) return err;
+    return close_commit(commit, write(commit, collection, key, doc, ttl_ns), out_seq);
+}
+
+merle_err merle_one_put_for(merle_collection *collection, merle_bytes key, merle_bytes doc,
+                            int64_t ttl_ns, uint64_t *out_seq) {
+    return write_one_for(merle_put_for, collection, key, doc, ttl_ns, out_seq);
+}
+
+merle_err merle_one_insert_for(merle_collection *collection, merle_bytes key, merle_bytes doc,
+                               int64_t ttl_ns, uint64_t *out_seq) {
+    return write_one_for(merle_insert_for, collection, key, doc, ttl_ns, out_seq);
+}
+
+static merle_err expire(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                        merle_bytes doc, int64_t expires_ns) {
+    (void)doc;
+    return merle_expire(commit, collection, key, expires_ns);
+}
+
+merle_err merle_one_expire(merle_collection *collection, merle_bytes key, int64_t expires_ns,
+                           uint64_t *out_seq) {
+    return write_one_for(expire, collection, key, merle_bytes_of(NULL, 0), expires_ns, out_seq);
+}
+
 merle_err merle_one_remove(merle_collection *collection, merle_bytes key, uint64_t *out_seq) {
     merle_commit *commit;
     if (out_seq != NULL) *out_seq = 0;

@@ -14,6 +14,7 @@
 #include "document/check.h"
 #include "document/patch.h"
 #include "store/commit.h"
+#include "store/expiry.h"
 
 #define COMMIT_CHECK 0x6d65726c65636f6du
 
@@ -62,13 +63,16 @@ merle_err mrl_commit_open(mrl_store *store, mrl_member *member, merle_commit **o
     commit->table = NULL;
     commit->table_size = commit->touch_count = 0;
     commit->operation_count = commit->action_count = 0;
-    commit->patience = MERLE_REFUSE;
+    commit->patience = store->patience;
     commit->origin_size = 0;
     commit->only_removes = 1;
-    commit->wants_durable = 0;
+    commit->record_origin = MERLE_ORIGIN_APPLICATION;
+    commit->evictions = NULL;
+    commit->durability = store->durability;
     commit->entry = NULL;
-    commit->credit = 0;
+    commit->credit = commit->loose = 0;
     mrl_section_open(store, member, &commit->section);
+    commit->judge_ns = commit->section.now_ns;
     link_open(commit);
     mrl_count(member, MRL_N_COMMITS_OPEN, 1);
     *out_commit = commit;
@@ -162,7 +166,7 @@ void merle_commit_patience(merle_commit *commit, merle_patience patience) {
 }
 
 void mrl_commit_want_durable(merle_commit *commit) {
-    commit->wants_durable = 1;
+    commit->durability = MERLE_SYNC;
 }
 
 merle_section *merle_commit_section(merle_commit *commit) {
@@ -358,15 +362,18 @@ static merle_err add_action(const wanted *w, const mrl_action *model) {
     else
         touch->first = action;
     touch->last = action;
-    if (model->kind == MRL_ACTION_PATCH || model->kind == MRL_ACTION_MERGE) touch->needs_base = 1;
-    if (model->kind != MRL_ACTION_REMOVE) commit->only_removes = 0;
+    if (model->kind == MRL_ACTION_PATCH || model->kind == MRL_ACTION_MERGE ||
+        model->kind == MRL_ACTION_EXPIRE)
+        touch->needs_base = 1;
+    if (model->kind != MRL_ACTION_REMOVE && model->kind != MRL_ACTION_END) commit->only_removes = 0;
     touch->is_composed = 0;
     touch->changed_at = ++commit->action_count;
     return MERLE_OK;
 }
 
+/* ttl_ns 0: when its collection says, or never. */
 static merle_err put(merle_commit *commit, merle_collection *collection, merle_bytes key,
-                     merle_bytes doc, mrl_action_kind need) {
+                     merle_bytes doc, mrl_action_kind need, int64_t ttl_ns) {
     wanted w;
     uint32_t offsets[MRL_PATH_COUNT_MAX];
     merle_err err = want(&w, commit, collection, key);
@@ -381,8 +388,11 @@ static merle_err put(merle_commit *commit, merle_collection *collection, merle_b
     }
     const mrl_version *old = approach_version(&w);
     mrl_action action = {.kind = MRL_ACTION_PUT};
+    int64_t expires_ns = ttl_ns == 0 ? mrl_schema_moment(w.part->schema, doc)
+                                     : mrl_expiry_after(mrl_commit_now(commit), ttl_ns);
+    if (expires_ns != 0) (void)mrl_commit_now(commit);
     action.version = mrl_version_create(commit->member, w.part->schema, key, doc, offsets,
-                                        &commit->extracted, 0);
+                                        &commit->extracted, expires_ns);
     if (action.version == NULL) return fail(&w, MERLE_NO_MEMORY, "no memory for the document");
     if (old == NULL) action.value_hashes = approach_values(&w, action.version);
     if (need != MRL_ACTION_PUT) {
@@ -399,17 +409,29 @@ fail:
 
 merle_err merle_put(merle_commit *commit, merle_collection *collection, merle_bytes key,
                     merle_bytes doc) {
-    return put(commit, collection, key, doc, MRL_ACTION_PUT);
+    return put(commit, collection, key, doc, MRL_ACTION_PUT, 0);
 }
 
 merle_err merle_insert(merle_commit *commit, merle_collection *collection, merle_bytes key,
                        merle_bytes doc) {
-    return put(commit, collection, key, doc, MRL_ACTION_NEED_ABSENT);
+    return put(commit, collection, key, doc, MRL_ACTION_NEED_ABSENT, 0);
 }
 
 merle_err merle_replace(merle_commit *commit, merle_collection *collection, merle_bytes key,
                         merle_bytes doc) {
-    return put(commit, collection, key, doc, MRL_ACTION_NEED_PRESENT);
+    return put(commit, collection, key, doc, MRL_ACTION_NEED_PRESENT, 0);
+}
+
+merle_err merle_put_for(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                        merle_bytes doc, int64_t ttl_ns) {
+    if (ttl_ns <= 0) return MERLE_INVALID;
+    return put(commit, collection, key, doc, MRL_ACTION_PUT, ttl_ns);
+}
+
+merle_err merle_insert_for(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                           merle_bytes doc, int64_t ttl_ns) {
+    if (ttl_ns <= 0) return MERLE_INVALID;
+    return put(commit, collection, key, doc, MRL_ACTION_NEED_ABSENT, ttl_ns);
 }
 
 static merle_err add_simple(merle_commit *commit, merle_collection *collection, merle_bytes key,
@@ -424,6 +446,21 @@ static merle_err add_simple(merle_commit *commit, merle_collection *collection, 
 
 merle_err merle_remove(merle_commit *commit, merle_collection *collection, merle_bytes key) {
     mrl_action action = {.kind = MRL_ACTION_REMOVE};
+    return add_simple(commit, collection, key, &action);
+}
+
+merle_err merle_expire(merle_commit *commit, merle_collection *collection, merle_bytes key,
+                       int64_t expires_ns) {
+    mrl_action action = {.kind = MRL_ACTION_EXPIRE, .expires_ns = expires_ns};
+    merle_err err;
+    if ((commit = mrl_commit_own(commit, &err)) == NULL) return err;
+    if (expires_ns < 0) return MERLE_INVALID;
+    (void)mrl_commit_now(commit);
+    return add_simple(commit, collection, key, &action);
+}
+
+merle_err mrl_commit_end_due(merle_commit *commit, merle_collection *collection, merle_bytes key) {
+    mrl_action action = {.kind = MRL_ACTION_END};
     return add_simple(commit, collection, key, &action);
 }
 

@@ -86,7 +86,7 @@ static int by_slot(const void *a, const void *b) {
 }
 
 static mrl_own own_of(mrl_touch *touch) {
-    const mrl_version *before = mrl_version_live(touch->base);
+    const mrl_version *before = touch->base_is_due ? NULL : mrl_version_live(touch->base);
     return (mrl_own){before, mrl_touch_after(touch), touch,
                      before == NULL ? MRL_SLOT_NONE : before->slot, touch->number};
 }
@@ -149,7 +149,7 @@ static int compare_place(const mrl_own_value *a, merle_bytes value, uint32_t slo
     return a->number < number ? -1 : a->number > number;
 }
 
-static int by_value(const void *a, const void *b) {
+int mrl_own_by_place(const void *a, const void *b) {
     const mrl_own_value *y = b;
     return compare_place(a, y->value, y->slot, y->number);
 }
@@ -204,8 +204,8 @@ static merle_err refresh_values(const mrl_view *view, mrl_own_list *values) {
     for (size_t i = 0; i < own->count && err == MERLE_OK; i++)
         if (is_new(values, own->list[i].touch)) err = add_values(view, values, &own->list[i]);
     if (err == MERLE_OK)
-        err =
-            merge_rest(commit, values->list, values->count, sorted, sizeof *values->list, by_value);
+        err = merge_rest(commit, values->list, values->count, sorted, sizeof *values->list,
+                         mrl_own_by_place);
     /* What is half done is done again from the beginning: then all is new. */
     values->seen_actions = err == MERLE_OK ? own->seen_actions : 0;
     values->seen_touches = err == MERLE_OK ? commit->touch_count : 0;

@@ -58,6 +58,8 @@ void mrl_own_each_changed(const mrl_view *view, const mrl_schema_index *index,
                           void (*fn)(void *context, mrl_touch *touch), void *context);
 /* Those of them inside a range. */
 mrl_own_run mrl_own_within(mrl_own_run run, const mrl_ordered_range *range);
+/* For qsort: two values by their places. */
+int mrl_own_by_place(const void *a, const void *b);
 /* Those that are this value. */
 mrl_own_run mrl_own_equal(mrl_own_run run, merle_bytes value);
 /* How many come before the place of a value. */

@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "document/encode.h"
 #include "store/entries.h"
+#include "store/expiry.h"
 #include "store/own.h"
 #include "store/range_each.h"
 
@@ -37,28 +38,45 @@ struct merle_cursor {
 
 /* ---- from what is asked for ---- */
 
-static merle_err encode_values(const mrl_schema_index *index, const merle_value *values,
-                               size_t count, uint8_t *out, size_t *out_size) {
+/* Who asks what of which index. */
+typedef struct asking {
+    mrl_member *member;
+    const merle_collection *collection;
+    const mrl_schema_index *index;
+} asking;
+
+static merle_err encode_values(const asking *a, const merle_value *values, size_t count,
+                               uint8_t *out, size_t *out_size) {
+    const char *name = a->index->name;
     *out_size = 0;
-    if (count > index->part_count) return MERLE_INVALID;
+    if (count > a->index->part_count)
+        return mrl_store_fail_index(a->member, MERLE_INVALID, a->collection, name,
+                                    "index %s has %u fields, and a bound %zu values", name,
+                                    a->index->part_count, count);
     for (size_t i = 0; i < count; i++) {
         size_t size = 0;
-        merle_err err = mrl_index_encode(index, (uint32_t)i, &values[i], out + *out_size,
+        merle_err err = mrl_index_encode(a->index, (uint32_t)i, &values[i], out + *out_size,
                                          MERLE_VALUE_SIZE_MAX - *out_size, &size);
-        if (err != MERLE_OK) return MERLE_INVALID;
+        if (err != MERLE_OK)
+            return mrl_store_fail_index(a->member, MERLE_INVALID, a->collection, name,
+                                        "index %s cannot hold value %zu of a bound, %s%s", name, i,
+                                        mrl_type_text(values[i].type),
+                                        err == MERLE_TOO_BIG ? ": it is too long" : "");
         *out_size += size;
     }
     return MERLE_OK;
 }
 
-static merle_err encode_bound(const mrl_schema_index *index, const merle_bound *bound, uint8_t *out,
+static merle_err encode_bound(const asking *a, const merle_bound *bound, uint8_t *out,
                               merle_bytes *out_bytes, mrl_bound *out_kind) {
     size_t size = 0;
     merle_err err = MERLE_OK;
     *out_kind = MRL_BOUND_NONE;
     if (bound->kind == MERLE_NO_BOUND) return MERLE_OK;
-    if (bound->kind != MERLE_CLOSED && bound->kind != MERLE_OPEN) return MERLE_INVALID;
-    if ((err = encode_values(index, bound->values, bound->value_count, out, &size)) != MERLE_OK)
+    if (bound->kind != MERLE_CLOSED && bound->kind != MERLE_OPEN)
+        return mrl_store_fail_index(a->member, MERLE_INVALID, a->collection, a->index->name,
+                                    "a bound is open, closed, or none");
+    if ((err = encode_values(a, bound->values, bound->value_count, out, &size)) != MERLE_OK)
         return err;
     *out_bytes = merle_bytes_of(out, size);
     /* No values: all of it, or nothing. */
@@ -67,15 +85,20 @@ static merle_err encode_bound(const mrl_schema_index *index, const merle_bound *
 }
 
 /* The values of `from`, then a string that is not ended: all that begin with these bytes. */
-static merle_err encode_prefix(const mrl_schema_index *index, const merle_range *range,
-                               bounds *out) {
+static merle_err encode_prefix(const asking *a, const merle_range *range, bounds *out) {
+    const char *name = a->index->name;
     size_t size = 0, string_size = 0, count = range->from.value_count;
     merle_value text = merle_value_str(range->prefix);
-    merle_err err = encode_values(index, range->from.values, count, out->from, &size);
-    if (err != MERLE_OK || count >= index->part_count) return MERLE_INVALID;
-    err = mrl_index_encode(index, (uint32_t)count, &text, out->from + size, sizeof out->from - size,
-                           &string_size);
-    if (err != MERLE_OK) return MERLE_INVALID;
+    merle_err err = encode_values(a, range->from.values, count, out->from, &size);
+    if (err != MERLE_OK) return err;
+    if (count >= a->index->part_count)
+        return mrl_store_fail_index(a->member, MERLE_INVALID, a->collection, name,
+                                    "index %s has no field left for a prefix", name);
+    err = mrl_index_encode(a->index, (uint32_t)count, &text, out->from + size,
+                           sizeof out->from - size, &string_size);
+    if (err != MERLE_OK)
+        return mrl_store_fail_index(a->member, MERLE_INVALID, a->collection, name,
+                                    "index %s cannot hold strings as long as the prefix", name);
     /* Without the two bytes that end a string. */
     out->range.from = out->range.to = merle_bytes_of(out->from, size + string_size - 2);
     out->range.from_bound = out->range.to_bound = MRL_BOUND_CLOSED;
@@ -103,22 +126,17 @@ static void shut_out_missing(const mrl_schema_index *index, const merle_range *r
     *kind = MRL_BOUND_OPEN;
 }
 
-static merle_err make_bounds(const mrl_schema_index *index, const merle_range *range, bounds *out) {
+static merle_err make_bounds(const asking *a, const merle_range *range, bounds *out) {
+    const mrl_schema_index *index = a->index;
     memset(&out->range, 0, sizeof out->range);
     out->backwards = range->backwards != 0;
-    if (range->prefix != NULL) return encode_prefix(index, range, out);
+    if (range->prefix != NULL) return encode_prefix(a, range, out);
     merle_err err =
-        encode_bound(index, &range->from, out->from, &out->range.from, &out->range.from_bound);
+        encode_bound(a, &range->from, out->from, &out->range.from, &out->range.from_bound);
     if (err != MERLE_OK) return err;
-    err = encode_bound(index, &range->to, out->to, &out->range.to, &out->range.to_bound);
+    err = encode_bound(a, &range->to, out->to, &out->range.to, &out->range.to_bound);
     if (err == MERLE_OK && index->missing != MERLE_MISSING_OUT) shut_out_missing(index, range, out);
     return err;
-}
-
-static merle_err find_index(const mrl_schema *schema, const char *name,
-                            const mrl_schema_index **out_index) {
-    merle_err err = mrl_schema_read_index(schema, name, out_index);
-    return err == MERLE_OK && !mrl_index_has_tree(*out_index) ? MERLE_INVALID : err;
 }
 
 /* ---- cursors ---- */
@@ -146,7 +164,6 @@ static merle_cursor *create_cursor(merle_collection *collection, const mrl_schem
 merle_err merle_range_open(merle_collection *collection, const merle_range *range,
                            merle_cursor **out_cursor) {
     bounds wanted;
-    const mrl_schema_index *index;
     mrl_epoch_token token;
     *out_cursor = NULL;
     if (collection == NULL || range == NULL || range->index == NULL) return MERLE_INVALID;
@@ -157,11 +174,13 @@ merle_err merle_range_open(merle_collection *collection, const merle_range *rang
     mrl_member_enter(member, &token);
     const mrl_root *root = mrl_collection_current(collection);
     merle_err err = MERLE_GONE;
+    asking a = {member, collection, NULL};
     if (root != NULL && !root->is_dropped)
-        err = find_index(mrl_root_schema_now(root), range->index, &index);
-    if (err == MERLE_OK) err = make_bounds(index, range, &wanted);
+        err = mrl_read_index(member, collection, mrl_root_schema_now(root), range->index,
+                             MRL_USE_RANGES, &a.index);
+    if (err == MERLE_OK) err = make_bounds(&a, range, &wanted);
     if (err == MERLE_OK) {
-        *out_cursor = create_cursor(collection, index, &wanted);
+        *out_cursor = create_cursor(collection, a.index, &wanted);
         if (*out_cursor == NULL) err = MERLE_NO_MEMORY;
     }
     mrl_member_leave(member, &token);
@@ -300,9 +319,13 @@ merle_err merle_cursor_next(merle_section *section, merle_cursor *cursor, merle_
     if (cursor == NULL) return MERLE_INVALID;
     merle_err err = mrl_view_open(section, cursor->collection, &view);
     if (err != MERLE_OK) return err;
-    err = find_index(view.schema, cursor->index, &w.index);
-    if (err != MERLE_OK) return err == MERLE_NOT_READY ? err : MERLE_GONE;
-    if (w.index->made_seq != cursor->made_seq) return MERLE_GONE;
+    mrl_member *member = view.section->member;
+    err = mrl_read_index(member, cursor->collection, view.schema, cursor->index, MRL_USE_RANGES,
+                         &w.index);
+    if (err == MERLE_NOT_READY) return err;
+    if (err != MERLE_OK || w.index->made_seq != cursor->made_seq)
+        return mrl_store_fail_index(member, MERLE_GONE, cursor->collection, cursor->index,
+                                    "the index %s of the cursor was dropped", cursor->index);
     cursor->ordered.tree = view.root->indexes[w.index->number].ordered;
     cursor->ordered.can_be_sure = 1;
     cursor->ordered.epoch = view.section->epoch;
@@ -332,6 +355,7 @@ typedef struct asked_range {
     mrl_ordered_viewer viewer;
     bounds bounds;
     mrl_own_run before, after;
+    mrl_due_values due; /* memory of what before has of the documents past their time */
 } asked_range;
 
 static uint64_t which_are_visible(void *context, const mrl_ordered_hit *hits, size_t count) {
@@ -353,14 +377,22 @@ static merle_err ask(asked_range *asked, merle_section *section, merle_collectio
     if (range == NULL || range->index == NULL) return MERLE_INVALID;
     merle_err err = mrl_view_open(section, collection, &asked->view);
     if (err != MERLE_OK) return err;
-    err = find_index(asked->view.schema, range->index, &asked->index);
+    mrl_member *member = asked->view.section->member;
+    err = mrl_read_index(member, collection, asked->view.schema, range->index, MRL_USE_RANGES,
+                         &asked->index);
     if (err != MERLE_OK) return err;
     asked->instant = mrl_view_of_instant(&asked->view);
     asked->tree = asked->view.root->indexes[asked->index->number].ordered;
     asked->viewer = (mrl_ordered_viewer){asked->view.section->epoch, which_are_visible, asked};
     asked->before = asked->after = (mrl_own_run){NULL, 0};
-    err = make_bounds(asked->index, range, &asked->bounds);
-    return err == MERLE_OK && asked->view.own_count > 0 ? ask_own(asked) : err;
+    asked->due = (mrl_due_values){0};
+    const asking a = {member, collection, asked->index};
+    err = make_bounds(&a, range, &asked->bounds);
+    if (err == MERLE_OK && asked->view.own_count > 0) err = ask_own(asked);
+    if (err == MERLE_OK && asked->index->each == MRL_PART_NONE)
+        err = mrl_due_add_values(&asked->view, asked->index, &asked->bounds.range, &asked->before,
+                                 &asked->due);
+    return err;
 }
 
 /* For what a walk has to tell: see store/range_each.h. NULL: no memory. */
@@ -378,6 +410,7 @@ merle_err merle_range_count(merle_section *section, merle_collection *collection
         return mrl_each_count(section, each_cursor(&asked, collection), out_count);
     *out_count = mrl_ordered_count(asked.tree, &asked.bounds.range, &asked.viewer) -
                  asked.before.count + asked.after.count;
+    mrl_due_free_values(&asked.due);
     return MERLE_OK;
 }
 
@@ -391,6 +424,7 @@ merle_err merle_range_estimate(merle_collection *collection, const merle_range *
     if (err != MERLE_OK) return err;
     err = ask(&asked, &section, collection, range);
     if (err == MERLE_OK) *out_count = mrl_ordered_estimate(asked.tree, &asked.bounds.range);
+    if (err == MERLE_OK) mrl_due_free_values(&asked.due);
     merle_err ended = merle_section_end(&section);
     return err != MERLE_OK ? err : ended;
 }
@@ -429,27 +463,33 @@ static const mrl_own_value *nth_of(const asked_range *asked, mrl_own_run run, si
     return &run.list[asked->bounds.backwards ? run.count - 1 - n : n];
 }
 
+static merle_err find_rank(const asked_range *asked, const mrl_version *v, uint64_t *out_rank) {
+    uint8_t value[MERLE_VALUE_SIZE_MAX];
+    size_t size = mrl_version_encode(v, asked->index, value);
+    if (size == 0 || !mrl_range_has(&asked->bounds.range, merle_bytes_of(value, size)))
+        return MERLE_NOT_FOUND;
+    place at = {merle_bytes_of(value, size), v->slot, 0};
+    mrl_own_run equal = mrl_own_equal(asked->after, at.value);
+    for (size_t i = 0; i < equal.count; i++)
+        if (equal.list[i].version == v) at = place_of(&equal.list[i]);
+    *out_rank = rank_of(asked, &at);
+    return MERLE_OK;
+}
+
 merle_err merle_range_rank(merle_section *section, merle_collection *collection,
                            const merle_range *range, merle_bytes key, uint64_t *out_rank) {
-    uint8_t value[MERLE_VALUE_SIZE_MAX];
     asked_range asked;
     merle_doc doc;
     *out_rank = 0;
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
-    if ((err = merle_get(section, collection, key, &doc)) != MERLE_OK) return err;
-    if (asked.index->each != MRL_PART_NONE)
+    err = merle_get(section, collection, key, &doc);
+    if (err == MERLE_OK && asked.index->each != MRL_PART_NONE)
         return mrl_each_rank(section, each_cursor(&asked, collection), &doc, out_rank);
-    const mrl_version *v = mrl_view_valued(&asked.view, asked.index, doc.internal);
-    size_t size = mrl_version_encode(v, asked.index, value);
-    if (size == 0 || !mrl_range_has(&asked.bounds.range, merle_bytes_of(value, size)))
-        return MERLE_NOT_FOUND;
-    place at = {merle_bytes_of(value, size), v->slot, 0};
-    mrl_own_run equal = mrl_own_equal(asked.after, at.value);
-    for (size_t i = 0; i < equal.count; i++)
-        if (equal.list[i].version == v) at = place_of(&equal.list[i]);
-    *out_rank = rank_of(&asked, &at);
-    return MERLE_OK;
+    if (err == MERLE_OK)
+        err = find_rank(&asked, mrl_view_valued(&asked.view, asked.index, doc.internal), out_rank);
+    mrl_due_free_values(&asked.due);
+    return err;
 }
 
 /* How many of what the commit has written have a rank up to n. */
@@ -481,32 +521,38 @@ static uint64_t rank_of_untouched(const asked_range *asked, uint64_t n) {
     return n + low;
 }
 
+static merle_err find_nth(const asked_range *asked, uint64_t n, merle_doc *out_doc) {
+    mrl_ordered_hit hit;
+    const mrl_version *v;
+    if (asked->before.count + asked->after.count > 0) {
+        size_t own_count = count_up_to(asked, n);
+        const mrl_own_value *own =
+            own_count == 0 ? NULL : nth_of(asked, asked->after, own_count - 1);
+        place at = own == NULL ? (place){0} : place_of(own);
+        if (own != NULL && rank_of(asked, &at) == n) {
+            *out_doc = mrl_view_doc(own->version);
+            return MERLE_OK;
+        }
+        n = rank_of_untouched(asked, n - own_count);
+    }
+    if (!mrl_ordered_nth(asked->tree, &asked->bounds.range, asked->bounds.backwards, n,
+                         &asked->viewer, &hit))
+        return MERLE_NOT_FOUND;
+    mrl_view_hits(&asked->instant, asked->index, &hit, 1, &v);
+    if (v == NULL) return MERLE_NOT_FOUND;
+    *out_doc = mrl_view_doc(v);
+    return MERLE_OK;
+}
+
 merle_err merle_range_nth(merle_section *section, merle_collection *collection,
                           const merle_range *range, uint64_t n, merle_doc *out_doc) {
     asked_range asked;
-    mrl_ordered_hit hit;
-    const mrl_version *v;
     memset(out_doc, 0, sizeof *out_doc);
     merle_err err = ask(&asked, section, collection, range);
     if (err != MERLE_OK) return err;
     if (asked.index->each != MRL_PART_NONE)
         return mrl_each_nth(section, each_cursor(&asked, collection), n, out_doc);
-    if (asked.view.own_count > 0) {
-        size_t own_count = count_up_to(&asked, n);
-        const mrl_own_value *own =
-            own_count == 0 ? NULL : nth_of(&asked, asked.after, own_count - 1);
-        place at = own == NULL ? (place){0} : place_of(own);
-        if (own != NULL && rank_of(&asked, &at) == n) {
-            *out_doc = mrl_view_doc(own->version);
-            return MERLE_OK;
-        }
-        n = rank_of_untouched(&asked, n - own_count);
-    }
-    if (!mrl_ordered_nth(asked.tree, &asked.bounds.range, asked.bounds.backwards, n, &asked.viewer,
-                         &hit))
-        return MERLE_NOT_FOUND;
-    mrl_view_hits(&asked.instant, asked.index, &hit, 1, &v);
-    if (v == NULL) return MERLE_NOT_FOUND;
-    *out_doc = mrl_view_doc(v);
-    return MERLE_OK;
+    err = find_nth(&asked, n, out_doc);
+    mrl_due_free_values(&asked.due);
+    return err;
 }

@@ -74,6 +74,8 @@ size_t mrl_root_sweep(mrl_root *root, mrl_member *member, size_t max) {
         else if (mrl_index_has_tags(index))
             done += mrl_tags_sweep(root->indexes[i].tags, member, max - done);
     }
+    mrl_ordered *expiry = mrl_root_expiry(root);
+    if (expiry != NULL && done < max) done += mrl_ordered_sweep(expiry, member, max - done);
     return done;
 }
 
@@ -109,6 +111,8 @@ mrl_root *mrl_root_create(mrl_member *member, merle_collection *collection, mrl_
     if (root == NULL) return NULL;
     memset(root, 0, sizeof *root);
     atomic_init(&root->seq, MRL_SEQ_NONE);
+    atomic_init(&root->due_from, INT64_MAX);
+    root->due_behind.stop_ns = INT64_MIN;
     root->collection = collection;
     atomic_init(&root->schema, mrl_schema_hold(schema));
     root->key_type = (mrl_map_type){MRL_MAP_POINTERS, rehash_key, root};
@@ -167,6 +171,8 @@ size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget) {
         done += mrl_map_clear_some(&root->maps[i], member, budget - done);
     for (uint32_t i = 0; i < MERLE_INDEX_COUNT_MAX && done < budget; i++)
         done += index_clear_some(root, member, i, budget - done);
+    if (mrl_root_expiry(root) != NULL && done < budget)
+        done += mrl_ordered_clear_some(mrl_root_expiry(root), member, budget - done);
     return done;
 }
 
@@ -190,6 +196,7 @@ void mrl_root_destroy(mrl_root *root, mrl_member *member) {
             mrl_free(member, MRL_FOR_TABLES, shard->free, free_slots_size(shard->free->capacity));
     }
     for (uint32_t i = 0; i < MERLE_INDEX_COUNT_MAX; i++) index_destroy(root, member, i);
+    if (mrl_root_expiry(root) != NULL) mrl_ordered_destroy(mrl_root_expiry(root), member);
     destroy_left(root, member);
     mrl_slots_fini(&root->slots, member);
     mrl_schema_release(mrl_root_schema_now(root));

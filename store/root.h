@@ -90,6 +90,14 @@ typedef struct mrl_root {
     mrl_map_type key_type;
     mrl_root_index indexes[MERLE_INDEX_COUNT_MAX];             /* as the schema numbers them */
     _Atomic(struct mrl_build *) builds[MERLE_INDEX_COUNT_MAX]; /* of those that are not ready */
+    /* What ends when: made with the first document that does; see store/expiry.h. */
+    _Atomic(mrl_ordered *) expiry;
+    _Atomic int64_t due_from; /* nothing before it is due; INT64_MAX: nothing ever */
+    struct {
+        int64_t stop_ns; /* where the last look stopped: if the next one begins there, it goes on */
+        int64_t last_ns; /* behind this entry */
+        uint32_t slot;
+    } due_behind; /* under the store's expiry_lock */
     mrl_map maps[MRL_SHARD_COUNT];
     mrl_slots slots;
 } mrl_root;
@@ -127,6 +135,12 @@ size_t mrl_root_teardown(mrl_root *root, mrl_member *member, size_t budget);
 /* Takes garbage out of its ordered and tag indexes, looking at up to max places; 0: there is none
  * that can go now. Holding no lock, inside a section. */
 size_t mrl_root_sweep(mrl_root *root, mrl_member *member, size_t max);
+
+/* NULL: no document of it has ever had an end. */
+static inline mrl_ordered *mrl_root_expiry(const mrl_root *root) {
+    /* Acquire: pairs with the release in mrl_expiry_index. */
+    return atomic_load_explicit(&root->expiry, memory_order_acquire);
+}
 
 static inline mrl_root *mrl_collection_current(const merle_collection *collection) {
     /* Acquire: pairs with the release when a definition swings it. */

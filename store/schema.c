@@ -182,6 +182,16 @@ merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule,
     return MERLE_OK;
 }
 
+merle_err mrl_schema_compile_expires(mrl_schema *schema, const char *path, int64_t after_ns,
+                                     merle_report *report) {
+    if (path == NULL && after_ns == 0) return MERLE_OK;
+    if (path == NULL || after_ns < 0)
+        return invalid(report, "documents end at a field's time, or later", path);
+    merle_err err = mrl_path_compile(path, strlen(path), &schema->expires_on);
+    schema->expires_after_ns = after_ns;
+    return err == MERLE_INVALID ? invalid(report, "expires_on is no path", path) : err;
+}
+
 static const char *kind_text(merle_index_kind kind) {
     static const char *const texts[] = {[MERLE_UNIQUE] = "unique",
                                         [MERLE_ORDERED] = "ordered",
@@ -241,6 +251,10 @@ merle_err mrl_schema_define(mrl_schema *schema, const char *collection, uint32_t
     merle_build_bool(b, "memory_only", (int)schema->memory_only);
     build_indexes(b, schema);
     build_rules(b, schema);
+    if (schema->expires_on != NULL) {
+        merle_build_str(b, "expires_on", mrl_path_text(schema->expires_on));
+        merle_build_int(b, "expires_after_ns", schema->expires_after_ns);
+    }
     if ((err = merle_build_end(b, &bytes)) == MERLE_OK)
         err = mrl_buffer_append(&schema->definition, bytes.data, bytes.size);
     merle_builder_destroy(b);
@@ -271,6 +285,10 @@ merle_err mrl_schema_create(const char *collection, uint32_t collection_id,
     for (const merle_rule *r = given == NULL ? NULL : given->rules; r != NULL && r->path != NULL;
          r++)
         if ((err = mrl_schema_compile_rule(schema, r, report)) != MERLE_OK) goto fail;
+    if (given != NULL)
+        err =
+            mrl_schema_compile_expires(schema, given->expires_on, given->expires_after_ns, report);
+    if (err != MERLE_OK) goto fail;
     if ((err = mrl_schema_define(schema, collection, collection_id)) != MERLE_OK) goto fail;
     *out_schema = schema;
     return MERLE_OK;
@@ -297,6 +315,7 @@ void mrl_schema_release(mrl_schema *schema) {
     for (uint32_t i = 0; i < schema->path_count; i++) mrl_path_destroy(schema->paths[i]);
     for (uint32_t i = 0; i < schema->index_count; i++) mrl_schema_index_fini(&schema->indexes[i]);
     for (uint32_t i = 0; i < schema->rule_count; i++) mrl_path_destroy(schema->rules[i].path);
+    mrl_path_destroy(schema->expires_on);
     merle_buffer_free(&schema->definition);
     free(schema->paths);
     free(schema->rules);
@@ -365,6 +384,19 @@ static merle_err compare_rules(const mrl_schema *in_force, const mrl_schema *ask
     return MERLE_OK;
 }
 
+static merle_err compare_expires(const mrl_schema *in_force, const mrl_schema *asked,
+                                 merle_report *report) {
+    char a[24], f[24];
+    const char *path = asked->expires_on == NULL ? "none" : mrl_path_text(asked->expires_on);
+    const char *found = in_force->expires_on == NULL ? "none" : mrl_path_text(in_force->expires_on);
+    if ((asked->expires_on == NULL) != (in_force->expires_on == NULL) || strcmp(path, found) != 0)
+        return differ(report, "the field by which documents end", path, found);
+    if (asked->expires_after_ns == in_force->expires_after_ns) return MERLE_OK;
+    snprintf(a, sizeof a, "%lld ns", (long long)asked->expires_after_ns);
+    snprintf(f, sizeof f, "%lld ns", (long long)in_force->expires_after_ns);
+    return differ(report, "how long behind their field documents end", a, f);
+}
+
 merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked,
                              merle_report *report) {
     if (in_force->version != asked->version)
@@ -377,7 +409,8 @@ merle_err mrl_schema_compare(const mrl_schema *in_force, const mrl_schema *asked
     if (in_force->rule_count != asked->rule_count)
         return differ_number(report, "the number of rules", asked->rule_count,
                              in_force->rule_count);
-    merle_err err = compare_indexes(in_force, asked, report);
+    merle_err err = compare_expires(in_force, asked, report);
+    if (err == MERLE_OK) err = compare_indexes(in_force, asked, report);
     return err != MERLE_OK ? err : compare_rules(in_force, asked, report);
 }
 
@@ -415,6 +448,59 @@ merle_err mrl_schema_read_index(const mrl_schema *schema, const char *name,
 }
 
 /* ---- documents ---- */
+
+#define SECOND_NS 1000000000
+
+/* The time at `at`: a timestamp, or an integer of seconds since 1970; nil is none, 0. What lies
+ * beyond what nanoseconds can say is as far as they go. */
+static merle_err read_moment(const uint8_t *at, int64_t after_ns, int64_t *out_expires_ns) {
+    merle_value value;
+    int64_t seconds, moment_ns;
+    uint32_t nanoseconds = 0;
+    *out_expires_ns = 0;
+    (void)mrl_scan_value(at, &value);
+    if (value.type == MERLE_TYPE_NIL) return MERLE_OK;
+    if (value.type == MERLE_TYPE_TIME) {
+        seconds = value.number.i;
+        nanoseconds = value.count;
+    } else if (value.type == MERLE_TYPE_INT) {
+        seconds = value.number.i;
+    } else if (value.type == MERLE_TYPE_UINT) {
+        seconds = INT64_MAX;
+    } else {
+        return MERLE_TYPE;
+    }
+    if (__builtin_mul_overflow(seconds, (int64_t)SECOND_NS, &moment_ns) ||
+        __builtin_add_overflow(moment_ns, (int64_t)nanoseconds, &moment_ns) ||
+        __builtin_add_overflow(moment_ns, after_ns, &moment_ns))
+        moment_ns = seconds < 0 ? 1 : INT64_MAX;
+    /* 0 says never: what ended before there was a clock ended long ago. */
+    *out_expires_ns = moment_ns < 1 ? 1 : moment_ns;
+    return MERLE_OK;
+}
+
+int64_t mrl_schema_moment_of(const mrl_schema *schema, merle_bytes doc) {
+    uint32_t offset;
+    int64_t expires_ns = 0;
+    (void)mrl_path_locate(schema->expires_on, doc.data, doc.size, &offset);
+    if (offset != 0)
+        (void)read_moment((const uint8_t *)doc.data + offset, schema->expires_after_ns,
+                          &expires_ns);
+    return expires_ns;
+}
+
+static merle_err check_moment(const mrl_schema *schema, merle_bytes doc, merle_report *report) {
+    uint32_t offset;
+    int64_t expires_ns;
+    (void)mrl_path_locate(schema->expires_on, doc.data, doc.size, &offset);
+    if (offset == 0) return MERLE_OK;
+    const uint8_t *at = (const uint8_t *)doc.data + offset;
+    merle_err err = read_moment(at, 0, &expires_ns);
+    if (err == MERLE_OK) return err;
+    mrl_report_fill(report, err, "a document does not end at %s", mrl_type_text(mrl_scan_type(at)));
+    mrl_report_path(report, mrl_path_text(schema->expires_on));
+    return err;
+}
 
 /* One document that is asked for its values. */
 typedef struct asked {
@@ -643,6 +729,10 @@ merle_err mrl_schema_check_doc(const mrl_schema *schema, merle_bytes key, merle_
     if (schema->rule_count > 0) {
         merle_err err =
             mrl_rules_check(schema->rules, schema->rule_count, doc.data, doc.size, report);
+        if (err != MERLE_OK) return err;
+    }
+    if (schema->expires_on != NULL) {
+        merle_err err = check_moment(schema, doc, report);
         if (err != MERLE_OK) return err;
     }
     if (schema->index_count == 0) return MERLE_OK;

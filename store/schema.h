@@ -65,6 +65,8 @@ typedef struct mrl_schema {
     uint32_t index_count;
     uint32_t rule_count;
     uint32_t last_stamp;
+    mrl_path *expires_on; /* the field that says when a document ends; NULL: none */
+    int64_t expires_after_ns;
     uint32_t index_room; /* of `indexes` */
     mrl_path **paths;    /* these two grow while it is made, one by one */
     mrl_rule *rules;
@@ -136,6 +138,12 @@ merle_err mrl_schema_accept_doc(const mrl_schema *schema, merle_bytes key, merle
                                 uint32_t *out_offsets, merle_buffer *out_extracted,
                                 uint32_t *out_against, merle_report *report);
 
+/* When a document that meets the schema ends by its field: nanoseconds since 1970; 0: never. */
+int64_t mrl_schema_moment_of(const mrl_schema *schema, merle_bytes doc);
+static inline int64_t mrl_schema_moment(const mrl_schema *schema, merle_bytes doc) {
+    return __builtin_expect(schema->expires_on == NULL, 1) ? 0 : mrl_schema_moment_of(schema, doc);
+}
+
 /* What a function made for an index, as it stands behind a version's document: four bytes for the
  * size of all, these among them, then one behind the other: this, and `size` bytes. */
 typedef struct mrl_extracted {
@@ -189,6 +197,9 @@ merle_err mrl_schema_compile_index(mrl_schema *schema, uint32_t number, const me
                                    merle_report *report);
 /* Errors: MERLE_INVALID, MERLE_TOO_BIG, MERLE_NO_MEMORY. */
 merle_err mrl_schema_compile_rule(mrl_schema *schema, const merle_rule *rule, merle_report *report);
+/* The field by which documents end. Errors: MERLE_INVALID, MERLE_NO_MEMORY. */
+merle_err mrl_schema_compile_expires(mrl_schema *schema, const char *path, int64_t after_ns,
+                                     merle_report *report);
 /* Frees what it points to. */
 void mrl_schema_index_fini(mrl_schema_index *index);
 /* Writes the definition. Errors: MERLE_NO_MEMORY. */

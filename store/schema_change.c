@@ -40,6 +40,8 @@ static mrl_schema *copy_with(const mrl_schema *schema, uint32_t room) {
     made->version = schema->version;
     made->memory_only = schema->memory_only;
     made->last_stamp = schema->last_stamp;
+    made->expires_after_ns = schema->expires_after_ns;
+    if (schema->expires_on != NULL) made->expires_on = mrl_path_hold(schema->expires_on);
     if (!copy_fields(schema, made)) {
         mrl_schema_release(made);
         return NULL;

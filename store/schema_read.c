@@ -207,6 +207,20 @@ static merle_err read_rule(read_all *r, const merle_value *map) {
     return judge(r, err, "a rule that cannot be");
 }
 
+/* ---- the field by which documents end ---- */
+
+static merle_err read_expires(read_all *r, const merle_value *map) {
+    merle_value path = field(map, "expires_on"), after = field(map, "expires_after_ns");
+    if (path.type == MERLE_TYPE_NONE) return MERLE_OK;
+    if (path.type != MERLE_TYPE_STR || after.type != MERLE_TYPE_INT)
+        return corrupt(r, "a field by which documents end, that is none");
+    char *text = read_string(map, "expires_on");
+    if (text == NULL) return no_memory(r);
+    merle_err err = mrl_schema_compile_expires(r->schema, text, after.number.i, r->report);
+    free(text);
+    return judge(r, err, "a field by which documents end, that cannot be");
+}
+
 /* ---- the whole ---- */
 
 typedef merle_err read_fn(read_all *r, const merle_value *map);
@@ -235,6 +249,7 @@ static mrl_schema *make_schema(const read_all *r) {
         }
         schema->paths[schema->path_count++] = mrl_path_hold(before->paths[i]);
     }
+    if (schema != NULL && before != NULL) schema->last_stamp = before->last_stamp;
     for (uint32_t i = 0; schema != NULL && before != NULL && i < before->index_count; i++)
         schema->indexes[schema->index_count++].number = i;
     return schema;
@@ -252,6 +267,7 @@ static merle_err read_schema(read_all *r, const merle_value *map) {
     r->schema->version = version;
     r->schema->memory_only = is_true(map, "memory_only");
     if ((err = place_indexes(r)) != MERLE_OK) return err;
+    if ((err = read_expires(r, map)) != MERLE_OK) return err;
     return read_list(r, map, "rules", read_rule);
 }
 

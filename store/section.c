@@ -15,6 +15,7 @@
 #include "base/self.h"
 #include "document/encode.h"
 #include "store/commit.h"
+#include "store/expiry.h"
 #include "store/own.h"
 
 #define SECTION_CHECK 0x6d65726c65736563u
@@ -44,6 +45,8 @@ void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_sec
     /* Loaded before S: see mrl_ordered_viewer and tags/set.h. */
     out_section->epoch = mrl_epoch_at_begin(store->domain);
     out_section->seq = mrl_log_published_at(store->published);
+    /* After S: who sees a commit by which something can expire sees that it can. */
+    out_section->now_ns = mrl_expiry_now(store);
     out_section->store = store;
     out_section->member = member;
     out_section->commit = NULL;
@@ -130,7 +133,7 @@ static merle_err get_in_commit(const mrl_section *own, const merle_collection *c
     merle_err err = MERLE_OK;
     mrl_count(own->member, MRL_N_GETS, 1);
     if (!find_own(own, collection, root, key, &v, &err))
-        v = mrl_version_at(mrl_root_find(root, mrl_root_hash(root, key), key), own->seq);
+        v = mrl_section_version(own, mrl_root_find(root, mrl_root_hash(root, key), key));
     if (err != MERLE_OK) return err;
     if (v == NULL) {
         mrl_count(own->member, MRL_N_GETS_MISSED, 1);
@@ -153,7 +156,7 @@ merle_err merle_get(merle_section *section, merle_collection *collection, merle_
         return get_in_commit(own, collection, root, key, out_doc);
     mrl_count(own->member, MRL_N_GETS, 1);
     const mrl_version *v =
-        mrl_version_at(mrl_root_find(root, mrl_root_hash(root, key), key), own->seq);
+        mrl_section_version(own, mrl_root_find(root, mrl_root_hash(root, key), key));
     if (v == NULL) {
         mrl_count(own->member, MRL_N_GETS_MISSED, 1);
         return MERLE_NOT_FOUND;
@@ -184,7 +187,7 @@ static size_t get_batch(mrl_section *own, const mrl_root *root, const merle_byte
         if (v != NULL &&
             (v->key_size != keys[i].size || memcmp(v->bytes, keys[i].data, keys[i].size) != 0))
             v = mrl_root_find(root, hashes[i], keys[i]);
-        v = mrl_version_at(v, own->seq);
+        v = mrl_section_version(own, v);
         memset(&out_docs[i], 0, sizeof out_docs[i]);
         if (v == NULL) continue;
         out_docs[i] = mrl_version_view(v);
@@ -240,14 +243,41 @@ merle_err merle_get_many(merle_section *section, merle_collection *collection,
 
 /* ---- unique values ---- */
 
-merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const merle_value *values,
+static int serves(const mrl_schema_index *index, mrl_index_use use) {
+    return use == MRL_USE_RANGES ? mrl_index_has_tree(index)
+           : use == MRL_USE_TAGS ? mrl_index_has_tags(index)
+                                 : mrl_index_is_unique(index);
+}
+
+merle_err mrl_read_index(mrl_member *member, const merle_collection *collection,
+                         const mrl_schema *schema, const char *name, mrl_index_use use,
+                         const mrl_schema_index **out_index) {
+    static const char *const kinds[] = {"has no order", "is none of tags", "is not unique"};
+    merle_err err = mrl_schema_read_index(schema, name, out_index);
+    if (err == MERLE_OK && serves(*out_index, use)) return err;
+    const char *told = name == NULL ? "" : name;
+    if (err == MERLE_NOT_READY)
+        return mrl_store_fail_index(member, err, collection, told,
+                                    "index %s was not built yet when the section began", told);
+    if (err != MERLE_OK)
+        return mrl_store_fail_index(member, err, collection, told, "there is no index %s", told);
+    *out_index = NULL;
+    return mrl_store_fail_index(member, MERLE_INVALID, collection, told, "index %s %s", told,
+                                kinds[use]);
+}
+
+merle_err mrl_encode_asked(mrl_member *member, const merle_collection *collection,
+                           const mrl_schema *schema, const char *name, const merle_value *values,
                            size_t value_count, const mrl_schema_index **out_index, uint8_t *out,
                            size_t *out_size) {
     *out_size = 0;
-    merle_err found = mrl_schema_read_index(schema, name, out_index);
+    merle_err found = mrl_read_index(member, collection, schema, name, MRL_USE_UNIQUE, out_index);
     if (found != MERLE_OK) return found;
     const mrl_schema_index *index = *out_index;
-    if (!mrl_index_is_unique(index) || index->part_count != value_count) return MERLE_INVALID;
+    if (index->part_count != value_count)
+        return mrl_store_fail_index(member, MERLE_INVALID, collection, name,
+                                    "index %s has %u fields, and %zu values were given", name,
+                                    index->part_count, value_count);
     for (size_t i = 0; i < value_count; i++) {
         size_t size = 0;
         /* A value that no document may have is found in none. */
@@ -256,7 +286,10 @@ merle_err mrl_encode_asked(const mrl_schema *schema, const char *name, const mer
         merle_err err = mrl_encode_value(&values[i], (int)index->parts[i].descending,
                                          out + *out_size, MERLE_VALUE_SIZE_MAX - *out_size, &size);
         if (err == MERLE_TOO_BIG) return MERLE_NOT_FOUND;
-        if (err != MERLE_OK) return MERLE_INVALID;
+        if (err != MERLE_OK)
+            return mrl_store_fail_index(member, MERLE_INVALID, collection, name,
+                                        "index %s cannot hold %s", name,
+                                        mrl_type_text(values[i].type));
         *out_size += size;
     }
     return MERLE_OK;
@@ -285,7 +318,8 @@ merle_err merle_get_unique(merle_section *section, merle_collection *collection,
     merle_err err = mrl_view_open(section, collection, &view);
     if (err != MERLE_OK) return err;
     mrl_count(view.section->member, MRL_N_GETS_UNIQUE, 1);
-    err = mrl_encode_asked(view.schema, index, values, value_count, &definition, encoded, &size);
+    err = mrl_encode_asked(view.section->member, collection, view.schema, index, values,
+                           value_count, &definition, encoded, &size);
     if (err == MERLE_OK && view.own_count > 0)
         err = find_own_unique(&view, definition, merle_bytes_of(encoded, size), &v);
     if (err != MERLE_OK) return err;
@@ -293,6 +327,7 @@ merle_err merle_get_unique(merle_section *section, merle_collection *collection,
         uint64_t hash =
             mrl_unique_hash(view.root->indexes[definition->number].unique, encoded, size);
         v = mrl_root_find_unique(view.root, definition, encoded, size, hash, view.section->seq);
+        if (v != NULL) v = mrl_section_judge(view.section, v);
         if (v != NULL && view.own_count > 0 && mrl_view_find_own(&view, v->slot) != NULL) v = NULL;
     }
     if (v == NULL) return MERLE_NOT_FOUND;
@@ -312,8 +347,8 @@ int64_t merle_doc_expires(merle_doc doc) {
 
 /* ---- many slots ---- */
 
-void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
-                    size_t count, const mrl_version **out_versions) {
+void mrl_read_slots_at(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
+                       size_t count, const mrl_version **out_versions) {
     const _Atomic(mrl_version *) *places[MRL_READ_BATCH];
     MRL_DEBUG_ASSERT(count <= MRL_READ_BATCH);
     for (size_t i = 0; i < count; i++) {
@@ -333,15 +368,23 @@ void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint
         out_versions[i] = mrl_version_at(out_versions[i], section->seq);
 }
 
+void mrl_read_slots(const mrl_section *section, const mrl_root *root, const uint32_t *slots,
+                    size_t count, const mrl_version **out_versions) {
+    mrl_read_slots_at(section, root, slots, count, out_versions);
+    if (__builtin_expect(section->now_ns == INT64_MIN, 1)) return;
+    for (size_t i = 0; i < count; i++)
+        if (out_versions[i] != NULL) out_versions[i] = mrl_section_judge(section, out_versions[i]);
+}
+
 /* ---- scan and count ---- */
 
 /* The next live version at S from slot on; *slot is moved behind it. Versions of the next slots are
  * prefetched on the way. */
-static const mrl_version *next_version(const mrl_slots *slots, uint64_t seq, uint32_t end,
-                                       uint32_t *slot) {
+static const mrl_version *next_version(const mrl_section *section, const mrl_slots *slots,
+                                       uint32_t end, uint32_t *slot) {
     while (*slot < end) {
         if (*slot + BATCH < end) __builtin_prefetch(mrl_slots_load(slots, *slot + BATCH));
-        const mrl_version *v = mrl_version_at(mrl_slots_load(slots, *slot), seq);
+        const mrl_version *v = mrl_section_version(section, mrl_slots_load(slots, *slot));
         ++*slot;
         if (v != NULL) return v;
     }
@@ -355,7 +398,7 @@ static void scan_slots(const mrl_view *view, merle_scan *scan, merle_doc *out_do
     uint32_t end = mrl_slots_end(slots);
     uint32_t slot = (uint32_t)scan->position;
     while (*count < doc_max) {
-        const mrl_version *v = next_version(slots, view->section->seq, end, &slot);
+        const mrl_version *v = next_version(view->section, slots, end, &slot);
         if (v == NULL) break;
         const mrl_own *own =
             __builtin_expect(view->own_count == 0, 1) ? NULL : mrl_view_find_own(view, v->slot);
@@ -399,8 +442,9 @@ merle_err merle_count(merle_section *section, merle_collection *collection, uint
     if (err != MERLE_OK) return err;
     if (mrl_root_count(view.root, view.section->seq, &count) != MERLE_OK) {
         uint32_t end = mrl_slots_end(&view.root->slots), slot = 0;
-        for (count = 0; next_version(&view.root->slots, view.section->seq, end, &slot) != NULL;)
-            count++;
+        for (count = 0; next_version(view.section, &view.root->slots, end, &slot) != NULL;) count++;
+    } else {
+        count -= mrl_due_count(&view);
     }
     for (size_t i = 0; i < view.own_count; i++)
         count += (uint64_t)(view.own[i].after != NULL) - (view.own[i].before != NULL);

@@ -92,10 +92,10 @@ static inline void mrl_slots_mark(mrl_slots *slots, uint32_t slot, uint64_t seq)
 static inline uint64_t mrl_slots_changed(const mrl_slots *slots, uint32_t slot) {
     const mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
     /* Relaxed: a mark is set before its seq is published, and the section has acquired that. */
-    return chunk == NULL ? 0
-                         : atomic_load_explicit(
-                               &chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS],
-                               memory_order_relaxed);
+    return chunk == NULL
+               ? 0
+               : atomic_load_explicit(&chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS],
+                                      memory_order_relaxed);
 }
 /* Setup, by several threads: the largest seq stays. */
 static inline void mrl_slots_mark_late(mrl_slots *slots, uint32_t slot, uint64_t seq) {

@@ -19,12 +19,17 @@ void mrl_store_init(mrl_store *store, const mrl_store_options *options) {
     store->hash_seed = options->hash_seed;
     store->retired_max = options->retired_max;
     store->commit_size_max = options->commit_size_max;
+    store->durability = options->durability;
+    if (store->durability == MERLE_DURABILITY_DEFAULT) store->durability = MERLE_ASYNC;
+    store->patience = options->patience;
     store->db = options->db;
     store->collection_next_id = 1;
     mrl_lock_init(&store->catalog_lock);
     mrl_lock_init(&store->dying_lock);
     mrl_lock_init(&store->step_lock);
     mrl_lock_init(&store->build_lock);
+    mrl_lock_init(&store->expiry_lock);
+    atomic_init(&store->time_floor, INT64_MIN);
 }
 
 void mrl_store_fini(mrl_store *store, mrl_member *member) {
@@ -56,6 +61,20 @@ merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collecti
     va_end(arguments);
     if (collection != NULL) mrl_report_collection(report, collection->name);
     if (key.size != 0) mrl_report_key(report, key);
+    return err;
+}
+
+merle_err mrl_store_fail_index(mrl_member *member, merle_err err,
+                               const merle_collection *collection, const char *index,
+                               const char *format, ...) {
+    merle_report *report = member->report;
+    if (report == NULL) return err;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)mrl_report_fill_list(report, err, format, arguments);
+    va_end(arguments);
+    mrl_report_collection(report, collection->name);
+    mrl_report_index(report, index);
     return err;
 }
 

@@ -31,6 +31,8 @@ typedef struct mrl_store {
     uint64_t hash_seed;
     uint64_t retired_max;
     uint64_t commit_size_max;
+    merle_durability durability; /* of commits that say nothing else */
+    merle_patience patience;
     merle_db *db;
     /* Catalog: collections are added under the lock and never leave; readers walk without it. */
     mrl_lock catalog_lock;
@@ -44,6 +46,10 @@ typedef struct mrl_store {
     mrl_lock step_lock;                /* one step at a time */
     merle_collection *step_collection; /* where the last step stopped */
     uint32_t step_shard;
+    /* Documents that end: store/expiry.h. */
+    _Atomic uint32_t can_expire; /* some document may: sections ask the clock */
+    mrl_lock expiry_lock;        /* one removal of what is due at a time */
+    _Atomic int64_t time_floor;  /* no clock is before it */
     mrl_lock build_lock;         /* one step of a build at a time */
     _Atomic uint32_t building;   /* indexes that are being built; changed with the catalog locked */
     _Atomic uint32_t loads_open; /* bulk loads */
@@ -60,6 +66,8 @@ typedef struct mrl_store_options {
     uint64_t hash_seed;
     uint64_t retired_max;
     uint64_t commit_size_max;
+    merle_durability durability; /* MERLE_DURABILITY_DEFAULT: MERLE_ASYNC */
+    merle_patience patience;
     merle_db *db;
 } mrl_store_options;
 
@@ -77,6 +85,7 @@ typedef struct mrl_section {
     mrl_store *store;
     mrl_member *member; /* NULL: not open */
     uint64_t seq;       /* S */
+    int64_t now_ns;     /* its clock; INT64_MIN: nothing that it sees can expire */
     uint32_t epoch;     /* when it began; what was changed long before it is judged by it */
     uint32_t reserved;
     mrl_epoch_token token;
@@ -84,6 +93,17 @@ typedef struct mrl_section {
     uint64_t check;       /* tells an open section from bytes that happen to lie there */
 } mrl_section;
 _Static_assert(sizeof(mrl_section) <= sizeof(merle_section), "merle_section is too small");
+
+/* A version that may be past its time, as the section sees it: itself, or NULL. */
+const mrl_version *mrl_section_judge(const mrl_section *section, const mrl_version *v);
+/* The document that the section sees, beginning at the current version; NULL: none. */
+static inline const mrl_version *mrl_section_version(const mrl_section *section,
+                                                     const mrl_version *v) {
+    v = mrl_version_at(v, section->seq);
+    if (v != NULL && __builtin_expect((v->flags & MRL_VERSION_EXPIRES) != 0, 0))
+        return mrl_section_judge(section, v);
+    return v;
+}
 
 void mrl_section_open(mrl_store *store, mrl_member *member, mrl_section *out_section);
 void mrl_section_close(mrl_section *section);
@@ -113,6 +133,20 @@ int mrl_reclaim_is_done(mrl_store *store, mrl_member *member);
 merle_err mrl_store_fail(mrl_member *member, merle_err err, const merle_collection *collection,
                          merle_bytes key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* The same for what is asked of an index. */
+merle_err mrl_store_fail_index(mrl_member *member, merle_err err,
+                               const merle_collection *collection, const char *index,
+                               const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* ---- the disk: store/durable.c ---- */
+
+/* Fills the report with what the log says of a credit that it refused; returns err. */
+merle_err mrl_credit_refused(mrl_store *store, mrl_member *member, merle_err err);
+/* After a commit or definition was published, holding nothing: waits for the disk, asks it, or does
+ * nothing, as its durability says. Errors: MERLE_NOT_DURABLE. */
+MERLE_MUST_USE merle_err mrl_durable_settle(mrl_store *store, mrl_member *member, uint64_t seq,
+                                            merle_durability durability);
 
 /* ---- cursors: store/changes.c ---- */
 

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "document/encode.h"
 #include "store/entries.h"
+#include "store/expiry.h"
 #include "store/own.h"
 #include "tags/set.h"
 
@@ -24,8 +25,14 @@ typedef struct asked_tag {
 
 static merle_err find_tags(const mrl_view *view, const char *name,
                            const mrl_schema_index **out_index) {
-    merle_err err = mrl_schema_read_index(view->schema, name, out_index);
-    return err == MERLE_OK && !mrl_index_has_tags(*out_index) ? MERLE_INVALID : err;
+    return mrl_read_index(view->section->member, view->root->collection, view->schema, name,
+                          MRL_USE_TAGS, out_index);
+}
+
+static merle_err refuse_tag(const mrl_view *view, const char *index, const merle_value *tag) {
+    return mrl_store_fail_index(view->section->member, MERLE_INVALID, view->root->collection, index,
+                                "no document can have %s as its tag, or one as long",
+                                mrl_type_text(tag->type));
 }
 
 static merle_err ask(asked_tag *asked, merle_section *section, merle_collection *collection,
@@ -35,7 +42,7 @@ static merle_err ask(asked_tag *asked, merle_section *section, merle_collection 
     asked->instant = mrl_view_of_instant(&asked->view);
     if ((err = find_tags(&asked->view, index, &asked->index)) != MERLE_OK) return err;
     err = mrl_encode_value(tag, 0, asked->encoded, sizeof asked->encoded, &asked->size);
-    if (err != MERLE_OK) return MERLE_INVALID;
+    if (err != MERLE_OK) return refuse_tag(&asked->view, index, tag);
     asked->tag = mrl_tags_find(asked->view.root->indexes[asked->index->number].tags,
                                merle_bytes_of(asked->encoded, asked->size));
     return MERLE_OK;
@@ -65,6 +72,17 @@ static uint64_t count_visible(void *context, const uint32_t *slots, size_t count
     return sum;
 }
 
+typedef struct due_tags {
+    const asked_tag *asked;
+    uint64_t count;
+} due_tags;
+
+static int count_due(void *context, const mrl_version *v) {
+    due_tags *due = context;
+    due->count += (uint64_t)has_tag(due->asked, v);
+    return 0;
+}
+
 merle_err merle_tag_count(merle_section *section, merle_collection *collection, const char *index,
                           merle_value tag, uint64_t *out_count) {
     asked_tag asked;
@@ -74,8 +92,10 @@ merle_err merle_tag_count(merle_section *section, merle_collection *collection, 
     if (err == MERLE_OK) err = find_own(&asked, MRL_OWN_BEFORE, &before);
     if (err == MERLE_OK) err = find_own(&asked, MRL_OWN_AFTER, &after);
     if (err != MERLE_OK) return err;
+    due_tags due = {&asked, 0};
+    if (mrl_due_count(&asked.view) > 0) (void)mrl_due_each(&asked.view, count_due, &due);
     *out_count = mrl_tag_count(asked.tag, asked.view.section->epoch, count_visible, &asked) -
-                 before.count + after.count;
+                 before.count - due.count + after.count;
     return MERLE_OK;
 }
 
@@ -218,11 +238,14 @@ merle_err merle_tags_list(merle_section *section, merle_collection *collection, 
     bytes->size = 0;
     merle_err err = mrl_view_open(section, collection, &view);
     if (err == MERLE_OK) err = find_tags(&view, index, &definition);
-    if (err == MERLE_OK) err = encode_asked(&prefix, begin, &begins);
-    if (err == MERLE_OK) err = encode_asked(&after, behind, &follows);
     if (err != MERLE_OK) return err;
+    if (encode_asked(&prefix, begin, &begins) != MERLE_OK) return refuse_tag(&view, index, &prefix);
+    if (encode_asked(&after, behind, &follows) != MERLE_OK) return refuse_tag(&view, index, &after);
     if (begins.size > 0) {
-        if (prefix.type != MERLE_TYPE_STR && prefix.type != MERLE_TYPE_BIN) return MERLE_INVALID;
+        if (prefix.type != MERLE_TYPE_STR && prefix.type != MERLE_TYPE_BIN)
+            return mrl_store_fail_index(view.section->member, MERLE_INVALID, collection, index,
+                                        "tags are listed by a string or binary, and not %s",
+                                        mrl_type_text(prefix.type));
         begins.size -= 2; /* what ends a string */
     }
     err = list_some(view.root->indexes[definition->number].tags, begins, follows, bytes, out_tags,

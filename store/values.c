@@ -13,6 +13,7 @@
 #include "base/report.h"
 #include "store/build.h"
 #include "store/commit.h"
+#include "store/expiry.h"
 
 static uint64_t shard_bit(uint64_t hash) {
     return (uint64_t)1 << mrl_shard_of(hash);
@@ -84,6 +85,7 @@ typedef struct taken_probe {
     uint8_t *encoded;      /* the value, of the size below; made when it is first compared */
     size_t size;           /* 0: it was not yet */
     merle_bytes other_key; /* of the document that has the value */
+    int is_due;            /* it is past its time */
 } taken_probe;
 
 /* What this commit does to the document in the slot, whose current version is `now`; NULL:
@@ -108,14 +110,26 @@ static int is_taken_by(const mrl_unique_probe *probe, uint32_t slot) {
     if (slot == asked->touch->slot) return 0;
     const mrl_version *v = mrl_slots_load(&asked->touch->part->root->slots, slot);
     const mrl_touch *other = touch_of_slot(asked, slot, v);
-    if (other != NULL) v = mrl_touch_after(other);
-    if (v == NULL || mrl_version_is_tombstone(v)) return 0;
+    if (other != NULL && other->outcome != MRL_OUTCOME_NONE) v = other->version;
+    if (mrl_version_live(v) == NULL) return 0;
     if (asked->size == 0)
         asked->size =
             mrl_version_encode_unique(asked->touch->version, asked->index, asked->encoded);
     if (!mrl_version_has_unique(v, asked->index, asked->encoded, asked->size)) return 0;
     asked->other_key = mrl_version_key(v);
+    asked->is_due = mrl_commit_live(asked->commit, v) == NULL;
     return 1;
+}
+
+/* The value is that of a document past its time: its removal becomes a part of this commit, which
+ * starts over. */
+static merle_err evict(merle_commit *commit, const mrl_touch *touch, merle_bytes key) {
+    mrl_eviction *eviction = mrl_arena_take(&commit->arena, commit->member, sizeof *eviction);
+    if (eviction == NULL) return MERLE_NO_MEMORY;
+    *eviction = (mrl_eviction){commit->evictions, touch->part->collection, {NULL, 0}};
+    merle_err err = mrl_commit_copy(commit, key, &eviction->key);
+    if (err == MERLE_OK) commit->evictions = eviction;
+    return err;
 }
 
 static merle_err refuse_value(merle_commit *commit, const mrl_touch *touch,
@@ -143,6 +157,7 @@ static merle_err take_one(merle_commit *commit, mrl_touch *touch, const mrl_sche
     probe.unique.probe.hash = change->new_hash;
     probe.unique.holds = is_taken_by;
     if (mrl_unique_find(unique, &probe.unique) != MRL_UNIQUE_NONE) {
+        if (probe.is_due) return evict(commit, touch, probe.other_key);
         if (index->state == MERLE_INDEX_READY)
             return refuse_value(commit, touch, index, probe.other_key);
         mrl_build_note(mrl_root_build(touch->part->root, index->number), touch->slot);

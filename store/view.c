@@ -50,6 +50,7 @@ mrl_view mrl_view_of_instant(const mrl_view *view) {
     instant.part = NULL;
     instant.own = NULL;
     instant.own_count = 0;
+    instant.shows_due = 1;
     return instant;
 }
 
@@ -85,7 +86,10 @@ size_t mrl_view_first_new(const mrl_view *view) {
 
 void mrl_view_slots(const mrl_view *view, const uint32_t *slots, size_t count,
                     const mrl_version **out_versions) {
-    mrl_read_slots(view->section, view->root, slots, count, out_versions);
+    if (__builtin_expect(view->shows_due, 0))
+        mrl_read_slots_at(view->section, view->root, slots, count, out_versions);
+    else
+        mrl_read_slots(view->section, view->root, slots, count, out_versions);
     if (__builtin_expect(view->own_count == 0, 1)) return;
     for (size_t i = 0; i < count; i++)
         if (out_versions[i] != NULL && mrl_view_find_own(view, slots[i]) != NULL)

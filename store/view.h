@@ -33,6 +33,7 @@ typedef struct mrl_view {
                                  a view that was kept */
     const mrl_own *own;       /* by the slot of `before`; those without one come last */
     size_t own_count;         /* 0 outside of commits, and where the commit has written nothing */
+    int shows_due; /* with the documents that are past their time, for who counts them apart */
 } mrl_view;
 
 /* The own writes are good until the commit's next operation. Errors: those of mrl_section_own and
@@ -43,7 +44,7 @@ merle_err mrl_view_open(merle_section *section, const merle_collection *collecti
 /* Keeps the own writes as they are now: copies them to `own`, which has room for own_count of them,
  * and stands as long as the view. Values of an index are not to be had of it then. */
 void mrl_view_keep(mrl_view *view, mrl_own *own);
-/* The view without the commit's own writes. */
+/* The view without the commit's own writes, and with what is past its time: what indexes count. */
 mrl_view mrl_view_of_instant(const mrl_view *view);
 /* The version in which what the index's function made is to be found: this one, or, where that was
  * composed before the index was built, its twin. */

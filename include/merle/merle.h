@@ -52,6 +52,25 @@ typedef enum merle_compression {
     MERLE_COMPRESSION_ZSTD = 1 /* of pages, where it saves an eighth at least */
 } merle_compression;
 
+/* What a database with a path promises of a commit when the call that ends it returns. Without a
+ * path they are all the same. docs/durability.md has it in more words. */
+typedef enum merle_durability {
+    MERLE_DURABILITY_DEFAULT = 0, /* of a commit: the database's; of a database: MERLE_ASYNC */
+    MERLE_MEMORY = 1,    /* written to the log soon; nobody asks for it to be on stable storage */
+    MERLE_ASYNC = 2,     /* on stable storage soon: never more than unsynced_max bytes are not */
+    MERLE_SYNC = 3,      /* on stable storage when the call returns */
+    MERLE_SYNC_LATER = 4 /* the disk is asked for it at once, the call does not wait: see
+                          * merle_wait_durable and merle_durable_fd */
+} merle_durability;
+/* Everything up to seq is on stable storage. Called from a thread of the database, or one that
+ * waits for the disk, with no lock held; a later call may come before an earlier one, and two at
+ * once. Must not call merle. */
+typedef void merle_durable_fn(void *context, uint64_t seq);
+
+/* Whether a call waits where there is no room just now: in the log's ring, or among the bytes that
+ * may be unsynced. */
+typedef enum merle_patience { MERLE_REFUSE = 0, MERLE_WAIT = 1 } merle_patience;
+
 /* Zero-fill; every zero is a good default. Set size to sizeof(merle_options) (0 counts as this
  * version's). */
 typedef struct merle_options {
@@ -75,13 +94,25 @@ typedef struct merle_options {
     /* 1: asks the system for huge pages once the database has a dozen megabytes. Reads of a large
      * one are faster by it, and writes pause now and then while two megabytes are cleared. */
     uint32_t huge_pages;
-    uint32_t reserved_too;
-    /* ---- of a database with a path ---- */
+    /* Of commits that say nothing else, and of the calls that are one commit. */
+    merle_patience patience;
+    /* ---- with a path only ---- */
+    merle_durability durability; /* of commits that say nothing else */
+    uint32_t sync_interval_ms;   /* how old an ASYNC commit gets before it is synced; 0: 10 */
+    uint64_t unsynced_max;       /* bytes of ASYNC commits that may be lost; 0: 1 MiB. Beyond it
+                                    * they wait, or get MERLE_BUSY */
+    uint64_t log_file_size;      /* 0: 64 MiB, at least 64 KiB. A record has to fit in a file;
+                                    * a quarter of one may be on its way to the disk */
+    uint64_t log_keep_bytes;     /* log files kept though no checkpoint needs them: so much */
+    uint64_t log_keep_ns;        /* ... or so long; 0 and 0: none */
+    merle_durable_fn *durable;   /* may be NULL */
+    void *durable_context;
     /* A checkpoint begins when so many bytes of log have come since the last one; 0: 256 MiB,
      * UINT64_MAX: not by itself. */
     uint64_t checkpoint_log_bytes;
-    uint64_t checkpoint_interval_ns; /* and when it is so old, and there is something new; 0: never */
-    uint32_t manifests_kept; /* states to which merle restore can go back; 0: 2, at most 64 */
+    uint64_t
+        checkpoint_interval_ns; /* and when it is so old, and there is something new; 0: never */
+    uint32_t manifests_kept;    /* states to which merle restore can go back; 0: 2, at most 64 */
     merle_compression compression;
     uint32_t open_threads; /* to open with; 0: one for each processor, at most 8 */
     uint32_t reserved_open;
@@ -113,11 +144,11 @@ MERLE_API MERLE_MUST_USE merle_err merle_checkpoint(merle_db *db);
 /* What the opening has found and done. */
 typedef struct merle_recovery_info {
     size_t size;
-    uint64_t is_new;       /* 1: there was nothing */
-    uint64_t term;         /* of this opening */
-    uint64_t manifest;     /* number of the one that it began with */
-    uint64_t manifest_seq; /* the log was replayed from the commit after this one */
-    uint64_t last_seq;     /* the last commit that was found */
+    uint64_t is_new;                       /* 1: there was nothing */
+    uint64_t term;                         /* of this opening */
+    uint64_t manifest;                     /* number of the one that it began with */
+    uint64_t manifest_seq;                 /* the log was replayed from the commit after this one */
+    uint64_t last_seq;                     /* the last commit that was found */
     uint64_t pages, page_bytes, documents; /* read from pages */
     uint64_t records, log_bytes;           /* replayed */
     uint64_t operations, operations_passed_over; /* of these records; passed over: pages had them */
@@ -200,6 +231,11 @@ typedef struct merle_schema {
     uint32_t memory_only;       /* 1: never written to disk */
     const merle_index *indexes; /* ends with {0}; NULL: none */
     const merle_rule *rules;    /* ends with {0}; NULL: none */
+    /* A path: documents end at the time that stands there, a timestamp or an integer of seconds
+     * since 1970, and expires_after_ns later. Where nothing or nil stands, never. NULL: none. See
+     * merle_expire. */
+    const char *expires_on;
+    int64_t expires_after_ns;
 } merle_schema;
 
 /* Opens a collection, makes it if there is none. schema NULL: whatever it is (a new one: no
@@ -463,9 +499,24 @@ MERLE_API void merle_bulk_cancel(merle_bulk *bulk);
 MERLE_API MERLE_MUST_USE merle_err merle_begin(merle_db *db, merle_commit **out_commit);
 /* The application's own bytes for the log record (who caused it); at most MERLE_ORIGIN_SIZE_MAX. */
 MERLE_API MERLE_MUST_USE merle_err merle_commit_origin(merle_commit *commit, merle_bytes bytes);
-/* Waits for room in the log ring instead of answering MERLE_BUSY. */
-typedef enum merle_patience { MERLE_REFUSE = 0, MERLE_WAIT = 1 } merle_patience;
+/* Whether it waits for room instead of answering MERLE_BUSY. */
 MERLE_API void merle_commit_patience(merle_commit *commit, merle_patience patience);
+/* What is promised of this commit. Errors: MERLE_INVALID. Threads: owner only. */
+MERLE_API merle_err merle_commit_durability(merle_commit *commit, merle_durability durability);
+
+/* ---- the disk ---- */
+
+/* Waits until everything up to seq is on stable storage (UINT64_MAX: all that was committed before
+ * the call), whatever the commits' durability. Errors: MERLE_NOT_DURABLE (the log has failed before
+ * it came so far; the report has the reason), MERLE_INVALID (beyond the last commit). Threads: any,
+ * may wait on disk. */
+MERLE_API MERLE_MUST_USE merle_err merle_wait_durable(merle_db *db, uint64_t seq);
+/* The last commit that is on stable storage, with all before it. Without a path: the last one. */
+MERLE_API uint64_t merle_durable_seq(const merle_db *db);
+/* An event descriptor (eventfd) that becomes readable whenever merle_durable_seq has moved, for
+ * poll, epoll or io_uring; reading eight bytes resets it. It belongs to the database, which closes
+ * it; there is one for all callers. Errors: MERLE_SYSTEM. Threads: any. */
+MERLE_API MERLE_MUST_USE merle_err merle_durable_fd(merle_db *db, int *out_descriptor);
 
 /* Operations. All borrow their arguments. What they can tell at once they tell at once (and then
  * are not part of the commit, which goes on); what depends on others is told by merle_end, which
@@ -503,6 +554,23 @@ MERLE_API merle_err merle_merge(merle_commit *commit, merle_collection *collecti
  * seq (0: there is none). */
 MERLE_API merle_err merle_expect(merle_commit *commit, merle_collection *collection,
                                  merle_bytes key, uint64_t seq);
+
+/* Documents that end by themselves. From its moment on a document is not there any more: no section
+ * that begins then shows or counts it, its key and its unique values are free, and it is removed by
+ * merle_step, or merle's own thread, in commits of MERLE_ORIGIN_EXPIRY. A section goes by the time
+ * at which it began, a commit by that at which it ends. put, insert and replace make a document
+ * that never ends, or ends when its collection's field says; patches and merges leave its moment
+ * as it is, but where that was the field's it moves with the field. A write that leaves a document
+ * whose moment has passed leaves none. See docs/expiry.md.
+ * merle_expire says when the document ends: nanoseconds since 1970; 0: never, whatever the field
+ * says. The end gives MERLE_NOT_FOUND if there is none. The others put a document that ends ttl_ns
+ * (above 0) after the commit's begin. Errors besides: MERLE_INVALID. */
+MERLE_API merle_err merle_expire(merle_commit *commit, merle_collection *collection,
+                                 merle_bytes key, int64_t expires_ns);
+MERLE_API merle_err merle_put_for(merle_commit *commit, merle_collection *collection,
+                                  merle_bytes key, merle_bytes doc, int64_t ttl_ns);
+MERLE_API merle_err merle_insert_for(merle_commit *commit, merle_collection *collection,
+                                     merle_bytes key, merle_bytes doc, int64_t ttl_ns);
 
 /* Reading inside a commit: the commit's instant with its own writes on top. What is found, or not
  * found, by key or unique value is checked at the end: MERLE_CONFLICT if it changed meanwhile. */
@@ -547,6 +615,13 @@ MERLE_API merle_err merle_one_replace(merle_collection *collection, merle_bytes 
                                       merle_bytes doc, uint64_t *out_seq);
 MERLE_API merle_err merle_one_remove(merle_collection *collection, merle_bytes key,
                                      uint64_t *out_seq);
+/* The same with a time to live: merle_one_insert_for is a lock that ends by itself. */
+MERLE_API merle_err merle_one_put_for(merle_collection *collection, merle_bytes key,
+                                      merle_bytes doc, int64_t ttl_ns, uint64_t *out_seq);
+MERLE_API merle_err merle_one_insert_for(merle_collection *collection, merle_bytes key,
+                                         merle_bytes doc, int64_t ttl_ns, uint64_t *out_seq);
+MERLE_API merle_err merle_one_expire(merle_collection *collection, merle_bytes key,
+                                     int64_t expires_ns, uint64_t *out_seq);
 /* A copy of the document, in the caller's buffer. */
 MERLE_API merle_err merle_one_get(merle_collection *collection, merle_bytes key,
                                   merle_buffer *out_doc, uint64_t *out_seq);
@@ -660,7 +735,21 @@ typedef struct merle_stats_db {
     uint64_t tables_split, tables_merged, tables_rebuilt, entries_copied,
         entries_copied_max; /* by one insert */
     uint64_t steps, step_longest_ns;
-    uint64_t bytes_kept; /* threads have these at hand to use again; in no other figure */
+    uint64_t bytes_kept;    /* threads have these at hand to use again; in no other figure */
+    uint64_t expired;       /* documents removed because their time had come */
+    uint64_t expiring;      /* documents that will end, or are due */
+    uint64_t expiry_lag_ns; /* for how long the oldest has been due that is not removed */
+    /* ---- with a path ---- */
+    uint64_t checkpoints, checkpoints_failed;
+    uint64_t checkpoint_seq; /* an opening would replay the log from the commit after this one */
+    uint64_t checkpoint_pages, checkpoint_bytes, checkpoint_ns; /* of the last one */
+    uint64_t checkpoint_slots_done, checkpoint_slots_total; /* of the one under way; 0: none is */
+    uint64_t page_files, pages, page_bytes;                 /* that the manifest in force needs */
+    uint64_t log_bytes_written;                             /* marks and padding too */
+    uint64_t log_groups, log_group_bytes_max, log_records, log_syncs, log_sync_ns, log_sync_ns_max;
+    uint64_t log_files, log_files_spare;
+    uint64_t log_unsynced_bytes; /* of commits that are not durable */
+    uint64_t durable_seq;        /* without a path: seq */
 } merle_stats_db;
 typedef struct merle_stats_collection {
     size_t size;

@@ -54,7 +54,7 @@ static disk_point *find_point(disk *d, disk_call of, const char *kind) {
 
 static void stop_here(disk *d, disk_point *p) {
     p->stops++;
-    d->stop_in = 0;
+    d->stop_in = d->stop_at_point_in = 0;
     d->stops_after = 0;
     if (d->stop == NULL) abort();
     d->stop(d->stop_context);
@@ -66,7 +66,10 @@ static call enter(disk *d, disk_call of, const char *kind) {
     mrl_point(point_names[of]);
     c.point->calls++;
     d->calls++;
-    if (d->stop_in > 0 && --d->stop_in == 0) {
+    int is_due = d->stop_in > 0 && --d->stop_in == 0;
+    if (d->stop_at_point_in > 0 && strcmp(d->stop_point, c.point->name) == 0)
+        is_due |= --d->stop_at_point_in == 0;
+    if (is_due) {
         if (mrl_random_below(&d->random, 2) == 0) stop_here(d, c.point);
         d->stops_after = 1;
     }
@@ -392,8 +395,16 @@ void disk_on_stop(disk *d, void (*stop)(void *context), void *context) {
     d->stop_context = context;
 }
 
+void disk_stop_at_point(disk *d, const char *name, uint64_t n) {
+    (void)snprintf(d->stop_point, sizeof d->stop_point, "%s", name);
+    d->stop_at_point_in = n;
+    d->stop_in = 0;
+    d->stops_after = 0;
+}
+
 void disk_stop_at(disk *d, uint64_t n) {
     d->stop_in = n;
+    d->stop_at_point_in = 0;
     d->stops_after = 0;
 }
 

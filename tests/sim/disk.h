@@ -62,6 +62,8 @@ void disk_on_stop(disk *d, void (*stop)(void *context), void *context);
 /* The n-th call from now on (1: the next one) does not return: before it had an effect, or after,
  * as the seed says. 0: none. */
 void disk_stop_at(disk *d, uint64_t n);
+/* The same, counting only calls at one point (disk_point.name). */
+void disk_stop_at_point(disk *d, const char *name, uint64_t n);
 /* Calls made so far. */
 uint64_t disk_calls(const disk *d);
 /* What is open now, directories and files. */

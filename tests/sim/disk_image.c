@@ -330,7 +330,7 @@ void disk_kill(disk *d) {
         free(file);
     }
     for (folder *f = d->folders; f != NULL; f = f->next) f->is_locked = 0;
-    d->stop_in = 0;
+    d->stop_in = d->stop_at_point_in = 0;
     d->stops_after = 0;
     disk_sweep(d);
 }

@@ -94,7 +94,9 @@ struct disk {
     uint64_t capacity;
     uint64_t calls;
     uint64_t stop_in; /* 0: no stop is asked for */
-    int stops_after;  /* the stop is due when the present call is over */
+    uint64_t stop_at_point_in;
+    char stop_point[40];
+    int stops_after; /* the stop is due when the present call is over */
     void (*stop)(void *context);
     void *stop_context;
     uint32_t fail_one_in[DISK_CALL_COUNT];

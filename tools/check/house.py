@@ -28,6 +28,7 @@ LIBRARIES = {
     "ck": ("ck_",),
     "jemalloc": ("jemalloc",),
     "msgpack": ("msgpack",),
+    "zstd": ("zstd",),
     "nng": ("nng/", "nng."),
     "libpq": ("libpq", "postgresql/"),
     "sqlite": ("sqlite3",),

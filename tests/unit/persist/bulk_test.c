@@ -69,7 +69,8 @@ static void must(const open_db *o, merle_err err) {
 
 static void db_open(const place *p, open_db *o) {
     memset(o, 0, sizeof *o);
-    const merle_options options = {.report = &o->report, .checkpoint_log_bytes = UINT64_MAX};
+    const merle_options options = {
+        .report = &o->report, .checkpoint_log_bytes = UINT64_MAX, .durability = MERLE_SYNC};
     must(o, merle_open(p->path, &options, &o->db));
     merle_report_to(o->db, &o->report);
     must(o, merle_collection_open(o->db, "things", &schema, &o->things));

@@ -15,7 +15,7 @@
 #include "scarce.h"
 
 #include "base/buffer.h"
-#include "store/root.h"
+#include "store/load.h"
 
 static unsigned calls;
 
@@ -405,6 +405,117 @@ static void build_leaves_room_for_writers(void **state) {
     writing_close(&s);
 }
 
+/* ---- the same, read back from a log ---- */
+
+static int64_t times = 3;
+static const merle_index by_three = {"three", MERLE_UNIQUE_ORDERED, "t", .extract = turned,
+                                     .extract_context = &times};
+static const merle_function functions[] = {
+    {"players", "turn", turned, NULL}, {"players", "three", turned, &times}, {0}};
+
+static merle_buffer definition_of(const stand *s) {
+    const mrl_schema *schema = mrl_root_schema_now(mrl_collection_current(s->players));
+    merle_buffer copy = {0};
+    must(s, mrl_buffer_append(&copy, schema->definition.data, schema->definition.size));
+    return copy;
+}
+
+static void define(stand *s, mrl_load *load, mrl_member *member, merle_buffer *definition) {
+    must(s, mrl_load_define(load, member, bytes_of(definition), 1, &s->report));
+    merle_buffer_free(definition);
+}
+
+static void load_one(stand *s, mrl_load *load, mrl_member *member, uint32_t slot,
+                     const char *json) {
+    merle_buffer doc = doc_of(json);
+    merle_bytes name = merle_doc_str((merle_doc){doc.data, doc.size, 0, NULL}, "n");
+    must(s, mrl_load_put(mrl_load_find(load, 1), member, slot, name, bytes_of(&doc), 2 + slot, 0,
+                         &s->report));
+    merle_buffer_free(&doc);
+}
+
+/* Definitions as they stand in a log: none, "turn", "turn" and "three", "three" alone. */
+static void definitions_open(stand *s, merle_buffer out[4]) {
+    open_plain(s);
+    out[0] = definition_of(s);
+    add(s, &by_turn);
+    out[1] = definition_of(s);
+    add(s, &by_three);
+    out[2] = definition_of(s);
+    must(s, merle_index_drop(s->players, "turn", NULL));
+    out[3] = definition_of(s);
+}
+
+static void load_begin(stand *s, mrl_load **out_load, mrl_member **out_member) {
+    const mrl_load_options options = {.thread_count = 2, .functions = functions};
+    merle_options opening = {.threads = MERLE_THREADS_NONE, .report = &s->report};
+    memset(s, 0, sizeof *s);
+    must(s, mrl_db_open(NULL, &opening, NULL, &s->db));
+    *out_member = mrl_member_join(s->db->domain);
+    must(s, mrl_load_begin(&s->db->store, *out_member, &options, out_load));
+}
+
+static void load_end(stand *s, mrl_load *load, mrl_member *member) {
+    must(s, mrl_load_finish(load, member, &s->report));
+    mrl_log_start(s->db->log, 9, 1);
+    must(s, merle_collection_find(s->db, "players", &s->players));
+}
+
+static void documents_that_were_loaded_before_have_their_values(void **state) {
+    (void)state;
+    stand from, s;
+    merle_buffer definitions[4];
+    mrl_load *load;
+    mrl_member *member;
+    definitions_open(&from, definitions);
+    load_begin(&s, &load, &member);
+    define(&s, load, member, &definitions[0]);
+    load_one(&s, load, member, 0, "{\"n\":\"a\",\"l\":3}");
+    define(&s, load, member, &definitions[1]);
+    load_one(&s, load, member, 1, "{\"n\":\"b\",\"l\":1}");
+    define(&s, load, member, &definitions[2]);
+    load_one(&s, load, member, 2, "{\"n\":\"d\",\"l\":2}");
+    define(&s, load, member, &definitions[3]);
+    load_one(&s, load, member, 3, "{\"n\":\"e\",\"l\":5}");
+    load_end(&s, load, member);
+    assert_keys(&s, all_of("three"), "bdae");
+    assert_holder_now(&s, "three", merle_value_int(9), "a");
+    must(&s, merle_one_patch(s.players, KEY("a"), NULL, NULL, MERLE_SET_INT("l", 0)));
+    assert_keys(&s, all_of("three"), "abde");
+    add(&s, &by_turn);
+    build(&s, &by_turn);
+    assert_keys(&s, all_of("turn"), "edba");
+    writing_close(&s);
+    writing_close(&from);
+}
+
+static void loaded_document_that_is_refused_fails_the_index(void **state) {
+    (void)state;
+    stand from, s;
+    merle_buffer definitions[4];
+    mrl_load *load;
+    mrl_member *member;
+    merle_offender offenders[2];
+    merle_buffer keys = {0};
+    size_t count;
+    definitions_open(&from, definitions);
+    load_begin(&s, &load, &member);
+    define(&s, load, member, &definitions[0]);
+    load_one(&s, load, member, 0, "{\"n\":\"a\",\"l\":3}");
+    load_one(&s, load, member, 1, "{\"n\":\"b\",\"wrong\":1}");
+    define(&s, load, member, &definitions[2]);
+    load_end(&s, load, member);
+    must(&s, merle_index_offenders(s.players, "turn", &keys, offenders, 2, &count));
+    assert_int_equal(count, 1);
+    assert_int_equal(offenders[0].why, MERLE_RULE);
+    assert_int_equal(merle_index_build(s.players, "three"), MERLE_RULE);
+    merle_buffer_free(&keys);
+    merle_buffer_free(&definitions[1]);
+    merle_buffer_free(&definitions[3]);
+    writing_close(&s);
+    writing_close(&from);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_from_before_get_their_values),
@@ -421,6 +532,8 @@ int main(void) {
         cmocka_unit_test(values_of_a_former_index_are_not_taken),
         cmocka_unit_test(build_without_memory_goes_on_later),
         cmocka_unit_test(build_leaves_room_for_writers),
+        cmocka_unit_test(documents_that_were_loaded_before_have_their_values),
+        cmocka_unit_test(loaded_document_that_is_refused_fails_the_index),
     };
     return cmocka_run_group_tests_name("store/extract_build", tests, NULL, NULL);
 }

@@ -343,6 +343,50 @@ static void large_collection_loaded_is_the_same(void **state) {
     writing_close(&b);
 }
 
+/* A third has ended long ago, a third will end. */
+static void documents_that_end_are_loaded_with_their_moments(void **state) {
+    (void)state;
+    enum { MANY = 40000 };
+    const int64_t far_ns = INT64_MAX - MANY;
+    const merle_schema schema = {.version = 1, .expires_on = "at.end", .expires_after_ns = 7};
+    merle_section section;
+    merle_collection *again;
+    merle_doc doc;
+    uint64_t count;
+    char key[32];
+    stand a, b;
+    writing_open(&a, &schema, (merle_options){0}, NULL);
+    empty_open(&b, NULL);
+    mrl_load *load = load_begin(&b, 2);
+    must(&b, mrl_load_define(load, member_of(&b), definition_of(&a), 1, &b.report));
+    mrl_load_collection *to = mrl_load_find(load, 1);
+    merle_buffer empty = doc_of("{}");
+    for (uint32_t i = 0; i < MANY; i++) {
+        key_text(key, i);
+        int64_t expires_ns = i % 3 == 0 ? 0 : i % 3 == 1 ? 1 + i : far_ns + i;
+        must(&b, mrl_load_put(to, member_of(&b), i, merle_str(key), bytes_of(&empty), 2 + i,
+                              expires_ns, &b.report));
+    }
+    must(&b, load_finish(&b, load, MANY + 2));
+    must(&b, merle_check(b.db, &b.report));
+    must(&b, merle_collection_open(b.db, "players", &schema, &again));
+    must(&b, merle_section_begin(b.db, &section));
+    must(&b, merle_count(&section, b.players, &count));
+    assert_int_equal(count, MANY - MANY / 3);
+    key_text(key, 2);
+    must(&b, merle_get(&section, b.players, merle_str(key), &doc));
+    assert_int_equal(merle_doc_expires(doc), far_ns + 2);
+    key_text(key, 1);
+    assert_int_equal(merle_get(&section, b.players, merle_str(key), &doc), MERLE_NOT_FOUND);
+    must(&b, merle_section_end(&section));
+    stand_settle(&b);
+    assert_int_equal(stats_of(&b).expired, MANY / 3);
+    assert_int_equal(stats_of(&b).expiring, MANY / 3);
+    merle_buffer_free(&empty);
+    writing_close(&a);
+    writing_close(&b);
+}
+
 /* ---- by hand ---- */
 
 static merle_err put_slot(stand *s, mrl_load *load, uint32_t slot, const char *key,
@@ -651,6 +695,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(bytes_that_cannot_be_are_refused),
         cmocka_unit_test(ids_and_collections_go_on_behind_those_given),
         cmocka_unit_test(refused_memory_leaves_an_empty_store),
+        cmocka_unit_test(documents_that_end_are_loaded_with_their_moments),
     };
     seed = seed_of(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,324 @@
+/* tests/crash/checkpoint_test.c - checkpoints on a disk that fails, fills up, and lies.
+ *
+ * Aim     A checkpoint that fails is told of and counted, changes nothing, leaves no files behind
+ *         once another one has succeeded, and the database goes on; an opening gives back what was
+ *         committed whatever has failed before. Damage anywhere in manifests and page files is
+ *         refused with a clear report, or does no harm; never is something else given back.
+ * Method  The simulated disk: each call of a checkpoint fails in turn; the disk fills up; the power
+ *         is cut at each call; bytes of files flipped and files cut, on copies of the disk.
+ * Blind   Failures of the log's own files, which end writing: the tests of the log set.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "database/database.h"
+#include "tests/sim/disk.h"
+#include "tests/unit/seed.h"
+
+enum { DOCUMENTS = 300 };
+static const char path[] = "/d/world";
+
+static uint64_t seed;
+
+typedef struct world {
+    disk *disk;
+    mrl_environment environment;
+    merle_options options;
+    merle_report report;
+    merle_db *db;
+    merle_collection *things;
+    uint32_t number; /* of rounds of work done */
+} world;
+
+static void world_init(world *w, uint64_t disk_seed) {
+    *w = (world){.disk = disk_create(disk_seed)};
+    w->environment.files = disk_files(w->disk);
+    w->environment.hash_seed = 7;
+    w->environment.database_id[0] = 1;
+    w->options = (merle_options){.threads = MERLE_THREADS_NONE,
+                                 .report = &w->report,
+                                 .log_file_size = 64 << 10,
+                                 .ring_size = 64 << 10,
+                                 .patience = MERLE_WAIT,
+                                 .checkpoint_log_bytes = UINT64_MAX};
+}
+
+static merle_err open_db(world *w) {
+    merle_err err = mrl_db_open(path, &w->options, &w->environment, &w->db);
+    if (err == MERLE_OK) merle_report_to(w->db, &w->report);
+    return err;
+}
+
+static void open_ok(world *w) {
+    merle_err err = open_db(w);
+    if (err != MERLE_OK) fail_msg("%s: %s", merle_err_name(err), w->report.message);
+    assert_int_equal(merle_collection_open(w->db, "things", NULL, &w->things), MERLE_OK);
+}
+
+static void close_ok(world *w) {
+    assert_int_equal(merle_close(w->db), MERLE_OK);
+    w->db = NULL;
+}
+
+/* {"n": round} under each key that the round is due for: one in so many. */
+static void work(world *w, uint32_t one_in) {
+    merle_key key;
+    w->number++;
+    for (uint32_t i = 0; i < DOCUMENTS; i++) {
+        if ((i + w->number) % one_in != 0) continue;
+        uint8_t doc[60] = {0x82, 0xa1, 'n', 0xce, 0, 0, 0, (uint8_t)w->number, 0xa1, 't', 0xd9, 40};
+        memset(doc + 12, 'a' + (int)(i % 26), 40);
+        assert_int_equal(
+            merle_one_put(w->things, merle_key_u64(&key, i), merle_bytes_of(doc, 52), NULL),
+            MERLE_OK);
+    }
+}
+
+/* A number that two equal states share. */
+static uint64_t state_of(world *w) {
+    merle_section s;
+    merle_scan scan = {0};
+    merle_doc docs[32];
+    size_t count;
+    uint64_t hash = 1;
+    assert_int_equal(merle_check(w->db, &w->report), MERLE_OK);
+    assert_int_equal(merle_section_begin(w->db, &s), MERLE_OK);
+    while (merle_scan_next(&s, w->things, &scan, docs, 32, &count) == MERLE_OK)
+        for (size_t i = 0; i < count; i++) {
+            merle_bytes k = merle_doc_key(docs[i]);
+            hash = mrl_hash_bytes(k.data, k.size, hash);
+            hash = mrl_hash_bytes(docs[i].data, docs[i].size, hash + docs[i].seq);
+        }
+    assert_int_equal(merle_section_end(&s), MERLE_OK);
+    return hash;
+}
+
+static uint64_t files_of(const world *w, const char *prefix) {
+    uint64_t count = 0, size;
+    char name[DISK_NAME_MAX];
+    for (size_t i = 0; disk_file_at(w->disk, path, i, name, &size); i++)
+        count += strncmp(name, prefix, strlen(prefix)) == 0;
+    return count;
+}
+
+/* ---- failures ---- */
+
+/* Fails the n-th call of a kind in a checkpoint; 0: the checkpoint makes fewer. */
+static int fail_one(world *w, disk_call call, uint64_t n) {
+    open_ok(w);
+    work(w, 3);
+    assert_int_equal(merle_wait_durable(w->db, mrl_log_published_at(w->db->store.published)),
+                     MERLE_OK);
+    disk_fail_nth(w->disk, call, n);
+    merle_err err = merle_checkpoint(w->db);
+    disk_fail_none(w->disk);
+    int is_read_only = mrl_log_failure(w->db->log) != MERLE_OK;
+    if (err != MERLE_OK) {
+        merle_stats_db stats = {0};
+        assert_int_equal(merle_stats(w->db, &stats), MERLE_OK);
+        assert_int_equal(stats.checkpoints_failed, 1);
+        assert_int_equal(stats.checkpoints, 0);
+        assert_true(w->report.message[0] != 0);
+    }
+    if (!is_read_only) {
+        work(w, 5);
+        assert_int_equal(merle_checkpoint(w->db), MERLE_OK);
+        assert_int_equal(files_of(w, "manifest-"), 2);
+    }
+    uint64_t state = state_of(w);
+    merle_err closed = merle_close(w->db);
+    assert_int_equal(closed, is_read_only ? MERLE_NOT_DURABLE : MERLE_OK);
+    disk_cut_power(w->disk);
+    open_ok(w);
+    if (!is_read_only) assert_int_equal(state_of(w), state);
+    close_ok(w);
+    return err != MERLE_OK;
+}
+
+static void failed_call_fails_the_checkpoint_alone(void **state) {
+    static const disk_call calls[] = {DISK_FILE_CREATE, DISK_FILE_WRITE, DISK_FILE_SYNC,
+                                      DISK_RENAME, DISK_DIR_SYNC};
+    (void)state;
+    for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++) {
+        uint64_t failed = 0;
+        for (uint64_t n = 1; n < 12; n++) {
+            world w;
+            world_init(&w, seed + n);
+            open_ok(&w);
+            work(&w, 1);
+            close_ok(&w);
+            int has_failed = fail_one(&w, calls[c], n);
+            failed += (uint64_t)has_failed;
+            disk_destroy(w.disk);
+            if (!has_failed) break;
+        }
+        assert_true(failed > 0);
+    }
+}
+
+static void full_disk_fails_the_checkpoint_alone(void **state) {
+    world w;
+    (void)state;
+    world_init(&w, seed);
+    open_ok(&w);
+    work(&w, 1);
+    disk_capacity(w.disk, disk_used(w.disk) + 2000);
+    assert_int_equal(merle_checkpoint(w.db), MERLE_NO_SPACE);
+    assert_int_equal(files_of(&w, "pages-"), 0);
+    disk_capacity(w.disk, UINT64_MAX);
+    work(&w, 2);
+    assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+    uint64_t there = state_of(&w);
+    close_ok(&w);
+    open_ok(&w);
+    assert_int_equal(state_of(&w), there);
+    close_ok(&w);
+    disk_destroy(w.disk);
+}
+
+static void page_files_without_live_pages_go(void **state) {
+    world w;
+    (void)state;
+    world_init(&w, seed);
+    open_ok(&w);
+    for (int i = 0; i < 20; i++) {
+        work(&w, 1);
+        assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+    }
+    /* All of each file is rewritten by the next one: two kept manifests need two. */
+    assert_int_equal(files_of(&w, "pages-"), 2);
+    assert_int_equal(files_of(&w, "manifest-"), 2);
+    for (int i = 0; i < 20; i++) {
+        work(&w, 100);
+        assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+    }
+    /* Thin ones are written anew: they do not pile up. */
+    assert_true(files_of(&w, "pages-") < 12);
+    uint64_t there = state_of(&w);
+    close_ok(&w);
+    open_ok(&w);
+    assert_int_equal(state_of(&w), there);
+    close_ok(&w);
+    disk_destroy(w.disk);
+}
+
+/* ---- damage ---- */
+
+/* A disk with a closed database on it, whose state is known. */
+static uint64_t prepare(world *w) {
+    world_init(w, seed);
+    open_ok(w);
+    work(w, 1);
+    assert_int_equal(merle_checkpoint(w->db), MERLE_OK);
+    work(w, 4);
+    assert_int_equal(merle_checkpoint(w->db), MERLE_OK);
+    work(w, 9);
+    uint64_t state = state_of(w);
+    close_ok(w);
+    return state;
+}
+
+/* Opens a damaged copy: right, or refused with a report. 1: refused. */
+static int opens_right_or_not_at_all(world *w, disk *copy, uint64_t state, const char *name) {
+    world other = *w;
+    other.disk = copy;
+    other.environment.files = disk_files(copy);
+    other.options.report = &other.report;
+    merle_err err = open_db(&other);
+    if (err != MERLE_OK) {
+        int is_told = other.report.err == err && other.report.message[0] != 0 &&
+                      strstr(other.report.path, name) != NULL;
+        if (!is_told) fail_msg("%s: %s", merle_err_name(err), other.report.message);
+        assert_int_equal(disk_open_count(copy), 0);
+        return 1;
+    }
+    assert_int_equal(merle_collection_find(other.db, "things", &other.things), MERLE_OK);
+    assert_int_equal(state_of(&other), state);
+    close_ok(&other);
+    return 0;
+}
+
+static void damaged_bytes_are_refused_or_harmless(void **state) {
+    world w;
+    char name[DISK_NAME_MAX];
+    uint64_t size, there = prepare(&w), refused = 0, tried = 0;
+    (void)state;
+    for (size_t f = 0; disk_file_at(w.disk, path, f, name, &size); f++) {
+        if (strncmp(name, "manifest-", 9) != 0 && strncmp(name, "pages-", 6) != 0) continue;
+        uint64_t stride = size > 4000 ? size / 500 : 2;
+        for (uint64_t at = f % stride; at < size; at += stride, tried++) {
+            disk *copy = disk_copy(w.disk, seed);
+            assert_int_equal(disk_flip(copy, path, name, at, 0x08), 0);
+            refused += (uint64_t)opens_right_or_not_at_all(&w, copy, there, name);
+            disk_destroy(copy);
+        }
+    }
+    printf("# %llu bytes flipped, %llu refused\n", (unsigned long long)tried,
+           (unsigned long long)refused);
+    assert_true(refused > tried / 4 && tried > 200);
+    disk_destroy(w.disk);
+}
+
+static void cut_files_are_refused_or_harmless(void **state) {
+    world w;
+    char name[DISK_NAME_MAX];
+    uint64_t size, there = prepare(&w), refused = 0;
+    (void)state;
+    for (size_t f = 0; disk_file_at(w.disk, path, f, name, &size); f++) {
+        if (strncmp(name, "manifest-", 9) != 0 && strncmp(name, "pages-", 6) != 0) continue;
+        for (uint64_t cut = 0; cut < size; cut += 1 + size / 30) {
+            disk *copy = disk_copy(w.disk, seed);
+            assert_int_equal(disk_cut_file(copy, path, name, cut), 0);
+            refused += (uint64_t)opens_right_or_not_at_all(&w, copy, there, name);
+            disk_destroy(copy);
+        }
+    }
+    assert_true(refused > 30);
+    disk_destroy(w.disk);
+}
+
+static void lost_and_swapped_files_are_refused_or_harmless(void **state) {
+    world w;
+    char name[DISK_NAME_MAX], other[DISK_NAME_MAX];
+    uint64_t size, there = prepare(&w), refused = 0;
+    (void)state;
+    for (size_t f = 0; disk_file_at(w.disk, path, f, name, &size); f++) {
+        if (strcmp(name, "lock") == 0) continue;
+        disk *copy = disk_copy(w.disk, seed);
+        assert_int_equal(disk_lose(copy, path, name), 0);
+        refused += (uint64_t)opens_right_or_not_at_all(&w, copy, there, "-");
+        disk_destroy(copy);
+        for (size_t g = f + 1; disk_file_at(w.disk, path, g, other, &size); g++) {
+            if (name[0] != other[0] || strchr(other, '-') == NULL) continue;
+            copy = disk_copy(w.disk, seed);
+            assert_int_equal(disk_swap(copy, path, name, other), 0);
+            refused += (uint64_t)opens_right_or_not_at_all(&w, copy, there, "-");
+            disk_destroy(copy);
+        }
+    }
+    assert_true(refused >= 3);
+    disk_destroy(w.disk);
+}
+
+int main(int argc, char **argv) {
+    seed = seed_of(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(failed_call_fails_the_checkpoint_alone),
+        cmocka_unit_test(full_disk_fails_the_checkpoint_alone),
+        cmocka_unit_test(page_files_without_live_pages_go),
+        cmocka_unit_test(damaged_bytes_are_refused_or_harmless),
+        cmocka_unit_test(cut_files_are_refused_or_harmless),
+        cmocka_unit_test(lost_and_swapped_files_are_refused_or_harmless),
+    };
+    return cmocka_run_group_tests_name("persist/checkpoint", tests, NULL, NULL);
+}

@@ -1,0 +1,550 @@
+/* tests/crash/life.c - one life of a database: what its workers do, and how it ends.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "tests/crash/life.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned long long llu;
+
+enum { LOG_FILE_SIZE = 64 << 10, STEPS_MORE = 200 };
+
+/* What goes wrong in a life, besides its end. */
+typedef enum life_fault { FAULT_NONE = 0, FAULT_CALL, FAULT_SPACE } life_fault;
+
+typedef struct life {
+    crash_run *run;
+    sim *s;
+    merle_db *db;
+    merle_collection *handles[PLAIN_COLLECTION_MAX];
+    uint32_t current[ORACLE_NAME_COUNT];
+    uint32_t commits; /* that came back well */
+    uint32_t commits_wanted;
+    uint32_t stop_within; /* calls, from when there are so many; 0: no stop */
+    life_fault fault;
+    disk_call fault_call;
+    int is_armed;
+    int is_read_only; /* a writer was told so */
+    int is_opening, is_closing;
+    int is_done; /* as many commits as were wanted, and some more */
+    int has_failed_to_open;
+} life;
+
+typedef struct life_worker {
+    life *l;
+    uint32_t number;
+    mrl_random random;
+    merle_builder *builder;
+} life_worker;
+
+static uint64_t below(life_worker *w, uint64_t limit) {
+    return mrl_random_below(&w->random, limit);
+}
+
+static uint64_t published(const life *l) {
+    return mrl_log_published_at(l->db->store.published);
+}
+
+static oracle *oracle_of(const life *l) {
+    return l->run->o;
+}
+
+static int is_over(const life *l) {
+    return l->is_done || l->is_read_only || oracle_of(l)->trouble[0] != 0;
+}
+
+/* What a write may be answered with when something was made to fail. */
+static int is_excused(const life *l, merle_err err) {
+    if (l->fault == FAULT_NONE) return 0;
+    return err == MERLE_READ_ONLY || err == MERLE_NOT_DURABLE || err == MERLE_SYSTEM ||
+           (err == MERLE_NO_SPACE && l->fault == FAULT_SPACE);
+}
+
+/* Sees to the note of a write that has come back. */
+static void settle(life *l, note *n, merle_err err, uint64_t seq) {
+    oracle *o = oracle_of(l);
+    if (err == MERLE_OK)
+        oracle_done(o, n, seq);
+    else if (err != MERLE_NOT_DURABLE) /* else its fate is not known */
+        oracle_refused(o, n);
+    if (err == MERLE_READ_ONLY || err == MERLE_NOT_DURABLE) l->is_read_only = 1;
+}
+
+/* ---- definitions: worker 0 alone ---- */
+
+static void define(life *l, uint32_t name) {
+    oracle *o = oracle_of(l);
+    uint32_t c = oracle_new_collection(o);
+    if (c == ORACLE_NONE) return;
+    note *n = oracle_note(o, NOTE_DEFINE, 0, published(l));
+    n->collection = c;
+    n->name = name;
+    merle_collection *made = NULL;
+    merle_err err = merle_collection_open(l->db, oracle_names[name], oracle_schema(name), &made);
+    settle(l, n, err, err == MERLE_OK ? atomic_load(&mrl_collection_current(made)->seq) : 0);
+    if (err == MERLE_OK) {
+        l->handles[c] = made;
+        l->current[name] = c;
+        l->run->totals.definitions++;
+    } else if (!is_excused(l, err)) {
+        oracle_trouble(o, "making %s: %s", oracle_names[name], merle_err_name(err));
+    }
+}
+
+static merle_err call_definition(life *l, note *n, uint64_t *out_seq) {
+    merle_collection *collection = l->handles[n->collection];
+    switch (n->kind) {
+    case NOTE_TRUNCATE:
+        return merle_collection_truncate(collection, out_seq);
+    case NOTE_DROP:
+        return merle_collection_drop(collection, out_seq);
+    case NOTE_INDEX_ADD:
+        return merle_index_add(collection, &oracle_extras[n->extra], out_seq);
+    default:
+        return merle_index_drop(collection, oracle_extras[n->extra].name, out_seq);
+    }
+}
+
+static void redefine(life_worker *w) {
+    life *l = w->l;
+    oracle *o = oracle_of(l);
+    uint32_t name = (uint32_t)below(w, ORACLE_NAME_COUNT);
+    if (l->current[name] == ORACLE_NONE) {
+        define(l, name);
+        return;
+    }
+    note_kind kind = (note_kind)(NOTE_TRUNCATE + below(w, 4));
+    /* The markers stay; and what is in memory only is not worth a drop. */
+    if (kind == NOTE_TRUNCATE && name == NAME_FIRST) return;
+    if (kind == NOTE_DROP && (name != NAME_SECOND || oracle_new_collection(o) == ORACLE_NONE))
+        return;
+    note *n = oracle_note(o, kind, 0, published(l));
+    n->collection = l->current[name];
+    n->name = name;
+    n->extra = (uint32_t)below(w, ORACLE_EXTRA_COUNT);
+    uint64_t seq = 0;
+    merle_err err = call_definition(l, n, &seq);
+    settle(l, n, err, seq);
+    if (err == MERLE_OK) {
+        l->run->totals.definitions++;
+        if (kind == NOTE_DROP) l->current[name] = ORACLE_NONE;
+    } else if (!is_excused(l, err) && err != MERLE_EXISTS && err != MERLE_NOT_FOUND) {
+        oracle_trouble(o, "a definition of %s: %s", oracle_names[name], merle_err_name(err));
+    }
+}
+
+static void ask_id(life_worker *w) {
+    life *l = w->l;
+    oracle *o = oracle_of(l);
+    uint32_t c = l->current[below(w, ORACLE_NAME_COUNT)];
+    uint64_t id = 0;
+    if (c == ORACLE_NONE) return;
+    merle_err err = merle_collection_next_id(l->handles[c], &id);
+    if (err == MERLE_OK) {
+        uint64_t last = o->ids[c] > o->new_ids[c] ? o->ids[c] : o->new_ids[c];
+        if (id <= o->new_ids[c] || id <= o->ids[c])
+            oracle_trouble(o, "id %llu came after %llu", (llu)id, (llu)last);
+        o->new_ids[c] = id;
+        o->new_id_seqs[c] = published(l);
+    } else if (!is_excused(l, err)) {
+        oracle_trouble(o, "an id: %s", merle_err_name(err));
+    }
+    if (err == MERLE_READ_ONLY) l->is_read_only = 1;
+}
+
+/* ---- commits ---- */
+
+static int is_there(life *l, uint32_t collection, uint32_t key) {
+    merle_section section;
+    if (merle_section_begin(l->db, &section) != MERLE_OK) return 0;
+    merle_err err = merle_exists(&section, l->handles[collection], plain_key(key));
+    (void)merle_section_end(&section);
+    return err == MERLE_OK;
+}
+
+static void random_op(life_worker *w, uint32_t collection, plain_op *op) {
+    static const plain_kind if_there[] = {PLAIN_PUT,   PLAIN_PATCH,  PLAIN_PATCH,
+                                          PLAIN_PATCH, PLAIN_REMOVE, PLAIN_REPLACE};
+    static const plain_kind if_absent[] = {PLAIN_PUT, PLAIN_INSERT};
+    memset(op, 0, sizeof *op);
+    op->collection = collection;
+    op->key = (uint32_t)below(w, ORACLE_KEY_COUNT);
+    int there = is_there(w->l, collection, op->key);
+    if (below(w, 24) == 0) there = !there;
+    op->kind = there ? if_there[below(w, 6)] : if_absent[below(w, 2)];
+    if (op->kind == PLAIN_PUT || op->kind == PLAIN_INSERT || op->kind == PLAIN_REPLACE)
+        op->doc = plain_doc_random(&w->random);
+    if (op->kind == PLAIN_PATCH)
+        for (uint64_t i = below(w, PLAIN_PATCH_MAX) + 1; i > 0; i--)
+            plain_op_random_patch(&w->random, op);
+}
+
+static merle_err do_op(life_worker *w, merle_commit *commit, const plain_op *op, uint64_t *bytes) {
+    merle_collection *collection = w->l->handles[op->collection];
+    merle_bytes key = plain_key(op->key), doc = {NULL, 0};
+    merle_op ops[PLAIN_PATCH_MAX];
+    if (op->doc != NULL) doc = plain_doc_build(op->doc, w->builder);
+    *bytes += key.size + doc.size;
+    for (uint32_t i = 0; i < op->patch_count; i++)
+        ops[i] = merle_op_of(op->patches[i].kind, plain_paths[op->patches[i].field],
+                             plain_value_to_merle(&op->patches[i].value));
+    switch (op->kind) {
+    case PLAIN_INSERT:
+        return merle_insert(commit, collection, key, doc);
+    case PLAIN_REPLACE:
+        return merle_replace(commit, collection, key, doc);
+    case PLAIN_REMOVE:
+        return merle_remove(commit, collection, key);
+    case PLAIN_PATCH:
+        return merle_patch_ops(commit, collection, key, ops, op->patch_count);
+    default:
+        return merle_put(commit, collection, key, doc);
+    }
+}
+
+/* The number of the commit, under the worker's own key. */
+static void mark(life_worker *w, note *n) {
+    plain_op *op = &n->ops[n->op_count++];
+    n->attempt = ++oracle_of(w->l)->attempts[w->number];
+    op->kind = PLAIN_PUT;
+    op->collection = w->l->current[NAME_FIRST];
+    op->key = ORACLE_KEY_COUNT + w->number;
+    op->doc = plain_doc_new();
+    op->doc->fields[PLAIN_NUMBER].type = MERLE_TYPE_INT;
+    op->doc->fields[PLAIN_NUMBER].i = n->attempt;
+}
+
+static merle_err fill_commit(life_worker *w, merle_commit *commit, note *n) {
+    life *l = w->l;
+    mark(w, n);
+    merle_err err = do_op(w, commit, &n->ops[0], &n->bytes);
+    uint32_t usual = l->current[below(w, ORACLE_NAME_COUNT)];
+    for (uint64_t i = below(w, below(w, 4) == 0 ? ORACLE_OP_MAX : 3); i > 0; i--) {
+        uint32_t c = below(w, 4) == 0 ? l->current[below(w, ORACLE_NAME_COUNT)] : usual;
+        if (err != MERLE_OK || c == ORACLE_NONE) break;
+        plain_op *op = &n->ops[n->op_count++];
+        random_op(w, c, op);
+        uint64_t bytes = 0;
+        err = do_op(w, commit, op, &bytes);
+        if (c != l->current[NAME_MEMORY]) n->bytes += bytes;
+    }
+    return err;
+}
+
+typedef enum durability { IN_MEMORY = 0, ASYNC, SYNC } durability;
+
+/* Ends the commit in one of the three ways, and counts what came of it. */
+static void end_commit(life_worker *w, merle_commit *commit, note *n) {
+    life *l = w->l;
+    oracle *o = oracle_of(l);
+    life_totals *t = &l->run->totals;
+    durability d = (durability)below(w, 3);
+    uint64_t seq = 0;
+    mrl_member *member = mrl_member_join(l->db->domain);
+    if (below(w, 4) != 0) merle_commit_patience(commit, MERLE_WAIT);
+    n->after_seq = published(l);
+    merle_err err = merle_end(commit, &seq);
+    if (err == MERLE_OK && d == SYNC) {
+        err = mrl_log_wait_durable(l->db->log, member, seq);
+        if (err != MERLE_OK) err = MERLE_NOT_DURABLE;
+    }
+    n->may_be_lost = d == ASYNC && err == MERLE_OK;
+    settle(l, n, err, seq);
+    t->answers[err]++;
+    if (err != MERLE_OK) {
+        t->refused++;
+        return;
+    }
+    t->commits++;
+    l->commits++;
+    *(d == SYNC ? &t->sync_commits : d == ASYNC ? &t->async_commits : &t->memory_commits) += 1;
+    if (d == SYNC) oracle_promise(o, seq);
+}
+
+static int is_usual(merle_err err) {
+    return err == MERLE_OK || err == MERLE_EXISTS || err == MERLE_NOT_FOUND ||
+           err == MERLE_CONFLICT || err == MERLE_BUSY || err == MERLE_RULE || err == MERLE_TYPE ||
+           err == MERLE_OVERFLOW || err == MERLE_GONE;
+}
+
+static void commit_something(life_worker *w) {
+    life *l = w->l;
+    oracle *o = oracle_of(l);
+    merle_commit *commit = NULL;
+    if (l->current[NAME_FIRST] == ORACLE_NONE || o->note_count + 16 > ORACLE_NOTE_MAX) return;
+    note *n = oracle_note(o, NOTE_COMMIT, w->number, published(l));
+    merle_err err = merle_begin(l->db, &commit);
+    if (err == MERLE_OK) {
+        err = fill_commit(w, commit, n);
+        if (err == MERLE_OK) {
+            end_commit(w, commit, n);
+            return;
+        }
+        merle_cancel(commit);
+    }
+    oracle_refused(o, n);
+    l->run->totals.refused++;
+    l->run->totals.answers[err]++;
+    if (err == MERLE_READ_ONLY) l->is_read_only = 1;
+    if (!is_usual(err) && !is_excused(l, err))
+        oracle_trouble(o, "a commit is refused: %s", merle_err_name(err));
+}
+
+/* ---- steps and checkpoints ---- */
+
+static void step(life_worker *w) {
+    life *l = w->l;
+    if (below(w, 3) == 0) sim_clock_advance(l->s, below(w, 20) * 1000000);
+    (void)merle_step(l->db, 0, below(w, 2) ? 0 : 50000);
+    l->run->totals.steps++;
+    /* What the database itself calls durable has to stay. */
+    oracle_promise(oracle_of(l), mrl_log_durable_seq(l->db->log));
+}
+
+static void checkpoint(life_worker *w) {
+    life *l = w->l;
+    uint64_t before = published(l);
+    merle_err err = merle_checkpoint(l->db);
+    if (err == MERLE_OK) {
+        l->run->totals.checkpoints++;
+        oracle_promise(oracle_of(l), before);
+    } else if (!is_excused(l, err) && err != MERLE_NO_SPACE) {
+        oracle_trouble(oracle_of(l), "a checkpoint: %s", merle_err_name(err));
+    }
+}
+
+/* From now on the machine may stop, and something may fail. */
+static void arm(life *l) {
+    crash_run *run = l->run;
+    if (l->is_armed || l->commits < l->commits_wanted) return;
+    l->is_armed = 1;
+    if (l->fault == FAULT_CALL)
+        disk_fail_nth(run->d, l->fault_call, 1 + mrl_random_below(&run->random, 6));
+    if (l->fault == FAULT_SPACE)
+        disk_capacity(run->d, disk_used(run->d) + mrl_random_below(&run->random, LOG_FILE_SIZE));
+    if (l->stop_within == 0) return;
+    if (run->target != NULL)
+        disk_stop_at_point(run->d, run->target, 1 + mrl_random_below(&run->random, 3));
+    else
+        disk_stop_at(run->d, 1 + mrl_random_below(&run->random, l->stop_within));
+}
+
+static void work(void *context) {
+    life_worker *w = context;
+    life *l = w->l;
+    if (merle_builder_create(&w->builder) != MERLE_OK) abort();
+    for (uint32_t more = STEPS_MORE; more > 0 && !is_over(l);) {
+        uint64_t dice = below(w, 64);
+        arm(l);
+        more -= (uint32_t)l->is_armed;
+        if (w->number != 0 || dice < 24)
+            commit_something(w);
+        else if (dice < 58)
+            step(w);
+        else if (dice < 59)
+            checkpoint(w);
+        else if (dice < 61)
+            ask_id(w);
+        else
+            redefine(w);
+        /* A disk that was full has room again. */
+        if (l->is_armed && l->fault == FAULT_SPACE && more == STEPS_MORE / 2)
+            disk_capacity(l->run->d, UINT64_MAX);
+    }
+    l->is_done = 1;
+    merle_builder_destroy(w->builder);
+}
+
+/* ---- opening and closing ---- */
+
+static void open_database(void *context) {
+    life *l = context;
+    oracle *o = oracle_of(l);
+    merle_report report;
+    memset(&report, 0, sizeof report);
+    merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 64 << 10};
+    options.report = &report;
+    options.checkpoint_log_bytes = 24 << 10;
+    options.compression = o->base_seq % 2 == 0 ? MERLE_COMPRESSION_ZSTD : MERLE_COMPRESSION_NONE;
+    mrl_environment environment = *sim_environment(l->s);
+    environment.files = disk_files(l->run->d);
+    environment.database_id[0] = 7;
+    l->is_opening = 1;
+    merle_err err = mrl_db_open("db", &options, &environment, &l->db);
+    l->is_opening = 0;
+    if (err != MERLE_OK) {
+        l->has_failed_to_open = 1;
+        l->run->totals.refused_openings++;
+        if (l->fault != FAULT_CALL || (err != MERLE_SYSTEM && err != MERLE_NO_SPACE))
+            oracle_trouble(o, "opening: %s, %s", merle_err_name(err), report.message);
+        return;
+    }
+    l->run->totals.opened++;
+    if (oracle_judge(o, l->db) != 0) return;
+    for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {
+        l->current[name] = o->base.current[name];
+        if (l->current[name] == ORACLE_NONE)
+            define(l, name);
+        else if (merle_collection_find(l->db, oracle_names[name], &l->handles[l->current[name]]) !=
+                 MERLE_OK)
+            oracle_trouble(o, "%s is not found", oracle_names[name]);
+    }
+}
+
+static void close_database(void *context) {
+    life *l = context;
+    oracle *o = oracle_of(l);
+    uint64_t last = published(l);
+    if (oracle_compare(o, l->db) != 0) return;
+    o->last_seq = last;
+    l->is_closing = 1;
+    merle_err err = merle_close(l->db);
+    l->run->totals.closes++;
+    if (err == MERLE_OK)
+        oracle_promise(o, last);
+    else if (err != MERLE_NOT_DURABLE || l->fault == FAULT_NONE)
+        oracle_trouble(o, "closing: %s", merle_err_name(err));
+}
+
+/* ---- a life ---- */
+
+static void stop_life(void *context) {
+    sim_abandon(((life *)context)->s);
+}
+
+static uint64_t faults_of(const disk *d, disk_call of) {
+    size_t count;
+    uint64_t faults = 0;
+    const disk_point *points = disk_points(d, &count);
+    for (size_t i = 0; i < count; i++)
+        if (points[i].call == of) faults += points[i].faults;
+    return faults;
+}
+
+/* Runs what was spawned. 1: the machine has stopped; 0: it came to its end; -1: trouble. */
+static int run_sim(life *l) {
+    int result = sim_run(l->s);
+    life_totals *t = &l->run->totals;
+    if (result < 0) oracle_trouble(oracle_of(l), "all workers wait for each other");
+    if (result > 0)
+        *(l->is_opening   ? &t->stops_opening
+          : l->is_closing ? &t->stops_closing
+                          : &t->stops_working) += 1;
+    return result;
+}
+
+static void choose_fault(life *l) {
+    static const disk_call calls[] = {
+        DISK_FILE_SYNC, DISK_FILE_WRITE,   DISK_DIR_SYNC,  DISK_FILE_CREATE, DISK_RENAME,
+        DISK_REMOVE,    DISK_FILE_RESERVE, DISK_FILE_SYNC, DISK_FILE_WRITE,  DISK_FILE_READ,
+        DISK_FILE_OPEN, DISK_DIR_EACH,     DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK};
+    crash_run *run = l->run;
+    uint64_t dice = mrl_random_below(&run->random, 16);
+    if (dice < 11) return;
+    run->totals.faulted++;
+    l->fault = dice == 15 ? FAULT_SPACE : FAULT_CALL;
+    l->fault_call = calls[mrl_random_below(&run->random, sizeof calls / sizeof calls[0])];
+    /* Half of them while it is opened: these calls are hardly made later. */
+    if (l->fault == FAULT_CALL &&
+        (mrl_random_below(&run->random, 2) || l->fault_call >= DISK_FILE_READ))
+        disk_fail_nth(run->d, l->fault_call, 1 + mrl_random_below(&run->random, 4));
+}
+
+static void plan(life *l) {
+    crash_run *run = l->run;
+    choose_fault(l);
+    uint64_t dice = mrl_random_below(&run->random, 8);
+    l->commits_wanted = LIFE_COMMITS_MIN + (uint32_t)mrl_random_below(&run->random, 20);
+    if (dice == 0)
+        l->commits_wanted += (uint32_t)mrl_random_below(&run->random, LIFE_COMMITS_MAX / 2);
+    l->stop_within = dice == 1 ? 0 : dice == 2 ? 400 : 60;
+    /* The first commits come before the first crash. */
+    if (run->totals.commits >= LIFE_COMMITS_MIN && mrl_random_below(&run->random, 4) == 0)
+        disk_stop_at(run->d, 1 + mrl_random_below(&run->random, 80));
+}
+
+/* Its workers, and how they end: 1: stopped; 0: closed, or left between two calls. */
+static int live(life *l) {
+    static const char *const names[ORACLE_WORKER_MAX] = {"a", "b", "c"};
+    crash_run *run = l->run;
+    life_worker workers[ORACLE_WORKER_MAX];
+    uint32_t count = 1 + (uint32_t)mrl_random_below(&run->random, ORACLE_WORKER_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        workers[i] = (life_worker){.l = l, .number = i};
+        mrl_random_init(&workers[i].random, mrl_random_next(&run->random));
+        sim_spawn(l->s, names[i], work, &workers[i]);
+    }
+    if (run_sim(l) != 0) return 1;
+    if (mrl_random_below(&run->random, 3) != 0) {
+        run->totals.ends_between++;
+        return 1;
+    }
+    sim_spawn(l->s, "closes", close_database, l);
+    return run_sim(l);
+}
+
+static void end_life(life *l, int is_stopped, uint64_t syncs_failed) {
+    crash_run *run = l->run;
+    oracle *o = run->o;
+    /* One that was closed, or nearly so, is gone; one that was stopped is where it was. */
+    if (is_stopped && l->db != NULL && !l->is_closing) o->last_seq = published(l);
+    disk_fail_none(run->d);
+    disk_capacity(run->d, UINT64_MAX);
+    /* What a failed sync has lost may be seen until the machine is off: nobody can know better. */
+    int has_lied = faults_of(run->d, DISK_FILE_SYNC) != syncs_failed;
+    if (!has_lied && mrl_random_below(&run->random, 5) == 0) {
+        run->totals.kills++;
+        disk_kill(run->d);
+    } else {
+        run->totals.cuts++;
+        disk_cut_power(run->d);
+    }
+    run->now_ns = sim_environment(l->s)->clock->monotonic_ns(l->s);
+    sim_destroy(l->s);
+}
+
+int crash_run_live(crash_run *run) {
+    life l = {.run = run};
+    uint64_t syncs_failed = faults_of(run->d, DISK_FILE_SYNC);
+    l.s =
+        sim_create(mrl_random_next(&run->random), 1 + (uint32_t)mrl_random_below(&run->random, 6));
+    if (l.s == NULL) abort();
+    sim_clock_advance(l.s, run->now_ns);
+    for (uint32_t i = 0; i < ORACLE_NAME_COUNT; i++) l.current[i] = ORACLE_NONE;
+    run->totals.lives++;
+    plan(&l);
+    disk_on_stop(run->d, stop_life, &l);
+    sim_spawn(l.s, "opens", open_database, &l);
+    int is_stopped = run_sim(&l);
+    if (is_stopped == 0 && !l.has_failed_to_open && run->o->trouble[0] == 0) {
+        disk_stop_at(run->d, 0);
+        is_stopped = live(&l);
+    }
+    if (run->o->trouble[0] != 0) sim_print_trace(l.s);
+    end_life(&l, is_stopped, syncs_failed);
+    if (run->is_told)
+        printf("# life %llu: %s, %u commits, fault %d, published %llu, promised %llu\n",
+               (llu)run->totals.lives,
+               l.has_failed_to_open ? "not opened"
+               : is_stopped         ? "stopped"
+                                    : "closed",
+               l.commits, (int)l.fault, (llu)run->o->last_seq, (llu)run->o->promised_seq);
+    return run->o->trouble[0] != 0 ? -1 : 0;
+}
+
+void crash_run_init(crash_run *run, uint64_t seed) {
+    memset(run, 0, sizeof *run);
+    run->seed = seed;
+    mrl_random_init(&run->random, seed);
+    run->d = disk_create(mrl_random_next(&run->random));
+    run->o = oracle_create();
+}
+
+void crash_run_fini(crash_run *run) {
+    run->totals.lost = run->o->lost;
+    disk_destroy(run->d);
+    oracle_destroy(run->o);
+}

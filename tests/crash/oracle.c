@@ -1,0 +1,455 @@
+/* tests/crash/oracle.c - from what was done to what has to be there.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "tests/crash/oracle.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned long long llu;
+
+const char *const oracle_names[ORACLE_NAME_COUNT] = {"first", "memory", "second"};
+const merle_index oracle_extras[ORACLE_EXTRA_COUNT] = {{"by_number", MERLE_ORDERED, "number"},
+                                                       {"by_list", MERLE_TAGS, "list"}};
+
+const merle_schema *oracle_schema(uint32_t name) {
+    static merle_schema in_memory;
+    if (name != NAME_MEMORY) return &plain_schema;
+    in_memory = plain_schema;
+    in_memory.memory_only = getenv("MERLE_TMP_MEM") != NULL;
+    return &in_memory;
+}
+
+/* ---- notes ---- */
+
+oracle *oracle_create(void) {
+    oracle *o = calloc(1, sizeof *o);
+    if (o == NULL) abort();
+    o->notes = calloc(ORACLE_NOTE_MAX, sizeof *o->notes);
+    if (o->notes == NULL) abort();
+    o->base.plain = plain_state_copy(NULL);
+    for (int i = 0; i < ORACLE_NAME_COUNT; i++) o->base.current[i] = ORACLE_NONE;
+    return o;
+}
+
+static void forget_notes(oracle *o) {
+    for (uint32_t i = 0; i < o->note_count; i++)
+        for (uint32_t k = 0; k < o->notes[i].op_count; k++) plain_op_clear(&o->notes[i].ops[k]);
+    o->note_count = 0;
+}
+
+void oracle_destroy(oracle *o) {
+    forget_notes(o);
+    plain_state_free(o->base.plain);
+    free(o->notes);
+    free(o);
+}
+
+void oracle_trouble(oracle *o, const char *format, ...) {
+    va_list arguments;
+    if (o->trouble[0] != 0) return;
+    va_start(arguments, format);
+    (void)vsnprintf(o->trouble, sizeof o->trouble, format, arguments);
+    va_end(arguments);
+}
+
+note *oracle_note(oracle *o, note_kind kind, uint32_t worker, uint64_t published) {
+    if (o->note_count == ORACLE_NOTE_MAX) abort();
+    note *n = &o->notes[o->note_count++];
+    memset(n, 0, sizeof *n);
+    n->kind = kind;
+    n->worker = worker;
+    n->after_seq = published;
+    n->collection = ORACLE_NONE;
+    return n;
+}
+
+void oracle_done(oracle *o, note *n, uint64_t seq) {
+    if (seq <= n->after_seq)
+        oracle_trouble(o, "a write that began behind seq %llu got seq %llu", (llu)n->after_seq,
+                       (llu)seq);
+    n->fate = NOTE_DONE;
+    n->seq = seq;
+}
+
+void oracle_refused(oracle *o, note *n) {
+    (void)o;
+    n->fate = NOTE_REFUSED;
+}
+
+void oracle_promise(oracle *o, uint64_t seq) {
+    if (seq > o->promised_seq) o->promised_seq = seq;
+}
+
+uint32_t oracle_new_collection(const oracle *o) {
+    int is_used[PLAIN_COLLECTION_MAX + 1] = {0};
+    for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++)
+        is_used[c] = o->base.plain->life[c] != PLAIN_UNBORN;
+    for (uint32_t i = 0; i < o->note_count; i++) is_used[o->notes[i].collection] = 1;
+    for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++)
+        if (!is_used[c]) return c;
+    return ORACLE_NONE;
+}
+
+/* ---- worlds ---- */
+
+static world world_copy(const world *from) {
+    world copy = *from;
+    copy.plain = plain_state_copy(from->plain);
+    return copy;
+}
+
+static void apply_commit(oracle *o, world *w, const note *n) {
+    plain_result result;
+    plain_apply(w->plain, n->ops, n->op_count, &result);
+    if (result.errors != 0)
+        oracle_trouble(o, "seq %llu was committed, but should have been refused (errors %x)",
+                       (llu)n->seq, result.errors);
+    plain_commit(w->plain, &result, n->seq);
+    plain_result_clear(&result);
+}
+
+static void apply(oracle *o, world *w, const note *n) {
+    uint32_t c = n->collection;
+    switch (n->kind) {
+    case NOTE_COMMIT:
+        apply_commit(o, w, n);
+        return;
+    case NOTE_INDEX_ADD:
+        w->extras[c] |= 1u << n->extra;
+        return;
+    case NOTE_INDEX_DROP:
+        w->extras[c] &= ~(1u << n->extra);
+        return;
+    case NOTE_DEFINE:
+        w->current[n->name] = c;
+        w->extras[c] = 0;
+        w->plain->life[c] = PLAIN_ALIVE;
+        break;
+    case NOTE_DROP:
+        w->current[n->name] = ORACLE_NONE;
+        w->plain->life[c] = PLAIN_DROPPED;
+        break;
+    case NOTE_TRUNCATE:
+        break;
+    }
+    plain_clear_collection(w->plain, c);
+    w->plain->root_seq[c] = n->seq;
+}
+
+static int by_seq(const void *a, const void *b) {
+    uint64_t left = (*(const note *const *)a)->seq, right = (*(const note *const *)b)->seq;
+    return left < right ? -1 : left > right;
+}
+
+/* The world at a seq: the base, and all that was done up to there, in order. */
+static world world_at(oracle *o, uint64_t seq) {
+    static const note *done[ORACLE_NOTE_MAX];
+    size_t count = 0;
+    world w = world_copy(&o->base);
+    for (uint32_t i = 0; i < o->note_count; i++)
+        if (o->notes[i].fate == NOTE_DONE && o->notes[i].seq <= seq) done[count++] = &o->notes[i];
+    qsort(done, count, sizeof done[0], by_seq);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && done[i]->seq == done[i - 1]->seq)
+            oracle_trouble(o, "seq %llu was given twice", (llu)done[i]->seq);
+        apply(o, &w, done[i]);
+    }
+    return w;
+}
+
+/* ---- comparing ---- */
+
+typedef struct comparison {
+    const world *w;
+    merle_db *db;
+    merle_section section;
+    uint64_t seq;
+    char *text; /* the first difference */
+    size_t text_size;
+} comparison;
+
+__attribute__((format(printf, 2, 3))) static int differs(comparison *c, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(c->text, c->text_size, format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+static int compare_document(comparison *c, uint32_t name, merle_doc doc, uint32_t *seen) {
+    const plain_state *plain = c->w->plain;
+    plain_doc parsed;
+    uint32_t key = plain_key_find(merle_doc_key(doc));
+    if (key >= PLAIN_KEY_COUNT) return differs(c, "%s has a strange key", oracle_names[name]);
+    const plain_cell *cell = &plain->cells[c->w->current[name]][key];
+    if ((*seen >> key & 1) != 0) return differs(c, "%s has key %u twice", oracle_names[name], key);
+    *seen |= 1u << key;
+    if (cell->doc == NULL)
+        return differs(c, "%s has key %u, of seq %llu, which it should not", oracle_names[name],
+                       key, (llu)doc.seq);
+    if (cell->seq != doc.seq)
+        return differs(c, "%s has key %u of seq %llu instead of %llu", oracle_names[name], key,
+                       (llu)doc.seq, (llu)cell->seq);
+    if (plain_doc_parse(doc, &parsed) != 0 || plain_doc_hash(&parsed) != plain_doc_hash(cell->doc))
+        return differs(c, "%s has another document under key %u, seq %llu", oracle_names[name], key,
+                       (llu)doc.seq);
+    return 0;
+}
+
+static int compare_documents(comparison *c, uint32_t name, merle_collection *collection) {
+    merle_scan scan = {0};
+    merle_doc docs[16];
+    size_t count;
+    uint32_t seen = 0;
+    uint64_t counted = 0;
+    while (merle_scan_next(&c->section, collection, &scan, docs, 16, &count) == MERLE_OK)
+        for (size_t i = 0; i < count; i++)
+            if (compare_document(c, name, docs[i], &seen) != 0) return -1;
+    for (uint32_t key = 0; key < PLAIN_KEY_COUNT; key++) {
+        const plain_cell *cell = &c->w->plain->cells[c->w->current[name]][key];
+        merle_doc doc;
+        merle_err err = merle_get(&c->section, collection, plain_key(key), &doc);
+        if (err != (cell->doc != NULL ? MERLE_OK : MERLE_NOT_FOUND) ||
+            (cell->doc != NULL) != (seen >> key & 1))
+            return differs(c, "%s: key %u, of seq %llu, is %s", oracle_names[name], key,
+                           (llu)cell->seq, merle_err_name(err));
+    }
+    uint64_t wanted = plain_count(c->w->plain, c->w->current[name]);
+    if (merle_count(&c->section, collection, &counted) != MERLE_OK || counted != wanted)
+        return differs(c, "%s counts %llu documents instead of %llu", oracle_names[name],
+                       (llu)counted, (llu)wanted);
+    return 0;
+}
+
+static int compare_value(comparison *c, uint32_t name, merle_collection *collection, uint32_t index,
+                         const plain_value *values) {
+    static const char *const index_names[2] = {"name", "seat"};
+    merle_value given[2] = {plain_value_to_merle(&values[0]), plain_value_to_merle(&values[1])};
+    merle_doc doc;
+    uint32_t wanted = plain_find(c->w->plain, c->w->current[name], index, values);
+    merle_err err =
+        merle_get_unique(&c->section, collection, index_names[index], given, index + 1, &doc);
+    uint32_t found = err == MERLE_OK ? plain_key_find(merle_doc_key(doc)) : PLAIN_KEY_COUNT;
+    if (found == wanted && (err == MERLE_OK || err == MERLE_NOT_FOUND)) return 0;
+    return differs(c, "%s: a value of index %s is that of key %u instead of %u (%s)",
+                   oracle_names[name], index_names[index], found, wanted, merle_err_name(err));
+}
+
+static int compare_values(comparison *c, uint32_t name, merle_collection *collection) {
+    for (uint32_t v = 0; v < PLAIN_VALUE_COUNT; v++) {
+        plain_value values[2] = {plain_value_of(v), plain_value_of(0)};
+        if (compare_value(c, name, collection, 0, values) != 0) return -1;
+        for (uint32_t rank = 0; rank < 4; rank++) {
+            values[1] = plain_value_of(rank);
+            if (compare_value(c, name, collection, 1, values) != 0) return -1;
+        }
+    }
+    return 0;
+}
+
+static int compare_extras(comparison *c, uint32_t name, merle_collection *collection) {
+    for (uint32_t i = 0; i < ORACLE_EXTRA_COUNT; i++) {
+        merle_stats_index stats = {0};
+        merle_err err = merle_index_stats(collection, oracle_extras[i].name, &stats);
+        int wanted = (int)(c->w->extras[c->w->current[name]] >> i & 1);
+        if ((err == MERLE_OK) == wanted && (err == MERLE_OK || err == MERLE_NOT_FOUND)) continue;
+        return differs(c, "%s: index %s is %s", oracle_names[name], oracle_extras[i].name,
+                       merle_err_name(err));
+    }
+    return 0;
+}
+
+static int compare_collection(comparison *c, uint32_t name) {
+    merle_collection *collection = NULL;
+    merle_err err = merle_collection_find(c->db, oracle_names[name], &collection);
+    if (c->w->current[name] == ORACLE_NONE)
+        return err == MERLE_NOT_FOUND
+                   ? 0
+                   : differs(c, "%s is there (%s)", oracle_names[name], merle_err_name(err));
+    if (err != MERLE_OK)
+        return differs(c, "%s is not there (%s)", oracle_names[name], merle_err_name(err));
+    if (compare_documents(c, name, collection) != 0) return -1;
+    if (compare_values(c, name, collection) != 0) return -1;
+    return compare_extras(c, name, collection);
+}
+
+static int compare(const world *w, merle_db *db, char *text, size_t text_size) {
+    comparison c = {.w = w, .db = db, .text = text, .text_size = text_size};
+    int result = 0;
+    if (merle_section_begin(db, &c.section) != MERLE_OK) return differs(&c, "no section");
+    c.seq = merle_section_seq(&c.section);
+    for (uint32_t name = 0; name < ORACLE_NAME_COUNT && result == 0; name++)
+        result = compare_collection(&c, name);
+    (void)merle_section_end(&c.section);
+    return result;
+}
+
+static void check_whole(oracle *o, merle_db *db) {
+    merle_report report;
+    memset(&report, 0, sizeof report);
+    merle_err err = merle_check(db, &report);
+    if (err != MERLE_OK)
+        oracle_trouble(o, "merle_check: %s, %s", merle_err_name(err), report.message);
+}
+
+static uint64_t published(const merle_db *db) {
+    return mrl_log_published_at(db->store.published);
+}
+
+/* ---- judging a reopened database ---- */
+
+/* The marker of a worker: the number of its last commit, and that commit's seq. */
+static void read_marker(oracle *o, merle_db *db, uint32_t worker, uint32_t *out_attempt,
+                        uint64_t *out_seq) {
+    merle_section section;
+    merle_collection *first;
+    merle_doc doc;
+    merle_value number;
+    *out_attempt = 0;
+    *out_seq = 0;
+    if (merle_section_begin(db, &section) != MERLE_OK) return;
+    if (merle_collection_find(db, oracle_names[NAME_FIRST], &first) == MERLE_OK &&
+        merle_get(&section, first, plain_key(ORACLE_KEY_COUNT + worker), &doc) == MERLE_OK) {
+        if (merle_doc_value(doc, plain_paths[PLAIN_NUMBER], &number) != MERLE_OK)
+            oracle_trouble(o, "the marker of worker %u has no number", worker);
+        *out_attempt = (uint32_t)number.number.i;
+        *out_seq = doc.seq;
+    }
+    (void)merle_section_end(&section);
+}
+
+/* What became of the commits that had not come back. */
+static void settle_commits(oracle *o, merle_db *db) {
+    for (uint32_t i = 0; i < o->note_count; i++) {
+        note *n = &o->notes[i];
+        uint32_t attempt;
+        uint64_t seq;
+        if (n->kind != NOTE_COMMIT || n->fate != NOTE_OPEN) continue;
+        read_marker(o, db, n->worker, &attempt, &seq);
+        if (attempt == n->attempt)
+            oracle_done(o, n, seq);
+        else
+            oracle_refused(o, n);
+    }
+}
+
+int oracle_compare(oracle *o, merle_db *db) {
+    char text[256];
+    /* One that is not durable is there all the same. */
+    settle_commits(o, db);
+    world w = world_at(o, published(db));
+    if (compare(&w, db, text, sizeof text) != 0)
+        oracle_trouble(o, "at seq %llu, still running: %s", (llu)published(db), text);
+    plain_state_free(w.plain);
+    check_whole(o, db);
+    return o->trouble[0] != 0 ? -1 : 0;
+}
+
+static int is_claimed(const oracle *o, uint64_t seq) {
+    for (uint32_t i = 0; i < o->note_count; i++)
+        if (o->notes[i].fate == NOTE_DONE && o->notes[i].seq == seq) return 1;
+    return 0;
+}
+
+static note *find_open(oracle *o) {
+    for (uint32_t i = 0; i < o->note_count; i++)
+        if (o->notes[i].fate == NOTE_OPEN) return &o->notes[i];
+    return NULL;
+}
+
+/* What is in memory only is gone; what was dropped may be used again. */
+static void world_wake(world *w) {
+    for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++) {
+        if (w->plain->life[c] == PLAIN_DROPPED) w->plain->life[c] = PLAIN_UNBORN;
+        if (w->plain->life[c] == PLAIN_UNBORN || (getenv("MERLE_TMP_MEM") && w->current[NAME_MEMORY] == c))
+            plain_clear_collection(w->plain, c);
+    }
+}
+
+/* A definition that had not come back may have been applied, at any seq that nobody else has. */
+static int try_worlds(oracle *o, merle_db *db, uint64_t seq, world *out_world) {
+    char first[256] = "", text[256];
+    note *open = find_open(o);
+    for (uint64_t at = open == NULL ? seq + 1 : open->after_seq + 1; at <= seq + 1; at++) {
+        if (at <= seq && is_claimed(o, at)) continue;
+        if (open != NULL) {
+            open->fate = at <= seq ? NOTE_DONE : NOTE_REFUSED;
+            open->seq = at;
+        }
+        world w = world_at(o, seq);
+        world_wake(&w);
+        int is_right = o->trouble[0] == 0 && compare(&w, db, text, sizeof text) == 0;
+        if (is_right) {
+            *out_world = w;
+            return 0;
+        }
+        plain_state_free(w.plain);
+        /* What is impossible under this assumption may be right under the next. */
+        if (o->trouble[0] != 0) memcpy(text, o->trouble, sizeof text);
+        text[sizeof text - 1] = 0;
+        o->trouble[0] = 0;
+        memcpy(first, text, sizeof first);
+    }
+    oracle_trouble(o, "reopened at seq %llu (published %llu, promised %llu): %s", (llu)seq,
+                   (llu)o->last_seq, (llu)o->promised_seq, first);
+    return -1;
+}
+
+/* What ASYNC may lose is bounded. */
+static void judge_loss(oracle *o, uint64_t seq) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < o->note_count; i++) {
+        const note *n = &o->notes[i];
+        if (n->fate != NOTE_DONE || n->seq <= seq) continue;
+        o->lost++;
+        if (n->may_be_lost) bytes += n->bytes;
+    }
+    if (o->unsynced_max != 0 && bytes > o->unsynced_max)
+        oracle_trouble(o, "%llu bytes of acknowledged ASYNC commits are gone, of at most %llu",
+                       (llu)bytes, (llu)o->unsynced_max);
+}
+
+static void judge_ids(oracle *o, merle_db *db, uint64_t seq) {
+    for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {
+        uint32_t c = o->base.current[name];
+        merle_collection *collection;
+        uint64_t id = 0;
+        if (c == ORACLE_NONE) continue;
+        if (o->new_id_seqs[c] <= seq && o->new_ids[c] > o->ids[c]) o->ids[c] = o->new_ids[c];
+        if (merle_collection_find(db, oracle_names[name], &collection) != MERLE_OK) continue;
+        /* Asking sets some aside, which is a write: not every time. */
+        if (o->ids[c] == 0 || seq % 4 != 0) continue;
+        if (merle_collection_next_id(collection, &id) == MERLE_OK && id <= o->ids[c])
+            oracle_trouble(o, "%s gave id %llu again, after %llu", oracle_names[name], (llu)id,
+                           (llu)o->ids[c]);
+    }
+    /* A number that is free may come to stand for another collection. */
+    for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++)
+        if (o->base.plain->life[c] == PLAIN_UNBORN) o->ids[c] = 0;
+    memset(o->new_ids, 0, sizeof o->new_ids);
+    memset(o->new_id_seqs, 0, sizeof o->new_id_seqs);
+}
+
+int oracle_judge(oracle *o, merle_db *db) {
+    uint64_t seq = published(db);
+    world w;
+    if (seq < o->promised_seq || seq > o->last_seq)
+        oracle_trouble(o, "reopened at seq %llu, but %llu was durable and %llu published", (llu)seq,
+                       (llu)o->promised_seq, (llu)o->last_seq);
+    settle_commits(o, db);
+    if (o->trouble[0] != 0 || try_worlds(o, db, seq, &w) != 0) return -1;
+    judge_loss(o, seq);
+    plain_state_free(o->base.plain);
+    o->base = w;
+    o->base_seq = seq;
+    forget_notes(o);
+    /* What an opening has found is durable from then on. */
+    oracle_promise(o, seq);
+    check_whole(o, db);
+    judge_ids(o, db, seq);
+    return o->trouble[0] != 0 ? -1 : 0;
+}

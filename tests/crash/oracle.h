@@ -1,0 +1,111 @@
+/* tests/crash/oracle.h - what a database that is crashed again and again has to be.
+ *
+ * What    Knows every commit that was begun, what it does to a plain state, its seq if the call
+ *         came back, and what was acknowledged as durable. After a reopening it tells whether the
+ *         database is exactly the state at one seq that is not below what was promised, and goes
+ *         on from there.
+ *         A commit that the crash has caught says by itself whether it was applied: each commit
+ *         writes its number into a marker document of its worker, in the same instant.
+ * Owns    its states and notes.
+ * Threads one.
+ * Limits  ORACLE_WORKER_MAX workers; one of them alone defines things; ORACLE_NOTE_MAX writes
+ *         between two reopenings.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TESTS_CRASH_ORACLE_H
+#define TESTS_CRASH_ORACLE_H
+
+#include "database/database.h"
+#include "tests/model/plain.h"
+
+enum {
+    ORACLE_WORKER_MAX = 3,
+    ORACLE_OP_MAX = 10,
+    ORACLE_NOTE_MAX = 4096,
+    ORACLE_NAME_COUNT = 3, /* names of collections; the last one is dropped and made again */
+    ORACLE_KEY_COUNT = PLAIN_KEY_COUNT - ORACLE_WORKER_MAX, /* the keys behind are markers */
+    ORACLE_EXTRA_COUNT = 2,                                 /* indexes that come and go */
+    ORACLE_NONE = PLAIN_COLLECTION_MAX
+};
+
+/* The first collection has the markers and stays; the second is in memory only. */
+typedef enum oracle_name { NAME_FIRST = 0, NAME_MEMORY, NAME_SECOND } oracle_name;
+extern const char *const oracle_names[ORACLE_NAME_COUNT];
+extern const merle_index oracle_extras[ORACLE_EXTRA_COUNT];
+const merle_schema *oracle_schema(uint32_t name);
+
+typedef enum note_kind {
+    NOTE_COMMIT = 0,
+    NOTE_DEFINE,
+    NOTE_TRUNCATE,
+    NOTE_DROP,
+    NOTE_INDEX_ADD,
+    NOTE_INDEX_DROP
+} note_kind;
+
+typedef enum note_fate {
+    NOTE_OPEN = 0, /* the call has not come back, or said that it does not know */
+    NOTE_DONE,     /* it came back with a seq */
+    NOTE_REFUSED
+} note_fate;
+
+/* One write. */
+typedef struct note {
+    note_kind kind;
+    note_fate fate;
+    uint64_t seq;
+    uint64_t after_seq; /* published when it was begun: its own is higher */
+    uint32_t worker;
+    uint32_t attempt; /* of a commit: its number among the worker's */
+    uint32_t collection;
+    uint32_t name;   /* of a definition */
+    uint32_t extra;  /* of an index */
+    int may_be_lost; /* acknowledged in ASYNC */
+    uint64_t bytes;  /* at least so many has its record */
+    uint32_t op_count;
+    plain_op ops[ORACLE_OP_MAX + 1];
+} note;
+
+/* All that a database is at one seq. */
+typedef struct world {
+    plain_state *plain;
+    uint32_t current[ORACLE_NAME_COUNT];   /* which collection has a name; ORACLE_NONE */
+    uint32_t extras[PLAIN_COLLECTION_MAX]; /* bits */
+} world;
+
+typedef struct oracle {
+    world base;
+    uint64_t base_seq;
+    uint64_t promised_seq; /* acknowledged as durable */
+    uint64_t last_seq;     /* published when the machine stopped */
+    uint64_t unsynced_max;
+    uint32_t attempts[ORACLE_WORKER_MAX];
+    uint64_t ids[PLAIN_COLLECTION_MAX];         /* the highest given for good */
+    uint64_t new_ids[PLAIN_COLLECTION_MAX];     /* the highest given since the reopening, */
+    uint64_t new_id_seqs[PLAIN_COLLECTION_MAX]; /* for good once this seq is there */
+    uint32_t note_count;
+    uint64_t lost;     /* commits that were published and did not come back, in all */
+    char trouble[512]; /* what is wrong; empty: nothing */
+    note *notes;
+} oracle;
+
+oracle *oracle_create(void);
+void oracle_destroy(oracle *o);
+/* The first thing that is wrong stays. */
+__attribute__((format(printf, 2, 3))) void oracle_trouble(oracle *o, const char *format, ...);
+
+/* Notes down a write before it is called. */
+note *oracle_note(oracle *o, note_kind kind, uint32_t worker, uint64_t published);
+void oracle_done(oracle *o, note *n, uint64_t seq);
+void oracle_refused(oracle *o, note *n);
+void oracle_promise(oracle *o, uint64_t seq);
+/* An unused collection; ORACLE_NONE: there is none before the next reopening. */
+uint32_t oracle_new_collection(const oracle *o);
+
+/* The database was opened: is it what it has to be? Goes on from there. 0: yes. */
+int oracle_judge(oracle *o, merle_db *db);
+/* The database runs, and no write is under way: is it what it has to be? */
+int oracle_compare(oracle *o, merle_db *db);
+
+#endif
