@@ -120,10 +120,13 @@ static void options_wrong_are_refused(void **state) {
     refuse_options(NULL, (merle_options){.size = sizeof(merle_options) + 1}, MERLE_INVALID,
                    "older");
     refuse_options(NULL, (merle_options){.huge_pages = 2}, MERLE_INVALID, "huge_pages");
-    refuse_options("/nowhere/at/all", (merle_options){0}, MERLE_UNSUPPORTED, "files");
-    refuse_options("", (merle_options){0}, MERLE_UNSUPPORTED, "files");
+    refuse_options(NULL, (merle_options){.manifests_kept = 65}, MERLE_INVALID, "manifests_kept");
+    refuse_options(NULL, (merle_options){.compression = (merle_compression)9}, MERLE_INVALID,
+                   "compression");
+    refuse_options("/nowhere/at/all", (merle_options){0}, MERLE_SYSTEM, "opening the directory");
+    refuse_options("", (merle_options){0}, MERLE_SYSTEM, "opening the directory");
     merle_db *db;
-    assert_int_equal(merle_open("/nowhere/at/all", NULL, &db), MERLE_UNSUPPORTED);
+    assert_int_equal(merle_open("/nowhere/at/all", NULL, &db), MERLE_SYSTEM);
     assert_null(db);
 }
 
