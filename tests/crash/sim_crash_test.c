@@ -139,8 +139,9 @@ static void tell_totals(void) {
     test_say(
         "%llu commits (%llu memory, %llu async, %llu sync), %llu refused, %llu lost, %llu "
         "definitions, %llu checkpoints, %llu steps",
-        (llu)t->commits, (llu)t->memory_commits, (llu)t->async_commits, (llu)t->sync_commits,
-        (llu)t->refused, (llu)t->lost, (llu)t->definitions, (llu)t->checkpoints, (llu)t->steps);
+        (llu)t->commits, (llu)t->by_durability[MERLE_MEMORY], (llu)t->by_durability[MERLE_ASYNC],
+        (llu)t->by_durability[MERLE_SYNC], (llu)t->refused, (llu)t->lost, (llu)t->definitions,
+        (llu)t->checkpoints, (llu)t->steps);
     test_say(
         "writes lost %llu, kept %llu, torn %llu, lost by failed syncs %llu; names lost %llu, "
         "kept %llu",
