@@ -39,7 +39,7 @@ static merle_err complete(const merle_options *given, merle_options *out) {
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of compression");
     if ((unsigned)out->access > MERLE_ACCESS_READ)
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of access");
-    if ((unsigned)out->durability > MERLE_SYNC_LATER || (unsigned)out->patience > MERLE_WAIT)
+    if ((unsigned)out->durability > MERLE_SYNC_LATER || (unsigned)out->patience > MERLE_REFUSE)
         return mrl_report_fill(out->report, MERLE_INVALID,
                                "options: unknown value of durability or patience");
     if (out->threads == MERLE_THREADS_DEFAULT) out->threads = MERLE_THREADS_BACKGROUND;

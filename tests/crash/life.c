@@ -395,7 +395,7 @@ static void open_database(void *context) {
     merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 64 << 10};
     options.report = &report;
     options.log_file_size = LOG_FILE_SIZE;
-    options.unsynced_max = o->unsynced_max = o->base_seq % 3 == 0 ? 2048 : 16 << 10;
+    options.unsynced_max = o->base_seq % 3 == 0 ? 2048 : 16 << 10;
     options.checkpoint_log_bytes = 24 << 10;
     options.compression = o->base_seq % 2 == 0 ? MERLE_COMPRESSION_ZSTD : MERLE_COMPRESSION_NONE;
     mrl_environment environment = *sim_environment(l->s);
@@ -413,6 +413,7 @@ static void open_database(void *context) {
     }
     l->run->totals.opened++;
     if (oracle_judge(o, l->db) != 0) return;
+    o->unsynced_max = options.unsynced_max;
     for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {
         l->current[name] = o->base.current[name];
         if (l->current[name] == ORACLE_NONE)

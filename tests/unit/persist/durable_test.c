@@ -340,7 +340,7 @@ static void failed_disk_is_told_to_each_writer_with_the_reason(void **state) {
         assert_int_equal(err, MERLE_NOT_DURABLE);
         assert_true(seq > 0);
         assert_int_equal(d.s.report.system_errno, EIO);
-        for (int patience = 0; patience < 2; patience++) {
+        for (int patience = MERLE_WAIT; patience <= MERLE_REFUSE; patience++) {
             assert_int_equal(put(&d, MERLE_ASYNC, (merle_patience)patience, NULL), MERLE_READ_ONLY);
             assert_int_equal(d.s.report.err, MERLE_READ_ONLY);
             assert_int_equal(d.s.report.system_errno, EIO);
