@@ -35,3 +35,10 @@ uint32_t bench_bare_add(const bench_record *record) {
     bench_bare_docs[bench_bare_count] = doc;
     return bench_bare_count++;
 }
+
+bench_bare_doc **bench_bare_reserve(uint32_t count) {
+    bench_bare_docs = bench_alloc(count * sizeof(bench_bare_doc *));
+    bench_bare_count = count;
+    count_max = count;
+    return bench_bare_docs;
+}

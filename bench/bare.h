@@ -7,6 +7,9 @@
  * Threads bench_bare_add, _open, _close: one. Touching: any, while nobody adds.
  * Limits  UINT32_MAX documents. There is no removing and no changing.
  *
+ * Both floors can also be built in bulk, from all documents that are there: bench_btree_fill and
+ * bench_idlist_fill, after an opening and instead of any insert.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef BENCH_BARE_H
@@ -28,6 +31,11 @@ void bench_bare_open(void);
 void bench_bare_close(void);
 /* Puts a record behind the others and returns its number, from 0. */
 uint32_t bench_bare_add(const bench_record *record);
+
+/* A place for as many documents as will be there, filled by whoever asks for it. */
+bench_bare_doc **bench_bare_reserve(uint32_t count);
+void bench_btree_fill(void);
+void bench_idlist_fill(void);
 
 /* The bytes of a document, and asking for the line that has its score. */
 static inline const uint8_t *bench_bare_bytes(uint32_t id) {

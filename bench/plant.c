@@ -8,6 +8,7 @@
 #define WRONG_CALL 3u
 
 static bench_system planted;
+static bench_disk planted_disk;
 static const bench_system *sound;
 static unsigned call_count; /* atomic */
 
@@ -22,6 +23,10 @@ static bench_answer get_planted(void *thread, const char *key, uint64_t *out_sco
     bench_answer answer = sound->get(thread, key, out_score);
     *out_score += is_wrong();
     return answer;
+}
+static uint64_t later_planted(void *thread, const bench_record *record) {
+    if (!is_wrong()) return sound->disk->insert_later(thread, record);
+    return sound->disk->place(thread);
 }
 static void update_planted(void *thread, const bench_record *record) {
     if (!is_wrong()) sound->update(thread, record);
@@ -62,6 +67,10 @@ const bench_system *bench_plant(const bench_system *system, const char *fault) {
         planted.update = update_planted;
     } else if (strcmp(fault, "patch") == 0) {
         planted.patch = patch_planted;
+    } else if (strcmp(fault, "later") == 0 && system->disk != NULL) {
+        planted_disk = *system->disk;
+        planted_disk.insert_later = later_planted;
+        planted.disk = &planted_disk;
     } else if (strcmp(fault, "range") == 0) {
         planted.range = range_planted;
     } else if (strcmp(fault, "top") == 0) {

@@ -10,9 +10,9 @@
 
 #include "bench/common/system.h"
 
-/* fault: insert (a document is left out), get (a wrong score), range, top, tag, tagand (a document
- * less, one more, or in the wrong place), update (is lost), patch (is lost). Dies if there is no
- * such fault. The result is good until the next call. */
+/* fault: insert, later (a document is left out), get (a wrong score), range, top, tag, tagand (a
+ * document less, one more, or in the wrong place), update (is lost), patch (is lost). Dies if there
+ * is no such fault. The result is good until the next call. */
 const bench_system *bench_plant(const bench_system *system, const char *fault);
 
 #endif

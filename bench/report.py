@@ -84,22 +84,24 @@ class Figures:
         return max(found)[::-1] if found else (None, None)
 
     def read(self, path):
-        """Adds the lines of a file of raw figures; gives its facts, notes and growth lines."""
-        facts, notes, growth = [], {"failed": [], "wrong": []}, []
+        """Adds the lines of a file of raw figures; gives its facts and notes, and the lines of the
+        sections that have figures of their own."""
+        facts, notes = [], {"failed": [], "wrong": []}
+        others = {"GROWTH": [], "DISK": []}
         with open(path) as lines:
             for line in lines:
                 line = line.strip()
                 if line.startswith("RESULT "):
                     self.add(line)
-                elif line.startswith("GROWTH "):
-                    growth.append(line)
+                elif line.split(" ", 1)[0] in others:
+                    others[line.split(" ", 1)[0]].append(line)
                 elif line.startswith("# ") and ": " in line:
                     name, text = line[2:].split(": ", 1)
                     if name in notes:
                         notes[name].append(text)
                     else:
                         facts.append((name, text))
-        return facts, notes, growth
+        return facts, notes, others
 
 
 # ---- text ----
@@ -303,24 +305,31 @@ def page_lines(path):
         return page.read().splitlines()
 
 
-def growth_of(lines):
-    if GROWTH_HEAD not in lines or GROWTH_END not in lines:
+# Sections that are replaced by runs of their own and by nothing else: first line, last line.
+KEPT = [("## Disk", "<!-- end of disk -->"), (GROWTH_HEAD, GROWTH_END)]
+
+
+def section_of(lines, head, end):
+    if head not in lines or end not in lines:
         return []
-    return lines[lines.index(GROWTH_HEAD):lines.index(GROWTH_END) + 1]
+    return lines[lines.index(head):lines.index(end) + 1]
 
 
-def growth_write(path, facts, growth):
-    """Puts the section into the page, in place of the one that is there."""
+def section_write(path, section):
+    """Puts a section into the page, in place of the one that is there."""
     lines = page_lines(path)
-    section = growth_section(facts, growth)
-    old = growth_of(lines)
+    old = section_of(lines, section[0], section[-1])
     if old:
-        at = lines.index(GROWTH_HEAD)
+        at = lines.index(section[0])
         lines[at:at + len(old)] = section
     else:
         lines += [""] + section
     with open(path, "w") as page:
         page.write("\n".join(lines).strip("\n") + "\n")
+
+
+def growth_write(path, facts, growth):
+    section_write(path, growth_section(facts, growth))
 
 
 def page_write(path, facts, figures, wrongs, failures, plot):
@@ -357,8 +366,9 @@ def page_write(path, facts, figures, wrongs, failures, plot):
         lines += ["- " + wrong for wrong in wrongs]
     if failures:
         lines += ["", "## Given up", ""] + ["- " + failure for failure in failures]
-    growth = growth_of(page_lines(path))
-    if growth:
-        lines += [""] + growth
+    for head, end in KEPT:
+        kept = section_of(page_lines(path), head, end)
+        if kept:
+            lines += [""] + kept
     with open(path, "w") as page:
         page.write("\n".join(lines) + "\n")

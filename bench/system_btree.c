@@ -184,6 +184,79 @@ static bench_answer btree_insert(void *thread, const bench_record *record) {
     return BENCH_YES;
 }
 
+/* ---- building in bulk ---- */
+
+typedef struct pair {
+    uint32_t score;
+    uint32_t id;
+} pair;
+
+/* Sorts by 16 bits of the score, those of the same bits staying in their order. */
+static void pairs_sort(const pair *from, pair *to, uint32_t count, unsigned shift) {
+    uint32_t *places = bench_alloc(65537 * sizeof *places);
+    for (uint32_t i = 0; i < count; i++) places[(from[i].score >> shift & 0xffff) + 1]++;
+    for (uint32_t digit = 0; digit < 65536; digit++) places[digit + 1] += places[digit];
+    for (uint32_t i = 0; i < count; i++) to[places[from[i].score >> shift & 0xffff]++] = from[i];
+    free(places);
+}
+
+static void leaves_fill(const pair *sorted, uint32_t count, void **out_children,
+                        uint64_t *out_mosts) {
+    leaf *before = NULL;
+    for (uint32_t at = 0, c = 0; at < count || c == 0; c++) {
+        leaf *one = c == 0 ? first : node_alloc(sizeof *one);
+        for (one->count = 0; one->count < FANOUT && at < count; at++) {
+            one->keys[one->count] = sorted[at].score;
+            one->ids[one->count++] = sorted[at].id;
+        }
+        one->before = before;
+        if (before != NULL) before->next = one;
+        before = one;
+        out_children[c] = one;
+        out_mosts[c] = at > 0 ? sorted[at - 1].score : 0;
+    }
+}
+
+/* Puts nodes above the children, which they replace; gives how many. */
+static uint32_t level_fill(void **children, uint64_t *mosts, uint32_t count) {
+    uint32_t above_count = 0;
+    for (uint32_t at = 0; at < count;) {
+        node *above = node_alloc(sizeof *above);
+        for (; above->count < FANOUT && at < count; at++) {
+            above->keys[above->count] = mosts[at];
+            above->children[above->count++] = children[at];
+        }
+        mosts[above_count] = mosts[at - 1];
+        children[above_count++] = above;
+    }
+    return above_count;
+}
+
+void bench_btree_fill(void) {
+    uint32_t count = bench_bare_count;
+    pair *pairs = malloc(2 * (size_t)count * sizeof *pairs);
+    uint32_t child_count = count == 0 ? 1 : (count + FANOUT - 1) / FANOUT;
+    void **children = malloc(child_count * sizeof *children);
+    uint64_t *mosts = malloc(child_count * sizeof *mosts);
+    size_t size;
+    if (pairs == NULL || children == NULL || mosts == NULL) bench_die("btree: no memory");
+    for (uint32_t id = 0; id < count; id++) {
+        if (id + BENCH_BARE_AHEAD < count) bench_bare_ask(id + BENCH_BARE_AHEAD);
+        pairs[id] = (pair){(uint32_t)bench_score_read(bench_bare_bytes(id), &size), id};
+    }
+    pairs_sort(pairs, pairs + count, count, 0);
+    pairs_sort(pairs + count, pairs, count, 16);
+    leaves_fill(pairs, count, children, mosts);
+    while (child_count > 1) {
+        child_count = level_fill(children, mosts, child_count);
+        if (++height > HEIGHT_MAX) bench_die("btree: too high");
+    }
+    root = children[0];
+    free(pairs);
+    free(children);
+    free(mosts);
+}
+
 /* ---- queries ---- */
 
 static void btree_range(void *thread, uint64_t score_from, uint64_t score_to,

@@ -85,6 +85,26 @@ static bench_answer idlist_insert(void *thread, const bench_record *record) {
     return BENCH_YES;
 }
 
+/* Guild and language stand behind the score. */
+void bench_idlist_fill(void) {
+    while (lang_words * WORD_BITS < bench_bare_count) langs_grow();
+    for (uint32_t id = 0; id < bench_bare_count; id++) {
+        size_t size;
+        if (id + BENCH_BARE_AHEAD < bench_bare_count) bench_bare_ask(id + BENCH_BARE_AHEAD);
+        const uint8_t *score = bench_bare_bytes(id) + BENCH_SCORE_OFFSET;
+        (void)bench_score_read(bench_bare_bytes(id), &size);
+        const char *guild = (const char *)score + size + 5 + 1 + 1;
+        uint32_t number = 0;
+        for (unsigned at = 6; at < BENCH_GUILD_SIZE; at++) {
+            number = number * 10 + (uint32_t)(guild[at] - '0');
+        }
+        if (number >= guild_count) bench_die("idlist: there is no guild %u", number);
+        uint32_t lang = (uint32_t)(guild[BENCH_GUILD_SIZE + BENCH_LANG_SIZE] - '0');
+        list_add(&guilds[number], id);
+        langs[lang][id / WORD_BITS] |= (uint64_t)1 << id % WORD_BITS;
+    }
+}
+
 static void idlist_tag(void *thread, const char *guild, bench_sight *out_sight) {
     const idlist *list = &guilds[guild_of(guild)];
     (void)thread;

@@ -5,9 +5,11 @@
  *         one read transaction a lookup or query (renewed, not made anew), one for each 64 of
  *         get_many. Each thread keeps a cursor for scores and one for tags. An update moves the
  *         entries of score and guild by a removal and a put, where they differ.
- * Owns    a directory of its own in /dev/shm (or TMPDIR), removed as soon as it is open.
+ * Owns    a directory of its own in /dev/shm (or TMPDIR), removed as soon as it is open; or its
+ *         files in the directory that it was given.
  * Sees    MDB_WRITEMAP, MDB_NOSYNC, MDB_NOMETASYNC, MDB_NOMEMINIT, MDB_NOTLS: as fast as it can be
- *         told to be. The disk is not part of this comparison.
+ *         told to be. The disk is not part of this comparison, unless it was given a directory:
+ *         then every transaction is synced, with a map that is only read (LMDB's own way).
  * Threads any; LMDB lets one writer in at a time.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -66,17 +68,22 @@ static void directory_remove(void) {
 
 static void lmdb_open(const bench_setup *setup) {
     MDB_txn *txn = NULL;
-    unsigned flags = MDB_WRITEMAP | MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOMEMINIT | MDB_NOTLS;
+    unsigned flags = MDB_NOTLS;
     unsigned many = MDB_CREATE | MDB_DUPSORT | MDB_DUPFIXED;
     has_all = setup->entries == BENCH_ENTRIES_ALL;
-    directory_make();
+    if (setup->directory == NULL) {
+        directory_make();
+        flags |= MDB_WRITEMAP | MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOMEMINIT;
+    } else {
+        snprintf(directory, sizeof directory, "%s", setup->directory);
+    }
     check(mdb_env_create(&environment), "create");
     check(mdb_env_set_maxdbs(environment, 5), "maxdbs");
     check(mdb_env_set_mapsize(environment, ((size_t)64 << 20) + (size_t)setup->count * 4096),
           "mapsize");
     check(mdb_env_open(environment, directory, flags, 0600), "open");
     /* It has the files open now; nothing is left behind, however the process ends. */
-    directory_remove();
+    if (setup->directory == NULL) directory_remove();
     check(mdb_txn_begin(environment, NULL, 0, &txn), "begin");
     check(mdb_dbi_open(txn, "key", MDB_CREATE, &by_key), "key");
     check(mdb_dbi_open(txn, "name", MDB_CREATE, &by_name), "name");
@@ -423,6 +430,9 @@ static uint64_t lmdb_count(void *context) {
     return keys.ms_entries;
 }
 
+/* It can be synced, and nothing more of what is asked there. */
+static const bench_disk lmdb_disk = {0};
+
 const bench_system bench_lmdb = {
     .name = "lmdb",
     .about =
@@ -449,4 +459,5 @@ const bench_system bench_lmdb = {
     .remove = lmdb_remove,
     .gold = lmdb_gold,
     .count = lmdb_count,
+    .disk = &lmdb_disk,
 };

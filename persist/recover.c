@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/report.h"
+#include "store/expiry.h"
 #include "store/load.h"
 #include "wire/bytes.h"
 
@@ -227,8 +228,10 @@ static merle_err fill(replay *r, merle_report *report) {
     info->log_ns = now(o) - loaded_ns;
     if (err != MERLE_OK) return err;
     info->last_seq = last_seq;
-    mrl_log_start(o->store->log, last_seq,
-                  last_time_ns > r->manifest->time_ns ? last_time_ns : r->manifest->time_ns);
+    if (last_time_ns < r->manifest->time_ns) last_time_ns = r->manifest->time_ns;
+    mrl_log_start(o->store->log, last_seq, last_time_ns);
+    /* What had ended then has ended, whatever the machine's clock says by now. */
+    mrl_expiry_raise(o->store, last_time_ns);
     return MERLE_OK;
 }
 

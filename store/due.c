@@ -80,6 +80,7 @@ int mrl_due_each(const mrl_view *view, mrl_due_fn *fn, void *context) {
 
 /* Collecting those of one index. */
 typedef struct collecting {
+    const mrl_view *view;
     const mrl_schema_index *index;
     const mrl_ordered_range *range;
     mrl_due_values *values;
@@ -102,6 +103,7 @@ static merle_err add_one(mrl_due_values *values, const mrl_own_value *value) {
 static int collect(void *context, const mrl_version *v) {
     const collecting *c = context;
     uint8_t encoded[MERLE_VALUE_SIZE_MAX];
+    v = mrl_view_valued(c->view, c->index, v);
     size_t size = mrl_version_encode(v, c->index, encoded);
     if (size == 0 || !mrl_range_has(c->range, merle_bytes_of(encoded, size))) return MERLE_OK;
     /* The bytes may still move: for the moment the value says only how long they are. */
@@ -119,7 +121,7 @@ void mrl_due_free_values(mrl_due_values *values) {
 merle_err mrl_due_add_values(const mrl_view *view, const mrl_schema_index *index,
                              const mrl_ordered_range *range, mrl_own_run *run,
                              mrl_due_values *out_values) {
-    collecting c = {index, range, out_values};
+    collecting c = {view, index, range, out_values};
     if (mrl_due_count(view) == 0) return MERLE_OK;
     merle_err err = (merle_err)mrl_due_each(view, collect, &c);
     const uint8_t *at = out_values->bytes.data;

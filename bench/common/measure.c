@@ -88,15 +88,32 @@ void bench_latency_report(bench_latency *latency, const char *system, const char
     }
 }
 
-uint64_t bench_resident_bytes(void) {
+/* The number of kilobytes that a line of such a file begins with. */
+static uint64_t kilobytes_read(const char *path, const char *name) {
     char line[256];
+    size_t size = strlen(name);
     uint64_t kilobytes = 0;
-    FILE *file = fopen("/proc/self/smaps_rollup", "r");
-    if (file == NULL) bench_die("cannot read /proc/self/smaps_rollup");
+    FILE *file = fopen(path, "r");
+    if (file == NULL) bench_die("cannot read %s", path);
     while (fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "Rss: %lu kB", &kilobytes) == 1) break;
+        if (strncmp(line, name, size) == 0) kilobytes = strtoull(line + size, NULL, 10);
     }
     fclose(file);
-    if (kilobytes == 0) bench_die("/proc/self/smaps_rollup has no Rss line");
-    return kilobytes * 1024;
+    if (kilobytes == 0) bench_die("%s has no line %s", path, name);
+    return kilobytes;
+}
+
+uint64_t bench_resident_bytes(void) {
+    return kilobytes_read("/proc/self/smaps_rollup", "Rss:") * 1024;
+}
+
+uint64_t bench_peak_bytes(void) {
+    return kilobytes_read("/proc/self/status", "VmHWM:") * 1024;
+}
+
+void bench_peak_reset(void) {
+    FILE *file = fopen("/proc/self/clear_refs", "w");
+    if (file == NULL || fputs("5", file) < 0 || fclose(file) != 0) {
+        bench_die("cannot write /proc/self/clear_refs");
+    }
 }

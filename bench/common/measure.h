@@ -50,7 +50,9 @@ static inline void bench_latency_add(bench_latency *latency, uint64_t duration_n
 void bench_latency_report(bench_latency *latency, const char *system, const char *phase,
                           unsigned thread_count);
 
-/* Resident bytes of this process. */
+/* Resident bytes of this process; the most that there were since its start, or since the reset. */
 uint64_t bench_resident_bytes(void);
+uint64_t bench_peak_bytes(void);
+void bench_peak_reset(void);
 
 #endif

@@ -25,11 +25,17 @@ typedef enum bench_background {
     BENCH_BACKGROUND_NONE = 1
 } bench_background;
 
+/* What an accepted change means where there are files: it will be on stable storage soon, or it is
+ * there already. */
+typedef enum bench_durability { BENCH_DURABLE_SOON = 0, BENCH_DURABLE_FIRST = 1 } bench_durability;
+
 /* What the store is to hold. */
 typedef struct bench_setup {
     uint32_t count;   /* documents, about */
     unsigned entries; /* index entries a document: BENCH_ENTRIES_FEW or BENCH_ENTRIES_ALL */
     bench_background background;
+    const char *directory; /* for its files, there already; NULL: in memory only */
+    bench_durability durability;
 } bench_setup;
 #define BENCH_ENTRIES_FEW 2u /* name and email, both unique */
 #define BENCH_ENTRIES_ALL 5u /* and score in order, and two tags: guild and language */
@@ -52,11 +58,35 @@ static inline void bench_sight_doc(bench_sight *sight, const void *bytes) {
     bench_sight_score(sight, bench_score_read(bytes, &size));
 }
 
-/* A part of the memory, as the system itself counts it. */
+/* A part of the memory in bytes, or of the time in nanoseconds, as the system itself counts it. */
 typedef struct bench_part {
     const char *name;
     uint64_t bytes;
 } bench_part;
+
+/* What a system with files can do beside storing. NULL where it cannot. */
+typedef struct bench_disk {
+    /* An insert that is not waited for, though its sync is asked for: gives its place in the log,
+     * from 1 and growing; 0: refused. */
+    uint64_t (*insert_later)(void *thread, const bench_record *record);
+    /* Comes back when everything up to this place is on stable storage. */
+    void (*durable_wait)(void *thread, uint64_t place);
+    /* The last place that is there, and a descriptor that can be read when it has moved. */
+    uint64_t (*durable_place)(void *thread);
+    int (*durable_descriptor)(void *thread);
+    /* The last place; everything accepted so far is at it or before it. */
+    uint64_t (*place)(void *thread);
+    uint64_t (*log_bytes)(void); /* written to log files since the opening */
+    /* Writes down everything there is, so that the log is not needed. Comes back when done. */
+    void (*checkpoint)(void *thread);
+    const char *log_prefix; /* names of files that are no part of a checkpoint begin so */
+    /* What the opening took, by part, in nanoseconds; returns how many parts. */
+    size_t (*opening)(bench_part *out_parts, size_t part_max);
+    /* A document that ends by itself after so long; how many have ended so far, how many are to,
+     * and for how long the oldest has been due that is still there. */
+    bench_answer (*insert_for)(void *thread, const bench_record *record, int64_t ttl_ns);
+    void (*expiry)(uint64_t *out_ended, uint64_t *out_pending, uint64_t *out_lag_ns);
+} bench_disk;
 
 typedef struct bench_system {
     const char *name;
@@ -102,6 +132,7 @@ typedef struct bench_system {
     size_t (*memory)(bench_part *out_parts, size_t part_max);
     /* The most table entries that one insert copied. */
     uint64_t (*entries_copied_max)(void);
+    const bench_disk *disk; /* NULL: it has no files */
 } bench_system;
 
 extern const bench_system bench_btree;

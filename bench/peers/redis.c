@@ -14,7 +14,6 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <hiredis/hiredis.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,12 +21,11 @@
 
 #include "bench/common/measure.h"
 #include "bench/common/record.h"
+#include "bench/peers/redis_client.h"
 
 #define NAME "redis"
 #define BATCH 64u
 #define WORKER_MAX 16u
-#define ARGUMENT_MAX (BATCH + 8u)
-#define ANY_LANG 8u
 
 /* The same seeds as in bench/phases.c, then those of the queries. */
 enum {
@@ -49,41 +47,6 @@ enum {
     SEED_CHECK
 };
 
-enum { SCRIPT_INSERT, SCRIPT_UNIQUE, SCRIPT_UPDATE, SCRIPT_PATCH, SCRIPT_REMOVE, SCRIPT_COUNT };
-
-/* KEYS are not declared one by one: the server is no cluster. A guild's name can be found in the
- * bytes, and gold is the last field; only a removal unpacks the document. */
-static const char *const script_texts[SCRIPT_COUNT] = {
-    /* key, document, name, email, score, guild, lang */
-    "if redis.call('MSETNX', ARGV[1], ARGV[2], ARGV[3], ARGV[1], ARGV[4], ARGV[1]) == 0 then "
-    "return 0 end "
-    "redis.call('ZADD', 'score', ARGV[5], ARGV[1]) "
-    "redis.call('SADD', ARGV[6], ARGV[1]) redis.call('SADD', ARGV[7], ARGV[1]) return 1",
-    "local key = redis.call('GET', ARGV[1]) return key and redis.call('GET', key)",
-    /* key, document, score, guild */
-    "local old = redis.call('SET', ARGV[1], ARGV[2], 'GET') "
-    "local at = string.find(old, 'guild:', 1, true) "
-    "local guild = string.sub(old, at, at + 11) "
-    "redis.call('ZADD', 'score', ARGV[3], ARGV[1]) "
-    "if guild ~= ARGV[4] then redis.call('SMOVE', guild, ARGV[4], ARGV[1]) end return 1",
-    "local old = redis.call('GET', ARGV[1]) "
-    "local at = string.find(old, 'gold', 1, true) + 4 "
-    "local gold = cmsgpack.unpack(string.sub(old, at)) + 1 "
-    "redis.call('SET', ARGV[1], string.sub(old, 1, at - 1) .. cmsgpack.pack(gold)) return 1",
-    "local old = redis.call('GET', ARGV[1]) if not old then return 0 end "
-    "local fields = cmsgpack.unpack(old) "
-    "redis.call('DEL', ARGV[1], 'n:' .. fields.name, 'e:' .. fields.email) "
-    "redis.call('ZREM', 'score', ARGV[1]) "
-    "redis.call('SREM', fields.tags[1], ARGV[1]) redis.call('SREM', fields.tags[2], ARGV[1]) "
-    "return 1",
-};
-
-/* What queries met. */
-typedef struct found {
-    uint64_t count;
-    uint64_t sum;
-} found;
-
 /* One operation: which one of all, and its record or where its query begins. */
 typedef struct operation {
     uint32_t k;
@@ -94,18 +57,11 @@ typedef struct peer_client {
     redisContext *link;
     operation *hand;
     size_t hand_size;
-    found (*work)(struct peer_client *client);
-    found result;
+    redis_found (*work)(struct peer_client *client);
+    redis_found result;
     uint64_t start_ns;
     uint64_t stop_ns;
 } peer_client;
-
-/* One command being put together. */
-typedef struct words {
-    const char *texts[ARGUMENT_MAX];
-    size_t sizes[ARGUMENT_MAX];
-    int count;
-} words;
 
 static uint32_t record_count;
 static uint32_t guild_count;
@@ -113,7 +69,6 @@ static unsigned worker_count;
 static double share;
 static uint64_t version_next = 1;
 static const char *socket_path;
-static char script_names[SCRIPT_COUNT][41];
 static peer_client clients[WORKER_MAX];
 static redisContext *link_main;
 static pthread_barrier_t gate;
@@ -123,207 +78,13 @@ static uint64_t *scores;
 static uint32_t *guilds;
 static uint64_t *golds;
 static uint8_t *gone;
-static found *below; /* documents with a score below the place */
+static redis_found *below; /* documents with a score below the place */
 
-/* ---- talking ---- */
+/* ---- giving up ---- */
 
 static void give_up(const char *phase, const char *why) {
     printf("WRONG " NAME " %s %s\n", phase, why);
     exit(1);
-}
-
-static void add_text(words *command, const char *text) {
-    command->texts[command->count] = text;
-    command->sizes[command->count++] = strlen(text);
-}
-
-static void add_bytes(words *command, const void *bytes, size_t size) {
-    command->texts[command->count] = bytes;
-    command->sizes[command->count++] = size;
-}
-
-static redisReply *ask(redisContext *link, words *command) {
-    redisReply *reply = redisCommandArgv(link, command->count, command->texts, command->sizes);
-    if (reply == NULL) bench_die("redis: %s", link->errstr);
-    if (reply->type == REDIS_REPLY_ERROR) bench_die("redis: %s", reply->str);
-    return reply;
-}
-
-static words script_begin(int script) {
-    words command = {.count = 0};
-    add_text(&command, "EVALSHA");
-    add_bytes(&command, script_names[script], 40);
-    add_text(&command, "0");
-    return command;
-}
-
-/* The number that a script answers. */
-static long long ask_number(redisContext *link, words *command) {
-    redisReply *reply = ask(link, command);
-    long long number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : -1;
-    freeReplyObject(reply);
-    return number;
-}
-
-static redisContext *link_open(void) {
-    redisContext *link = redisConnectUnix(socket_path);
-    if (link == NULL || link->err != 0) bench_die("redis: no server at %s", socket_path);
-    return link;
-}
-
-static void scripts_load(void) {
-    for (int i = 0; i < SCRIPT_COUNT; i++) {
-        words command = {.count = 0};
-        add_text(&command, "SCRIPT");
-        add_text(&command, "LOAD");
-        add_text(&command, script_texts[i]);
-        redisReply *reply = ask(link_main, &command);
-        memcpy(script_names[i], reply->str, 41);
-        freeReplyObject(reply);
-    }
-}
-
-/* ---- operations ---- */
-
-static void found_add(found *all, const redisReply *document) {
-    if (document->type != REDIS_REPLY_STRING) return;
-    all->count++;
-    all->sum += bench_find_uint((const uint8_t *)document->str, document->len, "score");
-}
-
-static found find_one(redisContext *link, words *command) {
-    found all = {0};
-    redisReply *reply = ask(link, command);
-    found_add(&all, reply);
-    freeReplyObject(reply);
-    return all;
-}
-
-static found find_key(redisContext *link, const char *key) {
-    words command = {.count = 0};
-    add_bytes(&command, "GET", 3);
-    add_bytes(&command, key, BENCH_KEY_SIZE);
-    return find_one(link, &command);
-}
-
-static void add_email_key(words *command, char text[2 + BENCH_EMAIL_SIZE + 1], uint32_t i) {
-    memcpy(text, "e:", 2);
-    bench_email_write(text + 2, i);
-    add_bytes(command, text, 2 + BENCH_EMAIL_SIZE);
-}
-
-static found find_email(redisContext *link, uint32_t i) {
-    char email[2 + BENCH_EMAIL_SIZE + 1];
-    words command = script_begin(SCRIPT_UNIQUE);
-    add_email_key(&command, email, i);
-    return find_one(link, &command);
-}
-
-/* Lists keys by one command, then takes all their documents by another. */
-static found find_listed(redisContext *link, words *list) {
-    found all = {0};
-    redisReply *keys = ask(link, list);
-    for (size_t begin = 0; begin < keys->elements; begin += BATCH * 2) {
-        const char *texts[1 + BATCH * 2] = {"MGET"};
-        size_t sizes[1 + BATCH * 2] = {4};
-        size_t count = keys->elements - begin < BATCH * 2 ? keys->elements - begin : BATCH * 2;
-        for (size_t i = 0; i < count; i++) {
-            texts[1 + i] = keys->element[begin + i]->str;
-            sizes[1 + i] = keys->element[begin + i]->len;
-        }
-        redisReply *documents = redisCommandArgv(link, (int)count + 1, texts, sizes);
-        if (documents == NULL) bench_die("redis: %s", link->errstr);
-        for (size_t i = 0; i < documents->elements; i++) found_add(&all, documents->element[i]);
-        freeReplyObject(documents);
-    }
-    freeReplyObject(keys);
-    return all;
-}
-
-static found find_between(redisContext *link, uint32_t from, uint32_t to) {
-    char low[16];
-    char high[16];
-    words command = {.count = 0};
-    snprintf(low, sizeof low, "%u", from);
-    snprintf(high, sizeof high, "(%u", to);
-    add_text(&command, "ZRANGE");
-    add_text(&command, "score");
-    add_text(&command, low);
-    add_text(&command, high);
-    add_text(&command, "BYSCORE");
-    return find_listed(link, &command);
-}
-
-static found find_top(redisContext *link, uint32_t highest) {
-    char high[16];
-    const char *const rest[] = {"-inf", "BYSCORE", "REV", "LIMIT", "0", "100"};
-    words command = {.count = 0};
-    snprintf(high, sizeof high, "%u", highest);
-    add_text(&command, "ZRANGE");
-    add_text(&command, "score");
-    add_text(&command, high);
-    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) add_text(&command, rest[i]);
-    return find_listed(link, &command);
-}
-
-/* All documents of a set by one command, or those in both sets by two. */
-static found find_tagged(redisContext *link, uint32_t guild, uint32_t lang) {
-    char guild_text[24];
-    char lang_text[24];
-    words command = {.count = 0};
-    snprintf(guild_text, sizeof guild_text, "guild:%06u", guild);
-    snprintf(lang_text, sizeof lang_text, "lang:%u", lang);
-    if (lang != ANY_LANG) {
-        add_text(&command, "SINTER");
-        add_text(&command, guild_text);
-        add_text(&command, lang_text);
-        return find_listed(link, &command);
-    }
-    const char *const rest[] = {guild_text, "BY", "nosort", "GET", "*"};
-    add_text(&command, "SORT");
-    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) add_text(&command, rest[i]);
-    found all = {0};
-    redisReply *documents = ask(link, &command);
-    for (size_t i = 0; i < documents->elements; i++) found_add(&all, documents->element[i]);
-    freeReplyObject(documents);
-    return all;
-}
-
-static unsigned insert(redisContext *link, const bench_record *record) {
-    char name[2 + BENCH_NAME_SIZE + 1];
-    char email[2 + BENCH_EMAIL_SIZE + 1];
-    char score[24];
-    words command = script_begin(SCRIPT_INSERT);
-    snprintf(name, sizeof name, "n:%s", record->name);
-    snprintf(email, sizeof email, "e:%s", record->email);
-    snprintf(score, sizeof score, "%lu", record->score);
-    add_bytes(&command, record->key, BENCH_KEY_SIZE);
-    add_bytes(&command, record->bytes, record->size);
-    add_text(&command, name);
-    add_text(&command, email);
-    add_text(&command, score);
-    add_bytes(&command, record->guild, BENCH_GUILD_SIZE);
-    add_bytes(&command, record->lang, BENCH_LANG_SIZE);
-    return ask_number(link, &command) == 1;
-}
-
-static unsigned update(redisContext *link, const bench_record *record) {
-    char score[24];
-    words command = script_begin(SCRIPT_UPDATE);
-    snprintf(score, sizeof score, "%lu", record->score);
-    add_bytes(&command, record->key, BENCH_KEY_SIZE);
-    add_bytes(&command, record->bytes, record->size);
-    add_text(&command, score);
-    add_bytes(&command, record->guild, BENCH_GUILD_SIZE);
-    return ask_number(link, &command) == 1;
-}
-
-static unsigned change(redisContext *link, int script, uint32_t i) {
-    char key[BENCH_KEY_SIZE + 1];
-    words command = script_begin(script);
-    bench_key_write(key, i);
-    add_bytes(&command, key, BENCH_KEY_SIZE);
-    return ask_number(link, &command) == 1;
 }
 
 /* ---- orders, workers ---- */
@@ -361,9 +122,9 @@ static void *worker_main(void *context) {
     return NULL;
 }
 
-static found crew_run(found (*work)(peer_client *), double *out_seconds) {
+static redis_found crew_run(redis_found (*work)(peer_client *), double *out_seconds) {
     pthread_t threads[WORKER_MAX];
-    found all = {0};
+    redis_found all = {0};
     uint64_t start_ns = UINT64_MAX;
     uint64_t stop_ns = 0;
     pthread_barrier_init(&gate, NULL, worker_count);
@@ -386,8 +147,8 @@ static found crew_run(found (*work)(peer_client *), double *out_seconds) {
 }
 
 /* Those that write get their own records, those that read take turns. */
-static found run(const uint32_t *picks, size_t count, unsigned writes, found (*work)(peer_client *),
-                 double *out_seconds) {
+static redis_found run(const uint32_t *picks, size_t count, unsigned writes,
+                       redis_found (*work)(peer_client *), double *out_seconds) {
     for (unsigned w = 0; w < worker_count; w++) {
         clients[w].hand = bench_alloc(count * sizeof *clients[w].hand);
         clients[w].hand_size = 0;
@@ -396,14 +157,14 @@ static found run(const uint32_t *picks, size_t count, unsigned writes, found (*w
         peer_client *client = &clients[(writes ? picks[k] : k) % worker_count];
         client->hand[client->hand_size++] = (operation){(uint32_t)k, picks[k]};
     }
-    found all = crew_run(work, out_seconds);
+    redis_found all = crew_run(work, out_seconds);
     for (unsigned w = 0; w < worker_count; w++) free(clients[w].hand);
     return all;
 }
 
 /* ---- what the answers must be ---- */
 
-static void check(const char *phase, found got, found wanted) {
+static void check(const char *phase, redis_found got, redis_found wanted) {
     char why[160];
     if (got.count == wanted.count && got.sum == wanted.sum) return;
     snprintf(why, sizeof why, "%lu with scores of %lu instead of %lu with %lu", got.count, got.sum,
@@ -425,17 +186,17 @@ static void expect(void) {
     }
 }
 
-static found wanted_between(uint32_t from, uint32_t to) {
+static redis_found wanted_between(uint32_t from, uint32_t to) {
     if (to > record_count) to = record_count;
-    return (found){below[to].count - below[from].count, below[to].sum - below[from].sum};
+    return (redis_found){below[to].count - below[from].count, below[to].sum - below[from].sum};
 }
 
-static found wanted_range(uint32_t from) {
+static redis_found wanted_range(uint32_t from) {
     return wanted_between(from, from + 100);
 }
 
-static found wanted_top(uint32_t highest) {
-    found all = {0};
+static redis_found wanted_top(uint32_t highest) {
+    redis_found all = {0};
     for (uint32_t score = highest + 1; score > 0 && all.count < 100; score--) {
         uint64_t take = wanted_between(score - 1, score).count;
         if (take > 100 - all.count) take = 100 - all.count;
@@ -446,28 +207,28 @@ static found wanted_top(uint32_t highest) {
 }
 
 /* Guilds as they were inserted: the queries come before all writes. */
-static found wanted_tagged(uint32_t guild, uint32_t lang) {
-    found all = {0};
+static redis_found wanted_tagged(uint32_t guild, uint32_t lang) {
+    redis_found all = {0};
     for (uint32_t i = guild; i < record_count; i += guild_count) {
-        if (lang != ANY_LANG && bench_mix(i) % 8 != lang) continue;
+        if (lang != REDIS_ANY_LANG && bench_mix(i) % 8 != lang) continue;
         all.count++;
         all.sum += scores[i];
     }
     return all;
 }
 
-static found wanted_tag(uint32_t guild) {
-    return wanted_tagged(guild, ANY_LANG);
+static redis_found wanted_tag(uint32_t guild) {
+    return wanted_tagged(guild, REDIS_ANY_LANG);
 }
-static found wanted_tagand(uint32_t pick) {
+static redis_found wanted_tagand(uint32_t pick) {
     return wanted_tagged(pick / 8, pick % 8);
 }
-static found wanted_one(uint32_t i) {
-    return (found){1, scores[i]};
+static redis_found wanted_one(uint32_t i) {
+    return (redis_found){1, scores[i]};
 }
-static found wanted_none(uint32_t i) {
+static redis_found wanted_none(uint32_t i) {
     (void)i;
-    return (found){0, 0};
+    return (redis_found){0, 0};
 }
 
 static void document_check(const char *phase, const redisReply *reply, uint32_t i) {
@@ -489,13 +250,13 @@ static void document_check(const char *phase, const redisReply *reply, uint32_t 
 static void documents_check(const char *phase) {
     char keys[BATCH][BENCH_KEY_SIZE + 1];
     for (uint32_t begin = 0; begin < record_count; begin += BATCH) {
-        words command = {.count = 0};
-        add_text(&command, "MGET");
+        redis_words command = {.count = 0};
+        redis_add_text(&command, "MGET");
         for (uint32_t i = 0; i < BATCH && begin + i < record_count; i++) {
             bench_key_write(keys[i], begin + i);
-            add_bytes(&command, keys[i], BENCH_KEY_SIZE);
+            redis_add_bytes(&command, keys[i], BENCH_KEY_SIZE);
         }
-        redisReply *reply = ask(link_main, &command);
+        redisReply *reply = redis_ask(link_main, &command);
         for (uint32_t i = 0; i < reply->elements; i++) {
             document_check(phase, reply->element[i], begin + i);
         }
@@ -517,11 +278,11 @@ static void indexes_check(const char *phase) {
     for (uint32_t k = 0; k < 500; k++) {
         uint32_t from = bench_below(((uint64_t)SEED_CHECK << 40) + k, record_count);
         uint32_t guild = bench_below(((uint64_t)SEED_CHECK << 40) + k, guild_count);
-        check(phase, find_email(link_main, from),
+        check(phase, redis_find_email(link_main, from),
               gone[from] ? wanted_none(from) : wanted_one(from));
-        check(phase, find_between(link_main, from, from + 100), wanted_range(from));
-        check(phase, find_tagged(link_main, guild, ANY_LANG),
-              (found){guild_sizes[guild], guild_sums[guild]});
+        check(phase, redis_find_between(link_main, from, from + 100), wanted_range(from));
+        check(phase, redis_find_tagged(link_main, guild, REDIS_ANY_LANG),
+              (redis_found){guild_sizes[guild], guild_sums[guild]});
     }
     free(guild_sizes);
     free(guild_sums);
@@ -549,13 +310,13 @@ static uint64_t wanted_keys(uint64_t *out_documents) {
 static void count_check(const char *phase) {
     uint64_t documents = 0;
     uint64_t keys = wanted_keys(&documents);
-    words size = {.count = 0};
-    words entries = {.count = 0};
-    add_text(&size, "DBSIZE");
-    add_text(&entries, "ZCARD");
-    add_text(&entries, "score");
-    if ((uint64_t)ask_number(link_main, &size) != keys ||
-        (uint64_t)ask_number(link_main, &entries) != documents) {
+    redis_words size = {.count = 0};
+    redis_words entries = {.count = 0};
+    redis_add_text(&size, "DBSIZE");
+    redis_add_text(&entries, "ZCARD");
+    redis_add_text(&entries, "score");
+    if ((uint64_t)redis_ask_number(link_main, &size) != keys ||
+        (uint64_t)redis_ask_number(link_main, &entries) != documents) {
         give_up(phase, "the number of documents or of other keys is not what it must be");
     }
 }
@@ -569,152 +330,152 @@ static void all_check(const char *phase) {
 
 /* ---- work ---- */
 
-static void join(found *all, found some) {
+static void join(redis_found *all, redis_found some) {
     all->count += some.count;
     all->sum += some.sum;
 }
 
-static found work_insert(peer_client *client) {
+static redis_found work_insert(peer_client *client) {
     bench_record record;
-    found all = {0};
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
         bench_record_make(&record, client->hand[at].i, 0, record_count);
-        all.count += insert(client->link, &record);
+        all.count += redis_insert(client->link, &record);
     }
     return all;
 }
 
-static found work_get(peer_client *client) {
+static redis_found work_get(peer_client *client) {
     char key[BENCH_KEY_SIZE + 1];
-    found all = {0};
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
         bench_key_write(key, client->hand[at].i);
-        join(&all, find_key(client->link, key));
+        join(&all, redis_find_key(client->link, key));
     }
     return all;
 }
 
-static found work_get_miss(peer_client *client) {
+static redis_found work_get_miss(peer_client *client) {
     char key[BENCH_KEY_SIZE + 1];
-    found all = {0};
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
         bench_absent_key_write(key, client->hand[at].i);
-        join(&all, find_key(client->link, key));
+        join(&all, redis_find_key(client->link, key));
     }
     return all;
 }
 
-static found work_get_many(peer_client *client) {
+static redis_found work_get_many(peer_client *client) {
     char keys[BATCH][BENCH_KEY_SIZE + 1];
-    found all = {0};
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at += BATCH) {
-        words command = {.count = 0};
-        add_text(&command, "MGET");
+        redis_words command = {.count = 0};
+        redis_add_text(&command, "MGET");
         for (size_t i = 0; i < BATCH && at + i < client->hand_size; i++) {
             bench_key_write(keys[i], client->hand[at + i].i);
-            add_bytes(&command, keys[i], BENCH_KEY_SIZE);
+            redis_add_bytes(&command, keys[i], BENCH_KEY_SIZE);
         }
-        redisReply *reply = ask(client->link, &command);
-        for (size_t i = 0; i < reply->elements; i++) found_add(&all, reply->element[i]);
+        redisReply *reply = redis_ask(client->link, &command);
+        for (size_t i = 0; i < reply->elements; i++) redis_found_add(&all, reply->element[i]);
         freeReplyObject(reply);
     }
     return all;
 }
 
-static found work_unique(peer_client *client) {
-    found all = {0};
+static redis_found work_unique(peer_client *client) {
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
-        join(&all, find_email(client->link, client->hand[at].i));
+        join(&all, redis_find_email(client->link, client->hand[at].i));
     }
     return all;
 }
 
-static found work_range100(peer_client *client) {
-    found all = {0};
+static redis_found work_range100(peer_client *client) {
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
         uint32_t from = client->hand[at].i;
-        join(&all, find_between(client->link, from, from + 100));
+        join(&all, redis_find_between(client->link, from, from + 100));
     }
     return all;
 }
 
-static found work_top100(peer_client *client) {
-    found all = {0};
+static redis_found work_top100(peer_client *client) {
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
-        join(&all, find_top(client->link, client->hand[at].i));
+        join(&all, redis_find_top(client->link, client->hand[at].i));
     }
     return all;
 }
 
-static found work_tag100(peer_client *client) {
-    found all = {0};
+static redis_found work_tag100(peer_client *client) {
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
-        join(&all, find_tagged(client->link, client->hand[at].i, ANY_LANG));
+        join(&all, redis_find_tagged(client->link, client->hand[at].i, REDIS_ANY_LANG));
     }
     return all;
 }
 
-static found work_tagand(peer_client *client) {
-    found all = {0};
+static redis_found work_tagand(peer_client *client) {
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
         uint32_t pick = client->hand[at].i;
-        join(&all, find_tagged(client->link, pick / 8, pick % 8));
+        join(&all, redis_find_tagged(client->link, pick / 8, pick % 8));
     }
     return all;
 }
 
-static found work_update(peer_client *client) {
+static redis_found work_update(peer_client *client) {
     bench_record record;
-    found all = {0};
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
         operation op = client->hand[at];
         bench_record_make(&record, op.i, version_next + op.k, record_count);
-        all.count += update(client->link, &record);
+        all.count += redis_update(client->link, &record);
     }
     return all;
 }
 
-static found work_patch(peer_client *client) {
-    found all = {0};
+static redis_found work_patch(peer_client *client) {
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
-        all.count += change(client->link, SCRIPT_PATCH, client->hand[at].i);
+        all.count += redis_change(client->link, REDIS_SCRIPT_PATCH, client->hand[at].i);
     }
     return all;
 }
 
-static found work_mixed95(peer_client *client) {
+static redis_found work_mixed95(peer_client *client) {
     bench_record record;
     char key[BENCH_KEY_SIZE + 1];
-    found all = {0};
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
         operation op = client->hand[at];
         if (bench_below(version_next + op.k, 20) == 0) {
             bench_record_make(&record, op.i, version_next + op.k, record_count);
-            all.count += update(client->link, &record);
+            all.count += redis_update(client->link, &record);
             continue;
         }
         bench_key_write(key, op.i);
-        found one = find_key(client->link, key);
+        redis_found one = redis_find_key(client->link, key);
         all.count += one.count == 1 && one.sum < record_count;
     }
     return all;
 }
 
-static found work_dup(peer_client *client) {
+static redis_found work_dup(peer_client *client) {
     bench_record record;
-    found all = {0};
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
         operation op = client->hand[at];
         bench_record_make_taken(&record, record_count + op.k, op.i, record_count);
-        all.count += !insert(client->link, &record);
+        all.count += !redis_insert(client->link, &record);
     }
     return all;
 }
 
-static found work_delete(peer_client *client) {
-    found all = {0};
+static redis_found work_delete(peer_client *client) {
+    redis_found all = {0};
     for (size_t at = 0; at < client->hand_size; at++) {
-        all.count += change(client->link, SCRIPT_REMOVE, client->hand[at].i);
+        all.count += redis_change(client->link, REDIS_SCRIPT_REMOVE, client->hand[at].i);
     }
     return all;
 }
@@ -725,8 +486,8 @@ typedef struct task {
     const char *name;
     double for_a_million;
     uint64_t seed;
-    found (*work)(peer_client *client);
-    found (*wanted)(uint32_t pick); /* of a reading phase */
+    redis_found (*work)(peer_client *client);
+    redis_found (*wanted)(uint32_t pick); /* of a reading phase */
     const char *unit;
     unsigned limit_is_guild; /* picks are below: 0 the records, 1 the guilds, 8 eight a guild */
 } task;
@@ -754,11 +515,11 @@ static const task write_phases[] = {
 
 static void read_phase(const task *phase) {
     double seconds = 0;
-    found wanted = {0};
+    redis_found wanted = {0};
     size_t count = op_count_of(phase->for_a_million);
     uint32_t limit = phase->limit_is_guild ? guild_count * phase->limit_is_guild : record_count;
     uint32_t *picks = picks_make(count, limit, phase->seed);
-    found got = run(picks, count, 0, phase->work, &seconds);
+    redis_found got = run(picks, count, 0, phase->work, &seconds);
     for (size_t k = 0; k < count; k++) join(&wanted, phase->wanted(picks[k]));
     check(phase->name, got, wanted);
     bench_result(NAME, phase->name, worker_count, (double)count / seconds, phase->unit);
@@ -792,8 +553,8 @@ static void write_phase(const task *phase) {
     } else {
         picks = picks_make(count, record_count, phase->seed);
     }
-    found got = run(picks, count, 1, phase->work, &seconds);
-    check(phase->name, got, (found){count, 0});
+    redis_found got = run(picks, count, 1, phase->work, &seconds);
+    check(phase->name, got, (redis_found){count, 0});
     copy_change(phase, picks, count);
     all_check(phase->name);
     bench_result(NAME, phase->name, worker_count, (double)count / seconds, phase->unit);
@@ -802,13 +563,13 @@ static void write_phase(const task *phase) {
 
 /* Resident bytes of the server, which is another process. */
 static uint64_t server_resident(void) {
-    words command = {.count = 0};
+    redis_words command = {.count = 0};
     uint64_t pid = 0;
     uint64_t kilobytes = 0;
     char text[256];
-    add_text(&command, "INFO");
-    add_text(&command, "server");
-    redisReply *reply = ask(link_main, &command);
+    redis_add_text(&command, "INFO");
+    redis_add_text(&command, "server");
+    redisReply *reply = redis_ask(link_main, &command);
     const char *at = strstr(reply->str, "process_id:");
     if (at != NULL) pid = strtoull(at + 11, NULL, 10);
     freeReplyObject(reply);
@@ -836,8 +597,8 @@ static void load(const char *phases) {
     uint64_t encoded_bytes = 0;
     uint32_t *order = shuffled_make(record_count, SEED_ORDER);
     uint64_t before = server_resident();
-    found got = run(order, record_count, 1, work_insert, &seconds);
-    check("insert", got, (found){record_count, 0});
+    redis_found got = run(order, record_count, 1, work_insert, &seconds);
+    check("insert", got, (redis_found){record_count, 0});
     count_check("insert");
     if (is_wanted(phases, "insert")) {
         bench_result(NAME, "insert", worker_count, record_count / seconds, "docs/s");
@@ -881,9 +642,9 @@ int main(int argc, char **argv) {
     if (worker_count < 1 || worker_count > WORKER_MAX) bench_die("%u threads", worker_count);
     setvbuf(stdout, NULL, _IOLBF, 0);
     bench_result_to(1);
-    link_main = link_open();
-    for (unsigned w = 0; w < worker_count; w++) clients[w].link = link_open();
-    scripts_load();
+    link_main = redis_link_open(socket_path);
+    for (unsigned w = 0; w < worker_count; w++) clients[w].link = redis_link_open(socket_path);
+    redis_scripts_load(link_main);
     copy_make();
     load(phases);
     expect();

@@ -12,7 +12,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 local ffi = require('ffi')
 local clock = require('clock')
-local bit = require('bit')
 local fio = require('fio')
 local system, record_count, threads, phases, share, folder =
     arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4], tonumber(arg[5]), arg[6]
@@ -35,68 +34,12 @@ local function result(phase, value, unit)
     io.stdout:flush()
 end
 
--- ---- records ----
-
-local function mix(number)
-    number = 0ULL + number + 0x9e3779b97f4a7c15ULL
-    number = bit.bxor(number, bit.rshift(number, 30)) * 0xbf58476d1ce4e5b9ULL
-    number = bit.bxor(number, bit.rshift(number, 27)) * 0x94d049bb133111ebULL
-    return bit.bxor(number, bit.rshift(number, 31))
-end
-
--- The upper 64 bits of mix * limit, by halves.
-local function below(number, limit)
-    local mixed = mix(number)
-    local low = bit.band(mixed, 0xffffffffULL) * limit
-    return tonumber(bit.rshift(bit.rshift(mixed, 32) * limit + bit.rshift(low, 32), 32))
-end
-
-local function seeded(seed, k)
-    return bit.lshift(0ULL + seed, 40) + k
-end
-
-local function score_of(i, version)
-    return tonumber(mix(bit.lshift(0ULL + version, 32) + i) % record_count)
-end
-
-local function guild_of(i, version)
-    return (i + version) % guild_count
-end
-
--- Writes number into a text's digits; far cheaper than string.format, which no trace compiles.
-local function digits_writer(pattern, from, digit_count)
-    local size = #pattern
-    local buffer = ffi.new('char[?]', size + 1, pattern)
-    return function(number)
-        for at = from + digit_count - 1, from, -1 do
-            local rest = number % 10
-            buffer[at] = 48 + rest
-            number = (number - rest) / 10
-        end
-        return ffi.string(buffer, size)
-    end
-end
-
-local key_of = digits_writer('p00000000', 1, 8)
-local name_of = digits_writer('player_00000000', 7, 8)
-local email_of = digits_writer('u00000000@example.net', 1, 8)
-local guild_text = digits_writer('guild:000000', 6, 6)
-local absent_writer = digits_writer('p0000000a', 1, 7)
-local absent = ffi.new('char[10]')
-local function absent_key_of(i)
-    ffi.copy(absent, absent_writer((i - i % 10) / 10), 9)
-    absent[8] = 97 + i % 10
-    return ffi.string(absent, 9)
-end
-local lang_texts = {}
-for lang = 0, 7 do lang_texts[lang] = 'lang:' .. lang end
-local bio = ('b'):rep(64)
-
-local function row_of(i, email_from, version)
-    local lang = lang_texts[tonumber(mix(i) % 8)]
-    return {key_of(i), name_of(i), email_of(email_from), score_of(i, version),
-            {guild_text(guild_of(i, version)), lang}, bio, 0}
-end
+local records = dofile(fio.pathjoin(fio.dirname(arg[0]), 'tarantool_records.lua'))(record_count)
+local mix, below, seeded, score_of, guild_of = records.mix, records.below, records.seeded,
+                                               records.score_of, records.guild_of
+local key_of, absent_key_of, email_of, guild_text, lang_texts, row_of =
+    records.key_of, records.absent_key_of, records.email_of, records.guild_text,
+    records.lang_texts, records.row_of
 
 -- The size of the document as msgpack: what the memory phase does not count.
 local function encoded_size(score)

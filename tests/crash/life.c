@@ -26,6 +26,10 @@ typedef struct life {
     uint32_t stop_within; /* calls, from when there are so many; 0: no stop */
     life_fault fault;
     disk_call fault_call;
+    merle_durability durability; /* of all commits; 0: any */
+    uint32_t steps_in_64;        /* so often worker 0 steps */
+    uint32_t await_in;           /* one in so many waits for the disk */
+    uint32_t checkpoint_in;      /* one action in so many is a checkpoint */
     int is_armed;
     int is_read_only; /* a writer was told so */
     int is_opening, is_closing;
@@ -60,7 +64,7 @@ static int is_over(const life *l) {
 static int is_excused(const life *l, merle_err err) {
     if (l->fault == FAULT_NONE) return 0;
     return err == MERLE_READ_ONLY || err == MERLE_NOT_DURABLE || err == MERLE_SYSTEM ||
-           (err == MERLE_NO_SPACE && l->fault == FAULT_SPACE);
+           err == MERLE_NO_SPACE; /* also where the next file cannot be made for another reason */
 }
 
 /* Sees to the note of a write that has come back. */
@@ -234,24 +238,20 @@ static merle_err fill_commit(life_worker *w, merle_commit *commit, note *n) {
     return err;
 }
 
-typedef enum durability { IN_MEMORY = 0, ASYNC, SYNC } durability;
-
 /* Ends the commit in one of the three ways, and counts what came of it. */
 static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     life *l = w->l;
     oracle *o = oracle_of(l);
     life_totals *t = &l->run->totals;
-    durability d = (durability)below(w, 3);
+    merle_durability d = l->durability;
+    if (d == MERLE_DURABILITY_DEFAULT) d = (merle_durability)(1 + below(w, 4));
     uint64_t seq = 0;
-    mrl_member *member = mrl_member_join(l->db->domain);
     if (below(w, 4) != 0) merle_commit_patience(commit, MERLE_WAIT);
     n->after_seq = published(l);
-    merle_err err = merle_end(commit, &seq);
-    if (err == MERLE_OK && d == SYNC) {
-        err = mrl_log_wait_durable(l->db->log, member, seq);
-        if (err != MERLE_OK) err = MERLE_NOT_DURABLE;
-    }
-    n->may_be_lost = d == ASYNC && err == MERLE_OK;
+    merle_err err = merle_commit_durability(commit, d);
+    if (err != MERLE_OK) oracle_trouble(o, "a durability: %s", merle_err_name(err));
+    err = merle_end(commit, &seq);
+    n->may_be_lost = d == MERLE_ASYNC && err == MERLE_OK;
     settle(l, n, err, seq);
     t->answers[err]++;
     if (err != MERLE_OK) {
@@ -260,8 +260,8 @@ static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     }
     t->commits++;
     l->commits++;
-    *(d == SYNC ? &t->sync_commits : d == ASYNC ? &t->async_commits : &t->memory_commits) += 1;
-    if (d == SYNC) oracle_promise(o, seq);
+    t->by_durability[d]++;
+    if (d == MERLE_SYNC) oracle_promise(o, seq);
 }
 
 static int is_usual(merle_err err) {
@@ -301,7 +301,18 @@ static void step(life_worker *w) {
     (void)merle_step(l->db, 0, below(w, 2) ? 0 : 50000);
     l->run->totals.steps++;
     /* What the database itself calls durable has to stay. */
-    oracle_promise(oracle_of(l), mrl_log_durable_seq(l->db->log));
+    oracle_promise(oracle_of(l), merle_durable_seq(l->db));
+}
+
+/* Waits for one of the last commits, whatever its durability. */
+static void await(life_worker *w) {
+    life *l = w->l;
+    uint64_t last = published(l), seq = last - (last == 0 ? 0 : below(w, last < 9 ? last : 9));
+    merle_err err = merle_wait_durable(l->db, seq);
+    if (err == MERLE_OK)
+        oracle_promise(oracle_of(l), seq);
+    else if (err != MERLE_NOT_DURABLE || l->fault == FAULT_NONE)
+        oracle_trouble(oracle_of(l), "waiting for the disk: %s", merle_err_name(err));
 }
 
 static void checkpoint(life_worker *w) {
@@ -316,6 +327,19 @@ static void checkpoint(life_worker *w) {
     }
 }
 
+/* A point at which the machine has hardly stopped yet; NULL: anywhere. */
+static const char *choose_target(crash_run *run) {
+    const disk_point *best = NULL;
+    size_t count;
+    const disk_point *points = disk_points(run->d, &count);
+    if (count == 0 || mrl_random_below(&run->random, 2) == 0) return NULL;
+    for (int i = 0; i < 3; i++) {
+        const disk_point *p = &points[mrl_random_below(&run->random, count)];
+        if (best == NULL || p->stops < best->stops) best = p;
+    }
+    return best->name;
+}
+
 /* From now on the machine may stop, and something may fail. */
 static void arm(life *l) {
     crash_run *run = l->run;
@@ -326,8 +350,9 @@ static void arm(life *l) {
     if (l->fault == FAULT_SPACE)
         disk_capacity(run->d, disk_used(run->d) + mrl_random_below(&run->random, LOG_FILE_SIZE));
     if (l->stop_within == 0) return;
-    if (run->target != NULL)
-        disk_stop_at_point(run->d, run->target, 1 + mrl_random_below(&run->random, 3));
+    const char *target = choose_target(run);
+    if (target != NULL)
+        disk_stop_at_point(run->d, target, 1 + mrl_random_below(&run->random, 3));
     else
         disk_stop_at(run->d, 1 + mrl_random_below(&run->random, l->stop_within));
 }
@@ -340,13 +365,15 @@ static void work(void *context) {
         uint64_t dice = below(w, 64);
         arm(l);
         more -= (uint32_t)l->is_armed;
-        if (w->number != 0 || dice < 24)
-            commit_something(w);
-        else if (dice < 58)
-            step(w);
-        else if (dice < 59)
+        if (w->number == 0 && below(w, l->checkpoint_in) == 0)
             checkpoint(w);
-        else if (dice < 61)
+        else if (below(w, l->await_in) == 0)
+            await(w);
+        else if (w->number != 0 || dice >= 3 + l->steps_in_64)
+            commit_something(w);
+        else if (dice >= 3)
+            step(w);
+        else if (dice == 2)
             ask_id(w);
         else
             redefine(w);
@@ -367,6 +394,8 @@ static void open_database(void *context) {
     memset(&report, 0, sizeof report);
     merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 64 << 10};
     options.report = &report;
+    options.log_file_size = LOG_FILE_SIZE;
+    options.unsynced_max = o->unsynced_max = o->base_seq % 3 == 0 ? 2048 : 16 << 10;
     options.checkpoint_log_bytes = 24 << 10;
     options.compression = o->base_seq % 2 == 0 ? MERLE_COMPRESSION_ZSTD : MERLE_COMPRESSION_NONE;
     mrl_environment environment = *sim_environment(l->s);
@@ -457,12 +486,20 @@ static void plan(life *l) {
     crash_run *run = l->run;
     choose_fault(l);
     uint64_t dice = mrl_random_below(&run->random, 8);
+    l->durability = (merle_durability)mrl_random_below(&run->random, MERLE_SYNC_LATER + 1);
+    l->steps_in_64 = (uint32_t)mrl_random_below(&run->random, 40);
+    l->checkpoint_in = mrl_random_below(&run->random, 2) ? 60 : 1000;
+    l->await_in = mrl_random_below(&run->random, 2) ? 40 : 2000;
     l->commits_wanted = LIFE_COMMITS_MIN + (uint32_t)mrl_random_below(&run->random, 20);
     if (dice == 0)
         l->commits_wanted += (uint32_t)mrl_random_below(&run->random, LIFE_COMMITS_MAX / 2);
     l->stop_within = dice == 1 ? 0 : dice == 2 ? 400 : 60;
     /* The first commits come before the first crash. */
-    if (run->totals.commits >= LIFE_COMMITS_MIN && mrl_random_below(&run->random, 4) == 0)
+    if (run->totals.commits < LIFE_COMMITS_MIN || mrl_random_below(&run->random, 4) != 0) return;
+    const char *target = choose_target(run);
+    if (target != NULL)
+        disk_stop_at_point(run->d, target, 1 + mrl_random_below(&run->random, 3));
+    else
         disk_stop_at(run->d, 1 + mrl_random_below(&run->random, 80));
 }
 
@@ -521,10 +558,12 @@ int crash_run_live(crash_run *run) {
     int is_stopped = run_sim(&l);
     if (is_stopped == 0 && !l.has_failed_to_open && run->o->trouble[0] == 0) {
         disk_stop_at(run->d, 0);
+        disk_stop_at_point(run->d, "", 0);
         is_stopped = live(&l);
     }
     if (run->o->trouble[0] != 0) sim_print_trace(l.s);
     end_life(&l, is_stopped, syncs_failed);
+    run->totals.lost = run->o->lost;
     if (run->is_told)
         printf("# life %llu: %s, %u commits, fault %d, published %llu, promised %llu\n",
                (llu)run->totals.lives,
@@ -544,7 +583,6 @@ void crash_run_init(crash_run *run, uint64_t seed) {
 }
 
 void crash_run_fini(crash_run *run) {
-    run->totals.lost = run->o->lost;
     disk_destroy(run->d);
     oracle_destroy(run->o);
 }

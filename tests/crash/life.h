@@ -24,7 +24,7 @@ typedef struct life_totals {
     uint64_t ends_between;                                /* cut off between two calls */
     uint64_t closes, cuts, kills;
     uint64_t faulted, refused_openings;
-    uint64_t commits, refused, sync_commits, async_commits, memory_commits;
+    uint64_t commits, refused, by_durability[MERLE_SYNC_LATER + 1];
     uint64_t definitions, checkpoints, steps, lost;
     uint64_t answers[MERLE_NOT_READY + 1]; /* of commits */
 } life_totals;
@@ -36,8 +36,7 @@ typedef struct crash_run {
     oracle *o;
     life_totals totals;
     uint64_t now_ns;
-    const char *target; /* a point at which the next stop ought to be; NULL: anywhere */
-    int is_told;        /* each life is told */
+    int is_told; /* each life is told */
 } crash_run;
 
 void crash_run_init(crash_run *run, uint64_t seed);

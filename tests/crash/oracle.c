@@ -19,7 +19,7 @@ const merle_schema *oracle_schema(uint32_t name) {
     static merle_schema in_memory;
     if (name != NAME_MEMORY) return &plain_schema;
     in_memory = plain_schema;
-    in_memory.memory_only = getenv("MERLE_TMP_MEM") != NULL;
+    in_memory.memory_only = 1;
     return &in_memory;
 }
 
@@ -69,8 +69,8 @@ note *oracle_note(oracle *o, note_kind kind, uint32_t worker, uint64_t published
 
 void oracle_done(oracle *o, note *n, uint64_t seq) {
     if (seq <= n->after_seq)
-        oracle_trouble(o, "a write that began behind seq %llu got seq %llu", (llu)n->after_seq,
-                       (llu)seq);
+        oracle_trouble(o, "a write (%d) that began behind seq %llu got seq %llu", (int)n->kind,
+                       (llu)n->after_seq, (llu)seq);
     n->fate = NOTE_DONE;
     n->seq = seq;
 }
@@ -330,7 +330,7 @@ static void settle_commits(oracle *o, merle_db *db) {
         uint64_t seq;
         if (n->kind != NOTE_COMMIT || n->fate != NOTE_OPEN) continue;
         read_marker(o, db, n->worker, &attempt, &seq);
-        if (attempt == n->attempt)
+        if (n->attempt != 0 && attempt == n->attempt)
             oracle_done(o, n, seq);
         else
             oracle_refused(o, n);
@@ -365,7 +365,7 @@ static note *find_open(oracle *o) {
 static void world_wake(world *w) {
     for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++) {
         if (w->plain->life[c] == PLAIN_DROPPED) w->plain->life[c] = PLAIN_UNBORN;
-        if (w->plain->life[c] == PLAIN_UNBORN || (getenv("MERLE_TMP_MEM") && w->current[NAME_MEMORY] == c))
+        if (w->plain->life[c] == PLAIN_UNBORN || w->current[NAME_MEMORY] == c)
             plain_clear_collection(w->plain, c);
     }
 }
@@ -374,7 +374,8 @@ static void world_wake(world *w) {
 static int try_worlds(oracle *o, merle_db *db, uint64_t seq, world *out_world) {
     char first[256] = "", text[256];
     note *open = find_open(o);
-    for (uint64_t at = open == NULL ? seq + 1 : open->after_seq + 1; at <= seq + 1; at++) {
+    uint64_t at = open == NULL || open->after_seq > seq ? seq + 1 : open->after_seq + 1;
+    for (; at <= seq + 1; at++) {
         if (at <= seq && is_claimed(o, at)) continue;
         if (open != NULL) {
             open->fate = at <= seq ? NOTE_DONE : NOTE_REFUSED;

@@ -90,17 +90,6 @@ static uint64_t crashes(void) {
     return t->stops_opening + t->stops_working + t->stops_closing + t->ends_between;
 }
 
-/* A point at which the machine has hardly stopped yet. */
-static const char *choose_target(mrl_random *random) {
-    const disk_point *best = NULL;
-    if (all->point_count == 0 || mrl_random_below(random, 2) == 0) return NULL;
-    for (int i = 0; i < 3; i++) {
-        const disk_point *p = &all->points[mrl_random_below(random, all->point_count)];
-        if (best == NULL || p->stops < best->stops) best = p;
-    }
-    return best->name;
-}
-
 /* ---- runs ---- */
 
 static int run_seed(uint64_t seed, int is_told) {
@@ -108,10 +97,7 @@ static int run_seed(uint64_t seed, int is_told) {
     crash_run_init(&run, seed);
     run.is_told = is_told;
     int result = 0;
-    for (int i = 0; i < LIFE_COUNT && result == 0; i++) {
-        run.target = only_one ? NULL : choose_target(&run.random);
-        result = crash_run_live(&run);
-    }
+    for (int i = 0; i < LIFE_COUNT && result == 0; i++) result = crash_run_live(&run);
     if (result != 0)
         test_say("seed %llu, life %llu: %s", (llu)seed, (llu)run.totals.lives, run.o->trouble);
     add_up(&run);
@@ -153,8 +139,9 @@ static void tell_totals(void) {
     test_say(
         "%llu commits (%llu memory, %llu async, %llu sync), %llu refused, %llu lost, %llu "
         "definitions, %llu checkpoints, %llu steps",
-        (llu)t->commits, (llu)t->memory_commits, (llu)t->async_commits, (llu)t->sync_commits,
-        (llu)t->refused, (llu)t->lost, (llu)t->definitions, (llu)t->checkpoints, (llu)t->steps);
+        (llu)t->commits, (llu)t->by_durability[MERLE_MEMORY], (llu)t->by_durability[MERLE_ASYNC],
+        (llu)t->by_durability[MERLE_SYNC], (llu)t->refused, (llu)t->lost, (llu)t->definitions,
+        (llu)t->checkpoints, (llu)t->steps);
     test_say(
         "writes lost %llu, kept %llu, torn %llu, lost by failed syncs %llu; names lost %llu, "
         "kept %llu",

@@ -280,10 +280,13 @@ void node_lose(disk *d, node *n, uint64_t last_id) {
         d->fates.syncs_lost++;
         apply_fate(&k, &n->durable, &n->changes[count]);
     }
+    if (count > 0) n->has_lost = 1;
     if (count > 0) node_forget(n, count);
 }
 
 static void node_cut(const cut *k, node *n) {
+    if (n->change_count == 0 && !n->has_lost) return; /* both images are the same */
+    n->has_lost = 0;
     for (size_t i = 0; i < n->change_count; i++) apply_fate(k, &n->durable, &n->changes[i]);
     node_forget(n, n->change_count);
     image_copy(&n->live, &n->durable);

@@ -14,6 +14,8 @@
  */
 #include <sched.h>
 
+#include <merle/query.h>
+
 #include "base/random.h"
 #include "store/expiry.h"
 #include "tests/unit/store/listing.h"
@@ -272,6 +274,33 @@ static void section_goes_by_the_time_at_which_it_began(void **state) {
     writing_close(&s);
 }
 
+/* Where nobody has written for a while indexes count without a look at documents. */
+static void counts_by_indexes_at_rest_leave_out_what_has_ended(void **state) {
+    (void)state;
+    stand s = open_clocked();
+    merle_condition *condition;
+    merle_section section;
+    merle_report report;
+    uint64_t count;
+    const merle_range all = all_of("by_n");
+    must(&s, insert_for(&s, "a", "{\"n\":1,\"t\":[\"x\"]}", SECOND));
+    must(&s, insert_for(&s, "b", "{\"n\":2,\"t\":[\"x\"]}", 2 * SECOND));
+    must(&s, merle_condition_parse(merle_str("n >= 1"), &condition, &report));
+    const merle_query query = {.where = condition};
+    for (int i = 0; i < 10; i++) (void)merle_step(s.db, 0, 0);
+    clock_ns += SECOND;
+    must(&s, merle_section_begin(s.db, &section));
+    must(&s, merle_query_count(&section, s.players, &query, &count));
+    assert_int_equal(count, 1);
+    must(&s, merle_range_count(&section, s.players, &all, &count));
+    assert_int_equal(count, 1);
+    must(&s, merle_tag_count(&section, s.players, "tag", merle_value_str("x"), &count));
+    assert_int_equal(count, 1);
+    must(&s, merle_section_end(&section));
+    merle_condition_destroy(condition);
+    writing_close(&s);
+}
+
 static void clock_set_back_brings_nothing_back(void **state) {
     (void)state;
     stand s = open_clocked();
@@ -340,6 +369,7 @@ static void version_expected_of_what_has_ended_is_none(void **state) {
     assert_int_equal(merle_end(commit, NULL), MERLE_CONFLICT);
     commit = begin(&s);
     must(&s, merle_expect(commit, s.players, KEY("a"), 0));
+    assert_sees(merle_commit_section(commit), s.players, "a", NULL);
     put_in(&s, commit, "b", "{}");
     (void)end(&s, commit);
     writing_close(&s);
@@ -631,6 +661,7 @@ int main(void) {
         cmocka_unit_test(moment_of_the_field_moves_with_it_and_a_told_one_stays),
         cmocka_unit_test(field_is_part_of_what_is_compared),
         cmocka_unit_test(section_goes_by_the_time_at_which_it_began),
+        cmocka_unit_test(counts_by_indexes_at_rest_leave_out_what_has_ended),
         cmocka_unit_test(clock_set_back_brings_nothing_back),
         cmocka_unit_test(key_of_what_has_ended_is_free),
         cmocka_unit_test(version_expected_of_what_has_ended_is_none),

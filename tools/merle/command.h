@@ -1,0 +1,64 @@
+/* tools/merle/command.h - what the commands of the `merle` program share.
+ *
+ * What    A command has a name, a help text, the options that it takes, and a function. The program
+ *         (merle.c) reads the command line by that and calls it.
+ * Owns    nothing.
+ * Threads one.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TOOLS_MERLE_COMMAND_H
+#define TOOLS_MERLE_COMMAND_H
+
+#include <merle/merle.h>
+
+/* How the program ends. */
+enum {
+    EXIT_GOOD = 0,
+    EXIT_FOUND = 1,  /* the question was answered, and the answer is bad */
+    EXIT_USAGE = 2,  /* the command line cannot be understood */
+    EXIT_FAILED = 3, /* it was understood and could not be done */
+};
+
+enum { COMMAND_OPTION_MAX = 8, COMMAND_ARGUMENT_MAX = 2 };
+
+typedef struct command_option {
+    const char *name;  /* without the dashes; NULL ends the list */
+    const char *value; /* what the value is, for the help; NULL: it takes none */
+    const char *help;
+} command_option;
+
+/* The command line, understood. */
+typedef struct command_line {
+    const char *arguments[COMMAND_ARGUMENT_MAX];
+    const char *values[COMMAND_OPTION_MAX]; /* as the options of the command; NULL: not given */
+} command_line;
+
+typedef struct command {
+    const char *name;
+    const char *arguments; /* "DIR TO" */
+    int argument_count;
+    const char *summary;
+    const char *help; /* what it does, and examples */
+    command_option options[COMMAND_OPTION_MAX];
+    int (*run)(const command_line *line);
+} command;
+
+extern const command command_checkpoint, command_dump, command_info, command_tail;
+
+/* Opens a directory that must be there already: to read, nothing in it is changed; or to write.
+ * Tells on standard error why it cannot be, and gives NULL. */
+merle_db *command_open(const char *path);
+merle_db *command_open_to_write(const char *path);
+void command_close(merle_db *db);
+
+/* Tells an error of merle on standard error: what was tried, and the report's sentence. Gives
+ * EXIT_FAILED. */
+int command_fail(const char *what, merle_err err, const merle_report *report);
+/* Tells what is wrong with the command line. Gives EXIT_USAGE. */
+int command_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A number without anything behind it. 0: it is none. */
+int command_number(const char *text, uint64_t *out_number);
+
+#endif
