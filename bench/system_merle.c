@@ -4,7 +4,8 @@
  *         entries, an ordered one on score and tags; a section a lookup or query, a commit a
  *         change, 1,000 patches a commit in tick.
  * Owns    the database.
- * Sees    the default options, but for the background thread where the caller asked for none.
+ * Sees    the default options, but for the background thread where the caller asked for none, and
+ *         no checkpoints but those that are asked for.
  * Threads any.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -37,8 +38,19 @@ static merle_bytes doc_bytes(const bench_record *record) {
 
 /* ---- life ---- */
 
+static void database_open(const bench_setup *setup) {
+    merle_options options = {.size = sizeof options, .checkpoint_log_bytes = UINT64_MAX};
+    merle_report report;
+    if (setup->background == BENCH_BACKGROUND_NONE) options.threads = MERLE_THREADS_NONE;
+    if (setup->durability == BENCH_DURABLE_FIRST) options.durability = MERLE_SYNC;
+    /* Beyond the bytes that may be unsynced an insert waits, as a caller in a loop would. */
+    if (setup->directory != NULL) options.patience = MERLE_WAIT;
+    options.report = &report;
+    merle_err err = merle_open(setup->directory, &options, &db);
+    if (err != MERLE_OK) bench_die("merle: open: %s: %s", merle_err_name(err), report.message);
+}
+
 static void merle_bench_open(const bench_setup *setup) {
-    merle_options options = {.size = sizeof options};
     merle_index indexes[] = {{.name = "name", .kind = MERLE_UNIQUE, .on = "name"},
                              {.name = "email", .kind = MERLE_UNIQUE, .on = "email"},
                              {.name = "score", .kind = MERLE_ORDERED, .on = "score"},
@@ -50,8 +62,7 @@ static void merle_bench_open(const bench_setup *setup) {
         index_count = 2;
         indexes[index_count] = (merle_index){0};
     }
-    if (setup->background == BENCH_BACKGROUND_NONE) options.threads = MERLE_THREADS_NONE;
-    check(merle_open(NULL, &options, &db), "open");
+    database_open(setup);
     check(merle_collection_open(db, "players", &schema, &players), "collection");
     merle_bytes both = MERLE_STR("tags: $guild and tags: $lang");
     check(merle_condition_parse(both, &both_tags, NULL), "condition");
@@ -316,6 +327,97 @@ static uint64_t merle_bench_entries_copied_max(void) {
     return stats_read().entries_copied_max;
 }
 
+/* ---- with files ---- */
+
+static uint64_t merle_bench_insert_later(void *thread, const bench_record *record) {
+    merle_commit *commit;
+    uint64_t seq = 0;
+    (void)thread;
+    check(merle_begin(db, &commit), "begin");
+    merle_commit_patience(commit, MERLE_WAIT);
+    check(merle_commit_durability(commit, MERLE_SYNC_LATER), "durability");
+    check(merle_insert(commit, players, key_bytes(record->key), doc_bytes(record)), "insert");
+    merle_err err = merle_end(commit, &seq);
+    if (err == MERLE_EXISTS) return 0;
+    check(err, "end");
+    return seq;
+}
+
+static void merle_bench_durable_wait(void *thread, uint64_t place) {
+    (void)thread;
+    check(merle_wait_durable(db, place), "wait_durable");
+}
+
+static uint64_t merle_bench_durable_place(void *thread) {
+    (void)thread;
+    return merle_durable_seq(db);
+}
+
+static int merle_bench_durable_descriptor(void *thread) {
+    int descriptor = -1;
+    (void)thread;
+    check(merle_durable_fd(db, &descriptor), "durable_fd");
+    return descriptor;
+}
+
+static uint64_t merle_bench_place(void *thread) {
+    (void)thread;
+    return stats_read().seq;
+}
+
+static uint64_t merle_bench_log_bytes(void) {
+    return stats_read().log_bytes_written;
+}
+
+static void merle_bench_checkpoint(void *thread) {
+    (void)thread;
+    check(merle_checkpoint(db), "checkpoint");
+}
+
+static size_t merle_bench_opening(bench_part *out_parts, size_t part_max) {
+    merle_recovery_info info = {.size = sizeof info};
+    check(merle_recovery(db, &info), "recovery");
+    bench_part parts[] = {{"pages", info.pages_ns},
+                          {"log", info.log_ns},
+                          {"build", info.build_ns},
+                          {"open", info.total_ns}};
+    size_t part_count = sizeof parts / sizeof *parts;
+    if (part_count > part_max) part_count = part_max;
+    for (size_t i = 0; i < part_count; i++) out_parts[i] = parts[i];
+    return part_count;
+}
+
+static bench_answer merle_bench_insert_for(void *thread, const bench_record *record,
+                                           int64_t ttl_ns) {
+    (void)thread;
+    merle_err err =
+        merle_one_insert_for(players, key_bytes(record->key), doc_bytes(record), ttl_ns, NULL);
+    if (err == MERLE_EXISTS) return BENCH_NO;
+    check(err, "insert_for");
+    return BENCH_YES;
+}
+
+static void merle_bench_expiry(uint64_t *out_ended, uint64_t *out_pending, uint64_t *out_lag_ns) {
+    merle_stats_db stats = stats_read();
+    *out_ended = stats.expired;
+    *out_pending = stats.expiring;
+    *out_lag_ns = stats.expiry_lag_ns;
+}
+
+static const bench_disk merle_disk = {
+    .insert_later = merle_bench_insert_later,
+    .durable_wait = merle_bench_durable_wait,
+    .durable_place = merle_bench_durable_place,
+    .durable_descriptor = merle_bench_durable_descriptor,
+    .place = merle_bench_place,
+    .log_bytes = merle_bench_log_bytes,
+    .checkpoint = merle_bench_checkpoint,
+    .log_prefix = "log-",
+    .opening = merle_bench_opening,
+    .insert_for = merle_bench_insert_for,
+    .expiry = merle_bench_expiry,
+};
+
 const bench_system bench_merle = {
     .name = "merle",
     .about = MERLE_VERSION_STRING " unique: name, email; ordered: score; tags; in memory",
@@ -343,4 +445,5 @@ const bench_system bench_merle = {
     .count = merle_bench_count,
     .memory = merle_bench_memory,
     .entries_copied_max = merle_bench_entries_copied_max,
+    .disk = &merle_disk,
 };

@@ -13,9 +13,7 @@
 #include "store/expiry.h"
 
 enum { PIECES_A_ROUND = 64, BUSY_COMMITS = 64, EXPIRY_PIECE_MAX = 256 };
-#define IDLE_NS 20000000u   /* how old what waits may get where nobody else reclaims it */
 #define TRIM_NS 1000000000u /* pages go back to the system at most so often */
-#define GRACE_NS 1000000u   /* between rounds while something waits for a grace period */
 #define EXPIRY_NS 3000000u  /* how late a look at what has come due may be */
 #define BUSY_NS 10000000u   /* between rounds while writers are busy */
 
@@ -29,6 +27,7 @@ struct mrl_background {
 typedef struct rounds {
     uint64_t last_seq;
     uint64_t trim_seq, trim_ns; /* when pages were given back */
+    uint32_t idle_count;        /* rounds in a row in which nothing could be done */
 } rounds;
 
 /* Writers clean up behind themselves, with warmer caches and without a third thread that wants the
@@ -44,17 +43,19 @@ static uint64_t round_of_work(merle_db *db, mrl_member *member, rounds *r) {
     for (int i = 0; i < PIECES_A_ROUND; i++)
         if (mrl_expiry_some(&db->store, member, EXPIRY_PIECE_MAX) == 0) break;
     int is_short = writers_are_busy && !mrl_build_is_pending(&db->store);
-    for (int i = 0; i < (is_short ? 1 : PIECES_A_ROUND); i++)
-        if (mrl_step_piece(db, member, now_ns) == 0) break;
+    size_t did = 0, some;
+    for (int i = 0; i < (is_short ? 1 : PIECES_A_ROUND); i++, did += some)
+        if ((some = mrl_step_piece(db, member, now_ns)) == 0) break;
+    r->idle_count = did == 0 ? r->idle_count + 1 : 0;
     mrl_count(member, MRL_N_STEPS, 1);
     if (is_short) return BUSY_NS;
-    if (mrl_step_has_more(db, member)) return GRACE_NS;
+    if (mrl_step_has_more(db, member)) return mrl_step_rest_ns(r->idle_count);
     if (seq != r->trim_seq && now_ns - r->trim_ns >= TRIM_NS) {
         mrl_domain_trim(db->domain);
         r->trim_seq = seq;
         r->trim_ns = now_ns;
     }
-    return IDLE_NS;
+    return MRL_STEP_IDLE_NS;
 }
 
 /* Documents that end want to be looked for more often. What is due now and was not removed, because
@@ -75,8 +76,8 @@ static void *run(void *context) {
         if (atomic_load_explicit(&background->stop, memory_order_acquire)) break;
         /* Without memory for a member of its own it tries again later; nothing depends on it. */
         if (member == NULL) member = mrl_member_join(db->domain);
-        uint64_t rest_ns =
-            member != NULL ? until_due(db, member, round_of_work(db, member, &r)) : IDLE_NS;
+        uint64_t rest_ns = member != NULL ? until_due(db, member, round_of_work(db, member, &r))
+                                          : MRL_STEP_IDLE_NS;
         (void)mrl_event_wait(&background->wake, seen, rest_ns);
     }
     return NULL;

@@ -37,7 +37,7 @@ static merle_err complete(const merle_options *given, merle_options *out) {
         return mrl_report_fill(out->report, MERLE_INVALID, "options: manifests_kept is above 64");
     if ((unsigned)out->compression > MERLE_COMPRESSION_ZSTD)
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of compression");
-    if ((unsigned)out->durability > MERLE_SYNC_LATER || (unsigned)out->patience > MERLE_WAIT)
+    if ((unsigned)out->durability > MERLE_SYNC_LATER || (unsigned)out->patience > MERLE_REFUSE)
         return mrl_report_fill(out->report, MERLE_INVALID,
                                "options: unknown value of durability or patience");
     if (out->threads == MERLE_THREADS_DEFAULT) out->threads = MERLE_THREADS_BACKGROUND;

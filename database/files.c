@@ -61,15 +61,19 @@ static size_t pages_step(merle_db *db, mrl_member *member, uint64_t now_ns) {
     return done;
 }
 
+/* Where there are threads they do it: a host that steps besides does not wait on the disk. */
+static int is_for_steps(const merle_db *db) {
+    return db->persist != NULL && db->options.threads == MERLE_THREADS_NONE;
+}
+
 size_t mrl_files_step(merle_db *db, mrl_member *member, uint64_t now_ns) {
-    /* Where there are threads they do it: a host that steps besides does not wait on the disk. */
-    if (db->persist == NULL || db->pages != NULL) return 0;
+    if (!is_for_steps(db)) return 0;
     size_t done = mrl_log_set_step(mrl_persist_log_set(db->persist), member, now_ns);
     return done + pages_step(db, member, now_ns);
 }
 
 int mrl_files_have_more(merle_db *db) {
-    if (db->persist == NULL || db->pages != NULL) return 0;
+    if (!is_for_steps(db)) return 0;
     return mrl_log_set_has_more(mrl_persist_log_set(db->persist)) ||
            mrl_persist_is_busy(db->persist);
 }

@@ -23,8 +23,7 @@ size_t mrl_step_piece(merle_db *db, mrl_member *member, uint64_t now_ns) {
 
 int mrl_step_has_more(merle_db *db, mrl_member *member) {
     return mrl_files_have_more(db) || mrl_build_is_pending(&db->store) ||
-           mrl_expiry_is_pending(&db->store, member) ||
-           !mrl_reclaim_is_done(&db->store, member);
+           mrl_expiry_is_pending(&db->store, member) || !mrl_reclaim_is_done(&db->store, member);
 }
 
 merle_err merle_step(merle_db *db, uint64_t now_ns, uint64_t budget_ns) {

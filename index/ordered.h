@@ -49,8 +49,8 @@ void mrl_ordered_prefetch(mrl_ordered *tree, merle_bytes value, uint32_t slot);
 void mrl_ordered_mark(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot);
 /* Goes on along the leaves where it stopped, looks at up to max of them, removes what nobody can
  * need any more and joins thin nodes. Does nothing while there is little to do; SIZE_MAX: a whole
- * round, whatever there is. Returns how many leaves it changed. Never fails: what would need memory
- * that is not there is left for later. */
+ * round, whatever there is. Returns how many leaves it changed, at least 1 if the round is not
+ * over. Never fails: what would need memory that is not there is left for later. */
 size_t mrl_ordered_sweep(mrl_ordered *tree, mrl_member *member, size_t max);
 
 /* Gives the next hint, in strict order; 0: there is none. *out_value is valid until the next call.

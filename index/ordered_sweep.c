@@ -260,7 +260,7 @@ static int leaf_next(owalk *walk, mrl_ordered *tree, okey *position, uint8_t *by
 size_t mrl_ordered_sweep(mrl_ordered *tree, mrl_member *member, size_t max) {
     uint8_t bytes[MERLE_VALUE_SIZE_MAX];
     okey position = {bytes, 0, 0, 0};
-    size_t changed = 0;
+    size_t changed = 0, done = 0;
     owalk walk;
     uint32_t epoch = mrl_epoch_value(member->domain);
     if (!mrl_lock_try(&tree->sweep_lock)) return 0;
@@ -275,11 +275,13 @@ size_t mrl_ordered_sweep(mrl_ordered *tree, mrl_member *member, size_t max) {
         changed += leaf_tidy(tree, member, &walk) != 0;
     }
     if (changed != 0) tree->sweep_was_idle = 0;
+    /* There is more to look at: that nothing was changed so far does not say that nothing will. */
+    done = changed == 0 && tree->sweep_is_going ? 1 : changed;
     if (tree->sweep_is_going)
         position_keep(tree, member, &position);
     else
         position_drop(tree, member);
 leave:
     mrl_lock_drop(&tree->sweep_lock);
-    return changed;
+    return done;
 }

@@ -41,7 +41,7 @@ static merle_err no_memory(merle_report *report) {
 /* ---- beginning ---- */
 
 int mrl_checkpoint_has_work(const mrl_checkpoint *c) {
-    return mrl_log_published_at(c->store->published) > c->current.replay_seq;
+    return mrl_log_published_at(c->store->published) > c->current_seq;
 }
 
 /* Takes one collection into the new manifest, as the section sees it. */
@@ -55,6 +55,10 @@ static merle_err note_collection(mrl_checkpoint *c, const mrl_section *section,
     noted->id = collection->id;
     noted->collection = collection;
     noted->base_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
+    /* What a bulk load has put is in no section's view before it has ended: the log is read again
+     * from where it began. */
+    if (root->is_loading && noted->base_seq <= c->next.replay_seq)
+        c->next.replay_seq = noted->base_seq - 1;
     noted->slots_end = schema->memory_only ? 0 : mrl_slots_end(&root->slots);
     return mrl_buffer_append(&noted->definition, schema->definition.data, schema->definition.size);
 }
@@ -63,7 +67,7 @@ static merle_err note_collections(mrl_checkpoint *c, mrl_member *member) {
     mrl_section section;
     merle_err err = MERLE_OK;
     mrl_section_open(c->store, member, &section);
-    c->next.replay_seq = c->seq_max = section.seq;
+    c->next.replay_seq = c->next_seq = c->seq_max = section.seq;
     merle_collection *collection =
         atomic_load_explicit(&c->store->collections, memory_order_acquire);
     for (; collection != NULL && err == MERLE_OK;
@@ -371,6 +375,7 @@ static merle_err step_manifest(mrl_checkpoint *c, merle_report *report) {
     }
     mrl_manifest_fini(&c->current);
     c->current = c->next;
+    c->current_seq = c->next_seq;
     memset(&c->next, 0, sizeof c->next);
     count_done(c);
     c->state = MRL_CHECKPOINT_CLEAN;

@@ -82,6 +82,9 @@ typedef struct mrl_checkpoint {
     /* Of the one under way. */
     mrl_checkpoint_state state;
     mrl_manifest next;
+    /* What the sections of the current one and of the next saw when they began: replay_seq, or more
+     * if a bulk load was under way. */
+    uint64_t current_seq, next_seq;
     uint64_t seq_max;         /* the log must have all up to here: see mrl_manifest */
     size_t collection_number; /* in next.collections */
     uint32_t slot;            /* where its next page begins */

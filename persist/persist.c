@@ -163,6 +163,7 @@ static merle_err fill_store(mrl_persist *p, mrl_member *member, merle_report *re
         .progress_context = given->progress_context,
     };
     p->recovery.manifest = p->checkpoint.current.number;
+    p->checkpoint.current_seq = p->checkpoint.current.replay_seq;
     p->recovery.manifest_seq = p->checkpoint.current.replay_seq;
     return mrl_recover(&options, &p->checkpoint.current, member, &p->recovery, report);
 }
@@ -338,8 +339,7 @@ merle_err mrl_persist_checkpoint(mrl_persist *p, mrl_member *member, merle_repor
     int is_done = 0;
     while (err == MERLE_OK && !is_done) {
         mrl_lock_take(&p->lock);
-        is_done = p->checkpoint.state == MRL_CHECKPOINT_IDLE &&
-                  p->checkpoint.current.replay_seq >= wanted;
+        is_done = p->checkpoint.state == MRL_CHECKPOINT_IDLE && p->checkpoint.current_seq >= wanted;
         if (!is_done) err = step_locked(p, member, report);
         mrl_lock_drop(&p->lock);
     }

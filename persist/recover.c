@@ -81,6 +81,17 @@ static merle_err truncate(replay *r, mrl_manifest_collection *noted,
     return MERLE_OK;
 }
 
+/* The end of a bulk load: its documents are there, and pages of what there was before are not. */
+static merle_err forget_pages(const replay *r, mrl_manifest_collection *noted,
+                              const mrl_record_operation_view *op, uint64_t seq,
+                              merle_report *report) {
+    if (mrl_load_find(r->load, op->collection_id) == NULL) return unknown(op, seq, report);
+    if (noted == NULL || seq <= noted->base_seq) return MERLE_OK;
+    noted->base_seq = seq;
+    noted->page_count = 0;
+    return MERLE_OK;
+}
+
 static merle_err set_ids_aside(replay *r, const mrl_record_operation_view *op, uint64_t seq,
                                merle_report *report) {
     const uint8_t *payload = op->payload.data;
@@ -120,7 +131,7 @@ static merle_err apply(replay *r, const mrl_record_operation_view *op, uint64_t 
     case MRL_RECORD_SEQUENCE:
         return set_ids_aside(r, op, seq, report);
     case MRL_RECORD_LOADED:
-        return MERLE_OK;
+        return forget_pages(r, noted, op, seq, report);
     }
     return mrl_report_fill(report, MERLE_UNSUPPORTED,
                            "commit %" PRIu64
@@ -140,6 +151,10 @@ static merle_err replay_record(void *context, const mrl_frame *frame, merle_byte
     merle_err err = mrl_record_read_begin(body, &reader);
     while (err == MERLE_OK) {
         if ((err = mrl_record_read_next(&reader, &op)) != MERLE_OK) break;
+        mrl_load_collection *target = mrl_load_find(r->load, op.collection_id);
+        if (target != NULL)
+            err = mrl_load_concern(target, r->member, op.kind, reader.origin, frame->seq);
+        if (err != MERLE_OK) return mrl_report_fill(report, err, NULL);
         err = apply(r, &op, frame->seq, report);
         if (err != MERLE_OK) return err;
     }

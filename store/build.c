@@ -711,9 +711,9 @@ static size_t build_collection(stepping *s, size_t max) {
     size_t done = 0, some;
     mrl_member_enter(s->member, &token);
     const mrl_root *root = mrl_collection_current(s->collection);
-    for (uint32_t i = 0; root != NULL && i < MERLE_INDEX_COUNT_MAX; i++)
-        if (mrl_schema_index_at(mrl_root_schema_now(root), i)->state == MERLE_INDEX_BUILDING)
-            numbers |= (uint32_t)1 << i;
+    const mrl_schema *schema = root == NULL ? NULL : mrl_root_schema_now(root);
+    for (uint32_t i = 0; schema != NULL && i < schema->index_count; i++)
+        if (schema->indexes[i].state == MERLE_INDEX_BUILDING) numbers |= (uint32_t)1 << i;
     mrl_member_leave(s->member, &token);
     for (; numbers != 0 && done < max; numbers &= numbers - 1) {
         /* Without memory it is tried again by a later step. */

@@ -24,10 +24,9 @@
  * load, so it comes after one that was cut off. Who follows the log goes by the same rule.
  *
  * Checkpoints. Someone who writes down what a section sees, to read the log again only behind it,
- * would lose the puts of a load that is under way: they are in no section's view. So he has to read
- * again from before the truncate (mrl_store_replay_after), and he writes nothing down of a
- * collection while its root is loading. He asks after he noted what is published: if a load has
- * ended between the two, all that he writes down of the collection has `loaded` in it.
+ * would lose the puts of a load that is under way: they are in no section's view. So if the root
+ * that the section sees is loading, he has to read again from before its seq, the truncate's
+ * (persist/checkpoint.c).
  *
  * Giving up must not fail for want of memory, since the collection would be loading for ever: the
  * empty root and the record of the truncate are made when the load begins.
@@ -366,22 +365,4 @@ void merle_bulk_cancel(merle_bulk *bulk) {
     if (member == NULL) return;
     undo(bulk, member);
     close(bulk, member);
-}
-
-/* ---- for who writes down what there is ---- */
-
-uint64_t mrl_store_replay_after(mrl_store *store, mrl_member *member, uint64_t published) {
-    merle_collection *collection = atomic_load_explicit(&store->collections, memory_order_acquire);
-    for (; collection != NULL;
-         collection = atomic_load_explicit(&collection->next, memory_order_acquire)) {
-        mrl_epoch_token token;
-        mrl_member_enter(member, &token);
-        const mrl_root *root = mrl_collection_current(collection);
-        if (root != NULL && root->is_loading) {
-            uint64_t seq = atomic_load_explicit(&root->seq, memory_order_acquire);
-            if (seq <= published) published = seq - 1;
-        }
-        mrl_member_leave(member, &token);
-    }
-    return published;
 }

@@ -143,7 +143,7 @@ static merle_err prepare_entry(merle_commit *commit, size_t bound) {
     uint64_t credit = mrl_entry_credit(bound) + commit->images_max;
     uint64_t loose = commit->durability == MERLE_ASYNC ? mrl_entry_credit(bound) : 0;
     err = mrl_credit_take_loose(commit->store->log, commit->member, credit, loose,
-                                (int)commit->patience);
+                                commit->patience != MERLE_REFUSE);
     if (err != MERLE_OK) return mrl_credit_refused(commit->store, commit->member, err);
     commit->credit = credit;
     commit->loose = loose;

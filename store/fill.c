@@ -306,8 +306,8 @@ static void judge_range(void *context, mrl_member *member, uint32_t worker, uint
 }
 
 /* Documents that were loaded before an index with a function was defined lack its values. They get
- * them by a copy that takes their place: nobody else has them yet. What the function refuses is left
- * to be judged. */
+ * them by a copy that takes their place: nobody else has them yet. What the function refuses is
+ * left to be judged. */
 static void complete_slot(const judging *j, mrl_member *member, uint32_t slot, merle_buffer *made) {
     mrl_slots *slots = &j->f->root->slots;
     mrl_version *v = mrl_slots_load(slots, slot), *twin = NULL;

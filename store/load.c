@@ -201,7 +201,8 @@ void mrl_load_next_collection(mrl_load *load, uint32_t next_id) {
 }
 
 void mrl_load_truncated(mrl_load_collection *c, uint64_t seq) {
-    atomic_store_explicit(&c->root->seq, seq, memory_order_relaxed);
+    if (seq > atomic_load_explicit(&c->root->seq, memory_order_relaxed))
+        atomic_store_explicit(&c->root->seq, seq, memory_order_relaxed);
 }
 
 void mrl_load_ids(mrl_load_collection *c, uint64_t end) {
@@ -229,7 +230,9 @@ merle_err mrl_load_concern(mrl_load_collection *c, mrl_member *member, mrl_recor
         if (err != MERLE_OK || origin != MERLE_ORIGIN_LOAD) return err;
         c->loading_since = seq;
     }
-    if (kind == MRL_RECORD_LOADED) c->loading_since = 0;
+    if (kind != MRL_RECORD_LOADED) return MERLE_OK;
+    c->loading_since = 0;
+    mrl_load_truncated(c, seq);
     return MERLE_OK;
 }
 

@@ -49,7 +49,8 @@ MERLE_MUST_USE merle_err mrl_load_drop(mrl_load *load, mrl_member *member, uint3
                                        uint64_t seq);
 /* Ids of collections below this one were given, also to such as have gone since. */
 void mrl_load_next_collection(mrl_load *load, uint32_t next_id);
-/* It was truncated: whoever calls removes from the slots what has to go. */
+/* Its documents were replaced as a whole at seq: whoever calls removes from the slots what has to
+ * go. The largest counts. */
 void mrl_load_truncated(mrl_load_collection *collection, uint64_t seq);
 /* Ids below `end` were set aside. The largest counts. */
 void mrl_load_ids(mrl_load_collection *collection, uint64_t end);

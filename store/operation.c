@@ -162,7 +162,9 @@ merle_err merle_commit_origin(merle_commit *commit, merle_bytes bytes) {
 
 void merle_commit_patience(merle_commit *commit, merle_patience patience) {
     merle_err err;
-    if ((commit = mrl_commit_own(commit, &err)) != NULL) commit->patience = (uint32_t)patience;
+    if ((commit = mrl_commit_own(commit, &err)) == NULL) return;
+    commit->patience =
+        (uint32_t)(patience == MERLE_PATIENCE_DEFAULT ? commit->store->patience : patience);
 }
 
 void mrl_commit_want_durable(merle_commit *commit) {

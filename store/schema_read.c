@@ -241,7 +241,6 @@ static mrl_schema *make_schema(const read_all *r) {
     uint32_t room = r->count + (before == NULL ? 0 : before->index_count);
     mrl_schema *schema =
         mrl_schema_alloc(room < MERLE_INDEX_COUNT_MAX ? room : MERLE_INDEX_COUNT_MAX);
-    if (schema != NULL && before != NULL) schema->last_stamp = before->last_stamp;
     for (uint32_t i = 0; schema != NULL && before != NULL && i < before->path_count; i++) {
         if (!mrl_schema_grow_paths(schema)) {
             mrl_schema_release(schema);

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/assert.h"
 #include "base/lock.h"
 #include "memory/domain.h"
 #include "store/version.h"
@@ -85,6 +86,7 @@ static inline void mrl_slots_prefetch(const mrl_slots *slots, uint32_t slot) {
 /* Under the publish lock: seqs only grow there, a plain store is a maximum. */
 static inline void mrl_slots_mark(mrl_slots *slots, uint32_t slot, uint64_t seq) {
     mrl_chunk *chunk = mrl_slots_chunk(slots, slot);
+    MRL_ASSERT(chunk != NULL);
     atomic_store_explicit(&chunk->changed[slot % MRL_CHUNK_SLOTS / MRL_RUN_SLOTS], seq,
                           memory_order_relaxed);
 }

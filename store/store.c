@@ -21,7 +21,7 @@ void mrl_store_init(mrl_store *store, const mrl_store_options *options) {
     store->commit_size_max = options->commit_size_max;
     store->durability = options->durability;
     if (store->durability == MERLE_DURABILITY_DEFAULT) store->durability = MERLE_ASYNC;
-    store->patience = options->patience;
+    store->patience = options->patience == MERLE_REFUSE ? MERLE_REFUSE : MERLE_WAIT;
     store->db = options->db;
     store->collection_next_id = 1;
     mrl_lock_init(&store->catalog_lock);

@@ -148,13 +148,6 @@ merle_err mrl_credit_refused(mrl_store *store, mrl_member *member, merle_err err
 MERLE_MUST_USE merle_err mrl_durable_settle(mrl_store *store, mrl_member *member, uint64_t seq,
                                             merle_durability durability);
 
-/* ---- bulk loads: store/bulk.c ---- */
-
-/* From where on the log must be read again, for who writes down what there is from now on:
- * `published`, loaded before, or less, if a bulk load is under way. Of a collection that is loading
- * at the instant of a section nothing is to be written down then. */
-uint64_t mrl_store_replay_after(mrl_store *store, mrl_member *member, uint64_t published);
-
 /* ---- cursors: store/changes.c ---- */
 
 /* Ends the sections of the cursors of a thread that ends: they wait to be closed, by any thread. */

@@ -118,5 +118,6 @@ size_t mrl_tags_sweep(mrl_tags *tags, mrl_member *member, size_t max) {
     mrl_tag *tag;
     while (left > 0 && (tag = pop(tags, member->domain)) != NULL)
         gone += sweep_tag(tags, member, tag, &left);
-    return gone;
+    /* It has stopped because it was to: there may be more. */
+    return gone == 0 && left == 0 ? max != 0 : gone;
 }

@@ -79,8 +79,9 @@ mrl_tag *mrl_tags_warn(mrl_tags *tags, mrl_member *member, merle_bytes name, uin
 void mrl_tags_mark(mrl_tags *tags, mrl_member *member, merle_bytes name, uint32_t slot);
 void mrl_tag_mark(mrl_tags *tags, mrl_member *member, mrl_tag *tag, uint32_t slot);
 /* Takes away marked entries whose time has come, gives memory back, drops tags that are empty.
- * Looks at up to max spans and goes on there the next time. Returns how many entries went. Holds
- * no lock for long; the caller holds none and is in a section. */
+ * Looks at up to max spans and goes on there the next time. Returns how many entries went, at
+ * least 1 if it has not seen everything. Holds no lock for long; the caller holds none and is in a
+ * section. */
 size_t mrl_tags_sweep(mrl_tags *tags, mrl_member *member, size_t max);
 /* Whether a sweep would have something to look at: one load. */
 int mrl_tags_has_garbage(const mrl_tags *tags);

@@ -222,6 +222,7 @@ void disk_checkpoint(const disk_stage *disk) {
             bench_die("%s: checkpoint: %s was refused", system->name, record.key);
         }
     }
+    bench_count_check(&stage, "checkpoint", stage.count);
     if (system->settle != NULL) system->settle();
     durable_all(&stage);
     first_run(disk, &stage, before);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -188,6 +189,11 @@ static void directory_make(const options *wanted, const char *what, char *out_pa
 
 /* ---- processes ---- */
 
+/* Whoever ends this program ends its children: they would go on writing. */
+static void parent_follow(void) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) bench_die("prctl: %s", strerror(errno));
+}
+
 /* Waits for a child that is to end well, or by a signal. */
 static void child_wait(pid_t child, int signal_wanted, const char *directory) {
     int status = 0;
@@ -206,6 +212,7 @@ static void forked_run(const disk_stage *stage, void (*run)(const disk_stage *),
     pid_t child = fork();
     if (child < 0) bench_die("cannot fork");
     if (child == 0) {
+        parent_follow();
         run(stage);
         _exit(0);
     }
@@ -344,6 +351,7 @@ static void all_run(const options *wanted) {
 /* What a process does that reopen started. */
 static int role_run(const options *wanted) {
     disk_stage stage = wanted->stage;
+    parent_follow();
     snprintf(stage.directory, sizeof stage.directory, "%s", wanted->directory);
     for (size_t at = 0; systems[at] != NULL; at++) {
         const bench_system *system = system_wanted(wanted, at);

@@ -67,9 +67,13 @@ typedef enum merle_durability {
  * once. Must not call merle. */
 typedef void merle_durable_fn(void *context, uint64_t seq);
 
-/* Whether a call waits where there is no room just now: in the log's ring, or among the bytes that
- * may be unsynced. */
-typedef enum merle_patience { MERLE_REFUSE = 0, MERLE_WAIT = 1 } merle_patience;
+/* Whether a call waits where there is no room just now, because the disk is behind: in the log's
+ * ring, or among the bytes that may be unsynced. Without a disk there is always room. */
+typedef enum merle_patience {
+    MERLE_PATIENCE_DEFAULT = 0, /* of a commit: the database's; of a database: MERLE_WAIT */
+    MERLE_WAIT = 1,             /* holding no lock */
+    MERLE_REFUSE = 2            /* MERLE_BUSY instead: for a loop that must never stand still */
+} merle_patience;
 
 /* Zero-fill; every zero is a good default. Set size to sizeof(merle_options) (0 counts as this
  * version's). */
@@ -499,7 +503,7 @@ MERLE_API void merle_bulk_cancel(merle_bulk *bulk);
 MERLE_API MERLE_MUST_USE merle_err merle_begin(merle_db *db, merle_commit **out_commit);
 /* The application's own bytes for the log record (who caused it); at most MERLE_ORIGIN_SIZE_MAX. */
 MERLE_API MERLE_MUST_USE merle_err merle_commit_origin(merle_commit *commit, merle_bytes bytes);
-/* Whether it waits for room instead of answering MERLE_BUSY. */
+/* Whether it waits for room or answers MERLE_BUSY. */
 MERLE_API void merle_commit_patience(merle_commit *commit, merle_patience patience);
 /* What is promised of this commit. Errors: MERLE_INVALID. Threads: owner only. */
 MERLE_API merle_err merle_commit_durability(merle_commit *commit, merle_durability durability);

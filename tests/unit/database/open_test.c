@@ -120,10 +120,11 @@ static void options_wrong_are_refused(void **state) {
     refuse_options(NULL, (merle_options){.size = sizeof(merle_options) + 1}, MERLE_INVALID,
                    "older");
     refuse_options(NULL, (merle_options){.huge_pages = 2}, MERLE_INVALID, "huge_pages");
-    refuse_options("/nowhere/at/all", (merle_options){0}, MERLE_UNSUPPORTED, "files");
-    refuse_options("", (merle_options){0}, MERLE_UNSUPPORTED, "files");
+    refuse_options(NULL, (merle_options){.patience = (merle_patience)3}, MERLE_INVALID, "patience");
+    refuse_options("/nowhere/at/all", (merle_options){0}, MERLE_SYSTEM, "/nowhere/at/all");
+    refuse_options("", (merle_options){0}, MERLE_SYSTEM, "directory");
     merle_db *db;
-    assert_int_equal(merle_open("/nowhere/at/all", NULL, &db), MERLE_UNSUPPORTED);
+    assert_int_equal(merle_open("/nowhere/at/all", NULL, &db), MERLE_SYSTEM);
     assert_null(db);
 }
 

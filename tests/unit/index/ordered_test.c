@@ -336,6 +336,20 @@ static void sweep_in_small_steps_comes_round(void **state) {
     stand_end(&s);
 }
 
+/* All that can go stands at the end: the first steps change nothing, and are not the last. */
+static void sweep_that_changes_nothing_yet_goes_on(void **state) {
+    stand s;
+    (void)state;
+    stand_begin(&s, STRINGS, 5000, 11);
+    for (uint32_t i = 0; i < s.hint_count; i++) assert_int_equal(stand_add(&s, i), MERLE_OK);
+    for (uint32_t i = s.hint_count / 2; i < s.hint_count; i++) stand_mark(&s, i);
+    stand_pass(&s);
+    while (stand_sweep(&s, 3) != 0) continue;
+    assert_int_equal(stats_of(&s).marked, 0);
+    holds_exactly_the_twin(&s);
+    stand_end(&s);
+}
+
 /* Room for a few more entries costs nothing beside a long prefix: it is not taken back in vain. */
 static void sweep_of_long_values_comes_to_an_end(void **state) {
     stand s;
@@ -547,6 +561,7 @@ int main(void) {
         cmocka_unit_test(marked_hint_stays_for_a_section_begun_during_the_commit),
         cmocka_unit_test(leaf_that_always_changes_gets_rid_of_marks),
         cmocka_unit_test(sweep_in_small_steps_comes_round),
+        cmocka_unit_test(sweep_that_changes_nothing_yet_goes_on),
         cmocka_unit_test(sweep_of_long_values_comes_to_an_end),
         cmocka_unit_test(cursor_goes_on_after_its_place_is_gone),
         cmocka_unit_test(longest_values_are_met_whole),

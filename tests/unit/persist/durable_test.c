@@ -1,9 +1,9 @@
 /* tests/unit/persist/durable_test.c - what commits are promised of the disk.
  *
- * Aim     MEMORY asks for no sync, ASYNC never has more unsynced than its bound, SYNC is synced when
- *         it returns, SYNC_LATER soon; waiting, the descriptor and the callback tell; a disk that
- *         fails or is full is told to each writer, with the reason; a cursor that fell behind the
- *         ring goes on in files; operations of memory-only collections are in no file.
+ * Aim     MEMORY asks for no sync, ASYNC never has more unsynced than its bound, SYNC is synced
+ *         when it returns, SYNC_LATER soon; waiting, the descriptor and the callback tell; a disk
+ *         that fails or is full is told to each writer, with the reason; a cursor that fell behind
+ *         the ring goes on in files; operations of memory-only collections are in no file.
  * Method  A database in memory whose log has files on a shelf (shelf.h), which counts syncs and
  *         fails when told; with the thread "merle-disk" and without.
  * Blind   Opening again: log_set_test.c and the tests of directories.
@@ -340,7 +340,7 @@ static void failed_disk_is_told_to_each_writer_with_the_reason(void **state) {
         assert_int_equal(err, MERLE_NOT_DURABLE);
         assert_true(seq > 0);
         assert_int_equal(d.s.report.system_errno, EIO);
-        for (int patience = 0; patience < 2; patience++) {
+        for (int patience = MERLE_WAIT; patience <= MERLE_REFUSE; patience++) {
             assert_int_equal(put(&d, MERLE_ASYNC, (merle_patience)patience, NULL), MERLE_READ_ONLY);
             assert_int_equal(d.s.report.err, MERLE_READ_ONLY);
             assert_int_equal(d.s.report.system_errno, EIO);

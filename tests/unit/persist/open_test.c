@@ -334,18 +334,17 @@ static void dropped_collection_stays_gone(void **state) {
         mrl_member *member = mrl_member_join(w->db->domain);
         assert_int_equal(merle_collection_open(w->db, "other", NULL, &other), MERLE_OK);
         for (uint32_t i = 0; i < 5000; i++)
-            assert_int_equal(merle_one_put(other, merle_key_u64(&key, i), merle_bytes_of(doc, 1),
-                                           NULL),
-                             MERLE_OK);
+            assert_int_equal(
+                merle_one_put(other, merle_key_u64(&key, i), merle_bytes_of(doc, 1), NULL),
+                MERLE_OK);
         assert_int_equal(mrl_persist_begin(w->db->persist, member, NULL), MERLE_OK);
         for (int piece = 0; mrl_persist_is_busy(w->db->persist); piece++) {
             assert_int_equal(mrl_persist_step(w->db->persist, member, 0, &w->report), 1);
             merle_err err = piece >= drop_at ? MERLE_GONE : MERLE_OK;
-            assert_int_equal(merle_one_patch(other, merle_key_u64(&key, 4999), NULL, NULL,
-                                             MERLE_INC("n", 1)),
-                             piece > drop_at ? err : MERLE_OK);
-            if (piece == drop_at)
-                assert_int_equal(merle_collection_drop(other, NULL), MERLE_OK);
+            assert_int_equal(
+                merle_one_patch(other, merle_key_u64(&key, 4999), NULL, NULL, MERLE_INC("n", 1)),
+                piece > drop_at ? err : MERLE_OK);
+            if (piece == drop_at) assert_int_equal(merle_collection_drop(other, NULL), MERLE_OK);
         }
         close_ok(w);
         open_ok(w);

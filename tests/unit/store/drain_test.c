@@ -253,7 +253,7 @@ static void commit_above_the_ring_is_too_big_for_a_drain(void **state) {
     merle_build_begin(b);
     merle_build_bin(b, "b", merle_bytes_of(filler, sizeof filler));
     must(&d.s, merle_build_end(b, &doc));
-    for (int patience = 0; patience < 2; patience++) {
+    for (int patience = MERLE_WAIT; patience <= MERLE_REFUSE; patience++) {
         merle_commit *commit = begin(&d.s);
         merle_commit_patience(commit, (merle_patience)patience);
         must(&d.s, merle_put(commit, d.s.players, merle_str("a"), doc));

@@ -449,6 +449,48 @@ static void refused_memory_leaves_the_commit_as_it_was(void **state) {
     refuse_in_turn(read_with, NULL, 4);
 }
 
+/* So many writes, in turns with reads, that every list of them grows and is merged many times; each
+ * allocation of that is refused once. What was refused is asked for again. */
+static uint64_t turn_with(void *context, uint64_t grants) {
+    enum { WRITES = 150 };
+    static supply memory;
+    (void)context;
+    supply_init(&memory);
+    const mrl_environment environment = {.refusal = &memory.refusal};
+    stand s;
+    uint64_t count;
+    open_players(&s, &environment);
+    merle_commit *commit = begin(&s);
+    merle_section *section = merle_commit_section(commit);
+    supply_all_but(&memory, grants);
+    for (int i = 0; i < WRITES; i++) {
+        char key[16], json[96];
+        snprintf(key, sizeof key, "w%d", i * 7919 % WRITES);
+        snprintf(json, sizeof json, "{\"guild\":\"w%d\",\"score\":%d,\"tags\":[\"x\"]}",
+                 i * 31 % WRITES, i);
+        merle_err err = write_json(commit, s.players, merle_put, key, json);
+        if (err != MERLE_OK) {
+            assert_int_equal(err, MERLE_NO_MEMORY);
+            put_in(&s, commit, key, json);
+        }
+        err = merle_range_count(section, s.players, &all_ranks, &count);
+        if (err != MERLE_OK) {
+            assert_int_equal(err, MERLE_NO_MEMORY);
+            must(&s, merle_range_count(section, s.players, &all_ranks, &count));
+        }
+        assert_int_equal(count, 4 + i + 1);
+    }
+    uint64_t refused = supply_all(&memory);
+    (void)end(&s, commit);
+    writing_close(&s);
+    return refused;
+}
+
+static void refused_memory_among_many_writes_is_asked_for_again(void **state) {
+    (void)state;
+    refuse_in_turn(turn_with, NULL, 150);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_have_own_documents_in_their_place),
@@ -461,6 +503,7 @@ int main(void) {
         cmocka_unit_test(cursors_and_scans_go_on_behind_a_write),
         cmocka_unit_test(a_view_that_is_kept_does_not_change),
         cmocka_unit_test(refused_memory_leaves_the_commit_as_it_was),
+        cmocka_unit_test(refused_memory_among_many_writes_is_asked_for_again),
     };
     return cmocka_run_group_tests_name("store/own", tests, NULL, NULL);
 }

@@ -397,13 +397,14 @@ static void operation_of_each_kind_with_its_payload_is_read(void **state) {
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x05\xc0\xc0"), MERLE_NOT_FOUND);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x06\xc0\xc0"), MERLE_NOT_FOUND);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x07\x05\xc0"), MERLE_NOT_FOUND);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x08\xc0\xc0"), MERLE_NOT_FOUND);
 }
 
 static void operation_with_wrong_parts_is_corrupt(void **state) {
     (void)state;
     /* Unknown kinds. */
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x00\x80\xc0"), MERLE_CORRUPT);
-    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x08\xc0\xc0"), MERLE_CORRUPT);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x09\xc0\xc0"), MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\xce\x00\x01\x00\x06\xc0\xc0"), MERLE_CORRUPT);
     /* Payloads of another type. */
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x01\x90\xc0"), MERLE_CORRUPT);
