@@ -9,7 +9,7 @@
 
 #include "base/report.h"
 #include "store/expiry.h"
-#include "store/load.h"
+#include "load/load.h"
 #include "wire/bytes.h"
 
 enum { TELL_EVERY = 1024 }; /* records between two calls of the progress function */

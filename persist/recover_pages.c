@@ -17,7 +17,7 @@
 #include "base/report.h"
 #include "persist/page.h"
 #include "persist/recover.h"
-#include "store/load.h"
+#include "load/load.h"
 
 enum {
     SPAN_SIZE = 512 << 10,

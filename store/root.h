@@ -24,7 +24,7 @@
 #include "index/unique.h"
 #include "memory/map.h"
 #include "store/queue.h"
-#include "store/schema.h"
+#include "schema/schema.h"
 #include "store/slots.h"
 #include "store/version.h"
 #include "tags/tags.h"
