@@ -17,8 +17,8 @@
 
 #include "base/assert.h"
 #include "base/report.h"
-#include "store/build.h"
 #include "load/fill_private.h"
+#include "store/build.h"
 
 /* ---- a filling ---- */
 

@@ -12,9 +12,9 @@
  */
 #include <string.h>
 
+#include "load/fill_private.h"
 #include "store/entries.h"
 #include "store/expiry.h"
-#include "load/fill_private.h"
 
 enum { HEAD_SIZE = 9, REST_CHUNK = 64 * 1024 - 64, INSERTED = 8 };
 

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "store/entries.h"
 #include "load/fill_private.h"
+#include "store/entries.h"
 #include "tags/tags.h"
 
 enum { PART_COUNT = MRL_SHARD_COUNT, SLOTS_FIRST = 4, SLOTS_MOST = 1020 };

@@ -19,9 +19,9 @@
 #include "base/report.h"
 #include "document/check.h"
 #include "document/patch.h"
+#include "load/load_private.h"
 #include "store/definition.h"
 #include "store/expiry.h"
-#include "load/load_private.h"
 
 /* ---- a load ---- */
 

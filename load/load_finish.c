@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "base/report.h"
-#include "store/definition.h"
 #include "load/fill.h"
 #include "load/load_private.h"
+#include "store/definition.h"
 
 typedef struct finishing {
     const mrl_load *load;

@@ -482,8 +482,8 @@ typedef struct merle_bulk merle_bulk;
 MERLE_API MERLE_MUST_USE merle_err merle_bulk_begin(merle_collection *collection,
                                                     merle_bulk **out_bulk);
 /* Borrows its arguments. Whether a key or a unique value stands twice is found at the end. Errors:
- * MERLE_INVALID (key), MERLE_BAD_DOCUMENT, MERLE_TOO_BIG, MERLE_RULE, MERLE_TYPE and what a
- * function of an index gives: the document is left out, the load goes on. MERLE_NO_MEMORY likewise.
+ * MERLE_INVALID (key), MERLE_BAD_DOCUMENT, MERLE_TOO_BIG, MERLE_RULE, MERLE_TYPE and what an
+ * index's function gives: the document is left out, the load goes on. MERLE_NO_MEMORY likewise.
  * MERLE_READ_ONLY: give it up. Threads: one at a time; may wait for room in the log. */
 MERLE_API MERLE_MUST_USE merle_err merle_bulk_put(merle_bulk *bulk, merle_bytes key,
                                                   merle_bytes doc);
