@@ -562,7 +562,10 @@ int crash_run_live(crash_run *run) {
         disk_stop_at_point(run->d, "", 0);
         is_stopped = live(&l);
     }
-    if (run->o->trouble[0] != 0) sim_print_trace(l.s);
+    if (run->o->trouble[0] != 0) {
+        sim_print_trace(l.s);
+        disk_print_trace(run->d);
+    }
     end_life(&l, is_stopped, syncs_failed);
     run->totals.lost = run->o->lost;
     if (run->is_told)
