@@ -446,6 +446,9 @@ void mrl_log_set_each(mrl_log_set *set, mrl_log_file_fn *fn, void *context) {
         mrl_log_file_info info = {
             .id = mrl_log_next_id(set), .size = set->options.file_size, .is_prepared = 1};
         (void)fn(context, &info);
+    } else if (set->options.only_reads && set->prepared_id != 0 && !has_ended) {
+        mrl_log_file_info info = {.id = set->prepared_id, .is_prepared = 1};
+        (void)fn(context, &info);
     }
     mrl_lock_drop(&set->lock);
 }

@@ -240,6 +240,7 @@ merle_err mrl_recover(const mrl_recover_options *options, mrl_manifest *manifest
     mrl_load_options load_options = {
         .thread_count = options->thread_count,
         .functions = options->functions,
+        .without_functions = options->without_functions,
         .progress = options->progress == NULL ? NULL : tell_building,
         .progress_context = (void *)(uintptr_t)options,
     };

@@ -29,6 +29,7 @@ typedef struct mrl_recover_options {
     const mrl_clock *clock;
     uint32_t thread_count; /* the caller's among them; at least 1 */
     const merle_function *functions;
+    int without_functions;       /* 1: indexes that lack theirs are left out */
     merle_progress_fn *progress; /* may be NULL */
     void *progress_context;
 } mrl_recover_options;
