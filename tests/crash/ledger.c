@@ -139,7 +139,7 @@ static void apply(ledger *l, const ledger_note *n) {
         l->documents[n->worker][n->ops[i].key] = (ledger_document){n->ops[i], n->seq};
 }
 
-/* It has to be the state at one seq: nothing is missing that comes before something that is there. */
+/* It has to be the state at one seq: nothing is missing before something that is there. */
 static void settle(ledger *l, const ledger_event *event) {
     uint64_t last_there = 0, first_lost = UINT64_MAX;
     for (uint32_t w = 0; w < LEDGER_WORKERS; w++) settle_marker(l, w, &event->markers[w]);
