@@ -1,7 +1,7 @@
-/* store/bulk.c - filling an empty collection without a commit for each document.
+/* load/bulk.c - filling an empty collection without a commit for each document.
  *
- * A load puts its documents into a root of its own, by slots alone, as store/load.h does, builds
- * the tables at the end (store/fill.h), and puts that root into the collection's place in one
+ * A load puts its documents into a root of its own, by slots alone, as load/load.h does, builds
+ * the tables at the end (load/fill.h), and puts that root into the collection's place in one
  * instant, as truncate does with an empty one. What has to be argued is the log.
  *
  * What is in the log. A truncate, of origin load; then puts, in records of about a mebibyte, of
@@ -40,9 +40,9 @@
 #include "base/crc32c.h"
 #include "base/report.h"
 #include "document/check.h"
+#include "load/fill.h"
 #include "store/definition.h"
 #include "store/expiry.h"
-#include "store/fill.h"
 
 enum { RECORD_SIZE = 1 << 20, RECORD_SIZE_MIN = 4096 };
 

@@ -1,19 +1,19 @@
-/* tests/unit/store/bulk_test.c - a bulk load by hand.
+/* tests/unit/load/bulk_test.c - a bulk load by hand.
  *
  * Aim     Nobody sees a document before the end, everybody sees all from then on; nobody else
  *         writes meanwhile; what is refused leaves nothing; the log tells it all.
  * Method  A few documents written by hand, sections of every age, a cursor over the log, memory
  *         refused in turn; a load that takes many records; merle_check at the end of each. What the
- *         log tells is loaded into another database by the rule of store/bulk.c, cut off at every
+ *         log tells is loaded into another database by the rule of load/bulk.c, cut off at every
  *         record.
  * Blind   Files; speed.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "listing.h"
+#include "tests/unit/store/listing.h"
 
 #include "base/buffer.h"
-#include "store/load.h"
+#include "load/load.h"
 
 static const merle_index kinds[] = {{.name = "email", .kind = MERLE_UNIQUE, .on = "email"},
                                     {.name = "level", .kind = MERLE_ORDERED, .on = "level"},
