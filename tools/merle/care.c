@@ -19,10 +19,10 @@ void care_begin(care *c, const char *what) {
 /* ---- findings ---- */
 
 static const print_column columns[] = {
-    {"kind", PRINT_TEXT},       {"file", PRINT_TEXT},        {"offset", PRINT_NUMBER},
-    {"collection", PRINT_TEXT}, {"key", PRINT_TEXT},         {"slot_first", PRINT_NUMBER},
-    {"slots", PRINT_NUMBER},    {"seq_first", PRINT_NUMBER}, {"seq_last", PRINT_NUMBER},
-    {"expected", PRINT_TEXT},   {"found", PRINT_TEXT},       {"message", PRINT_TEXT},
+    {"kind", PRINT_TEXT},          {"file", PRINT_TEXT},           {"offset", PRINT_NUMBER},
+    {"message", PRINT_TEXT},       {"expected", PRINT_TEXT, 1},    {"found", PRINT_TEXT, 1},
+    {"collection", PRINT_TEXT, 1}, {"key", PRINT_TEXT, 1},         {"slot_first", PRINT_NUMBER, 1},
+    {"slots", PRINT_NUMBER, 1},    {"seq_first", PRINT_NUMBER, 1}, {"seq_last", PRINT_NUMBER, 1},
 };
 
 static void show_finding(void *context, const merle_finding *finding) {
@@ -32,15 +32,15 @@ static void show_finding(void *context, const merle_finding *finding) {
         print_cell_text(merle_finding_name(finding->kind)),
         print_cell_text(finding->file),
         print_cell_number(finding->offset),
+        print_cell_text(finding->message),
+        print_cell_text(finding->expected),
+        print_cell_text(finding->found),
         print_cell_text(finding->collection),
         print_cell_text(finding->key),
         print_cell_number(finding->slot_first),
         print_cell_number(finding->slot_count),
         print_cell_number(finding->seq_first),
         print_cell_number(finding->seq_last),
-        print_cell_text(finding->expected),
-        print_cell_text(finding->found),
-        print_cell_text(finding->message),
     };
     print_row(cells);
 }
@@ -72,18 +72,19 @@ static void show_where(const merle_care_info *info) {
     show_number("term", info->term);
     print_fact_number("seq", info->seq);
     if (info->time_ns != 0) print_fact_time("time_ns", info->time_ns);
-    show_number("restore_seq_min", info->seq_min);
-    show_number("restore_seq_max", info->seq_max);
-    if (info->time_min_ns != 0) print_fact_time("restore_time_min_ns", info->time_min_ns);
-    if (info->time_max_ns != 0) print_fact_time("restore_time_max_ns", info->time_max_ns);
+    if (info->seq_max == 0) return;
+    print_fact_number("restore_seq_min", info->seq_min);
+    print_fact_number("restore_seq_max", info->seq_max);
+    print_fact_time("restore_time_min_ns", info->time_min_ns);
+    print_fact_time("restore_time_max_ns", info->time_max_ns);
 }
 
 void care_show(const care *c) {
     const merle_care_info *info = &c->info;
     show_where(info);
-    print_fact_number("documents", info->documents);
     show_number("pages", info->pages);
-    show_number("records", info->records);
+    show_number("page_documents", info->documents);
+    show_number("log_records", info->records);
     show_number("manifests", info->manifests);
     show_number("page_files", info->page_files);
     show_number("log_files", info->log_files);

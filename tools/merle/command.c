@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the program itself writes is a few removals at most: those of documents that have ended. */
+#define LOG_FILE_SIZE ((uint64_t)4 << 20)
+
 /* ---- errors ---- */
 
 /* What the sentence may not have said already. */
@@ -65,6 +68,7 @@ static merle_db *open_for(const char *path, merle_access access) {
     merle_options options = {
         .size = sizeof options,
         .access = access,
+        .log_file_size = LOG_FILE_SIZE,
         .checkpoint_log_bytes = UINT64_MAX,
         .progress = progress_show,
         .progress_context = &bar,

@@ -98,7 +98,7 @@ typedef struct listing {
 
 static const print_column collection_columns[] = {
     {"collection", PRINT_TEXT}, {"id", PRINT_NUMBER},          {"documents", PRINT_NUMBER},
-    {"slots", PRINT_NUMBER},    {"table_bytes", PRINT_NUMBER}, {"schema", PRINT_DETAIL},
+    {"slots", PRINT_NUMBER},    {"table_bytes", PRINT_NUMBER}, {"schema", PRINT_RAW, 1},
 };
 
 static merle_err read_schema(listing *l, merle_collection *collection, merle_doc *out_schema) {

@@ -25,6 +25,7 @@ static struct {
     int is_flowing;     /* widths are settled, rows go out as they come */
     int fact_counts[2]; /* of the object, and of the group in it */
     int depth;          /* 1: in a group */
+    int is_after_rows;  /* on a terminal an empty line comes before what follows */
     int failed;         /* errno of the first write that failed */
 } state;
 
@@ -98,7 +99,7 @@ static void json_cell(print_kind kind, const print_cell *cell) {
         printf("%" PRId64, (int64_t)cell->number);
     else if (cell->text.data == NULL)
         fputs("null", stdout);
-    else if (kind == PRINT_RAW || kind == PRINT_DETAIL)
+    else if (kind == PRINT_RAW)
         fwrite(cell->text.data, 1, cell->text.size, stdout);
     else if (kind == PRINT_KEY)
         json_key(cell->text);
@@ -214,7 +215,7 @@ void print_begin(const char *name, const print_column *columns, int column_count
         putchar('\n');
     }
     if (print_is_json()) return;
-    while (state.column_count > 0 && columns[state.column_count - 1].kind == PRINT_DETAIL)
+    while (state.column_count > 0 && columns[state.column_count - 1].is_detail)
         state.column_count--;
     state.held = calloc((size_t)PRINT_ROWS_MAX * (size_t)state.column_count, sizeof *state.held);
     for (int i = 0; i < state.column_count; i++) widen(i, columns[i].name);
@@ -236,6 +237,7 @@ void print_end(void) {
         table_flow();
     else if (print_is_json() && state.rows_name != NULL)
         putchar(']');
+    state.is_after_rows = state.rows_name != NULL;
     free(state.held);
     state.held = NULL;
     state.columns = NULL;
@@ -250,6 +252,8 @@ void print_facts_begin(void) {
 
 static void fact_name(const char *name) {
     if (!print_is_json()) {
+        if (state.is_after_rows) putchar('\n');
+        state.is_after_rows = 0;
         printf("%*s%-*s ", 2 * state.depth, "", FACT_WIDTH - 2 * state.depth, name);
         return;
     }

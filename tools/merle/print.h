@@ -43,10 +43,11 @@ typedef enum print_kind {
 typedef struct print_column {
     const char *name;
     print_kind kind;
+    int is_detail; /* 1: in JSON only; such columns are the last ones */
 } print_column;
 
 typedef struct print_cell {
-    merle_bytes text; /* TEXT, KEY, RAW, DETAIL; data NULL: nothing there (null) */
+    merle_bytes text; /* TEXT, KEY, RAW; data NULL: nothing there (null) */
     uint64_t number;  /* NUMBER, TIME */
 } print_cell;
 
