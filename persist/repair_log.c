@@ -95,6 +95,10 @@ static merle_err look_at_file(salvaging *s, const mrl_file_entry *entry) {
                   "the id in its name, of this database", "another one");
         return MERLE_OK;
     }
+    /* It had its whole size before it was begun. */
+    if (entry->size < out->header.file_size)
+        tell_file(s, entry->name, "the log file was cut short: what is left of it is taken",
+                  "the size that its header says", "less");
     memcpy(s->log->database_id, out->header.database_id, sizeof s->log->database_id);
     memcpy(out->name, entry->name, sizeof out->name);
     out->limit = UINT64_MAX;

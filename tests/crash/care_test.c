@@ -78,8 +78,7 @@ static void world_init(world *w) {
 
 static void open_ok(world *w, const char *where) {
     merle_err err = mrl_db_open(where, &w->options, &w->environment, &w->db);
-    if (err != MERLE_OK)
-        fail_msg("%s: %s: %s", where, merle_err_name(err), w->report.message);
+    if (err != MERLE_OK) fail_msg("%s: %s: %s", where, merle_err_name(err), w->report.message);
     merle_report_to(w->db, &w->report);
 }
 
@@ -244,7 +243,9 @@ static void one_flipped_byte_costs_no_more_than_it_touches(void **state) {
 
 /* ---- more ---- */
 
-static void harm(world *w) {
+/* 1: a whole file was lost. */
+static int harm(world *w) {
+    int has_lost = 0;
     char names[32][DISK_NAME_MAX];
     uint64_t sizes[32];
     size_t count = 0;
@@ -258,10 +259,11 @@ static void harm(world *w) {
         if (kind == 0)
             (void)disk_cut_file(w->disk, path, names[n], at);
         else if (kind == 1)
-            (void)disk_lose(w->disk, path, names[n]);
+            has_lost |= disk_lose(w->disk, path, names[n]) == 0;
         else
             (void)disk_flip(w->disk, path, names[n], at, (uint8_t)(1 << (at & 7)));
     }
+    return has_lost;
 }
 
 static void much_damage_gives_nothing_that_never_was(void **state) {
@@ -272,13 +274,14 @@ static void much_damage_gives_nothing_that_never_was(void **state) {
     for (uint32_t i = 0; i < rounds; i++) {
         merle_care_info info;
         use_disk(w, disk_copy(whole, seed + i));
-        harm(w);
+        int has_lost = harm(w);
         uint32_t differing = repair_and_compare(
             w, i % 2 == 0 ? MERLE_BEHIND_HOLES_TAKE : MERLE_BEHIND_HOLES_STOP, &info);
         nothing += differing == UINT32_MAX;
         all += differing == 0;
         part += differing != 0 && differing != UINT32_MAX;
-        if (differing != 0 && differing != UINT32_MAX) assert_true(info.damaged > 0);
+        /* That there once was a last log file, or a last manifest, is written nowhere else. */
+        if (differing != 0 && differing != UINT32_MAX && !has_lost) assert_true(info.damaged > 0);
         harm_ends(w, whole);
     }
     (void)printf("# %u times all, %u times a part, %u times nothing\n", all, part, nothing);
