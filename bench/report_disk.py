@@ -114,6 +114,8 @@ def reopen_rows(figures):
                      ("merle", "reopen_peak", 1), ("merle", "checkpoint_resident", 1), 1.1))
     rows += stated(figures, "the same after a kill", ("merle", "reopen_killed_peak", 1),
                    ("merle", "checkpoint_resident", 1))
+    rows += stated(figures, "memory at its most during recovery / after it",
+                   ("merle", "reopen_peak", 1), ("merle", "reopen_resident", 1))
     return rows
 
 

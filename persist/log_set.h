@@ -98,6 +98,10 @@ typedef struct mrl_log_start_options {
 MERLE_MUST_USE merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *options,
                                            merle_report *report);
 
+/* Instead of a start, in a set that only reads: whoever wants to commit gets MERLE_READ_ONLY, and
+ * cursors are given what stands in the files. log stands at the last seq. */
+void mrl_log_set_show(mrl_log_set *set, mrl_log *log);
+
 /* The term: before the start that of the newest file (0: none), then the one that was begun. */
 uint64_t mrl_log_set_term(const mrl_log_set *set);
 /* The id of the file that has, or will have, seq + 1: what a manifest with R = seq names. */

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/report.h"
+#include "load/load.h"
 #include "store/expiry.h"
-#include "store/load.h"
 #include "wire/bytes.h"
 
 enum { TELL_EVERY = 1024 }; /* records between two calls of the progress function */

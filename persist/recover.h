@@ -8,7 +8,7 @@
  * Sees    Nobody else uses the store yet.
  * Threads setup; starts threads "merle-load", which have ended when it returns. Waits on disk.
  * Limits  beyond the database: 512 KiB, or one page, a thread; what the log is read in; the lists
- *         of store/load.h.
+ *         of load/load.h.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

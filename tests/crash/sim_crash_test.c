@@ -137,11 +137,11 @@ static void tell_totals(void) {
         (llu)t->cuts, (llu)t->kills, (llu)t->closes, (llu)t->faulted, (llu)t->refused_openings,
         (llu)t->opened);
     test_say(
-        "%llu commits (%llu memory, %llu async, %llu sync), %llu refused, %llu lost, %llu "
-        "definitions, %llu checkpoints, %llu steps",
+        "%llu commits (%llu memory, %llu async, %llu sync, %llu sync later), %llu refused, "
+        "%llu lost, %llu definitions, %llu checkpoints, %llu steps",
         (llu)t->commits, (llu)t->by_durability[MERLE_MEMORY], (llu)t->by_durability[MERLE_ASYNC],
-        (llu)t->by_durability[MERLE_SYNC], (llu)t->refused, (llu)t->lost, (llu)t->definitions,
-        (llu)t->checkpoints, (llu)t->steps);
+        (llu)t->by_durability[MERLE_SYNC], (llu)t->by_durability[MERLE_SYNC_LATER], (llu)t->refused,
+        (llu)t->lost, (llu)t->definitions, (llu)t->checkpoints, (llu)t->steps);
     test_say(
         "writes lost %llu, kept %llu, torn %llu, lost by failed syncs %llu; names lost %llu, "
         "kept %llu",
