@@ -34,7 +34,7 @@
 #include "base/report.h"
 #include "persist/page_look.h"
 #include "store/expiry.h"
-#include "store/load.h"
+#include "load/load.h"
 #include "wire/bytes.h"
 
 enum { ATTEMPTS_MAX = 1000, ID_SHIFT = 32 };
