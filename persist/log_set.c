@@ -365,6 +365,7 @@ merle_err mrl_log_set_open(const mrl_log_set_options *options, mrl_log_set **out
     mrl_lock_init(&set->prepare_lock);
     mrl_random_init(&set->random, options->seed != 0 ? options->seed : mrl_random_seed());
     merle_err err = look(set, &list, report);
+    if (set->term < options->term_floor) set->term = options->term_floor;
     free(list.items);
     if (err != MERLE_OK) {
         mrl_log_set_destroy(set);

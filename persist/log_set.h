@@ -48,6 +48,7 @@ typedef struct mrl_log_set_options {
                            * something; 0: nothing is said */
     uint64_t seed;        /* of the seeds of frames; 0: from the system */
     int only_reads;       /* 1: nothing is written or synced, and there will be no start */
+    uint64_t term_floor;  /* the next term is above it, whatever files there are; 0: as they say */
 } mrl_log_set_options;
 
 /* Looks at the headers of all log files and checks that they are one chain. A directory without

@@ -171,6 +171,7 @@ static merle_err fill_store(mrl_persist *p, mrl_member *member, merle_report *re
         .without_functions = is_reading(p),
         .progress = given->progress,
         .progress_context = given->progress_context,
+        .seq_end = UINT64_MAX,
     };
     p->recovery.manifest = p->checkpoint.current.number;
     p->checkpoint.current_seq = p->checkpoint.current.replay_seq;
