@@ -36,7 +36,7 @@ typedef struct node {
     char kind[24]; /* what its name began with */
     uint32_t open_count;
     int has_lost; /* live shows what is lost for good */
-    int is_used; /* while nodes are swept */
+    int is_used;  /* while nodes are swept */
     bytes_image live, durable;
     change *changes;
     size_t change_count, change_capacity;
