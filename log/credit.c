@@ -119,7 +119,7 @@ static void ask_for_loose(mrl_log *log, const demand *d) {
 
 /* He has a record for which the drain must make room first. It may be asleep. */
 static void ask_for_room(mrl_log *log, const demand *d) {
-    if (d->bytes <= atomic_load_explicit(&log->room, memory_order_relaxed)) return;
+    if (look_for_room(log, d->bytes) != ANSWER_LACKING) return;
     atomic_store_explicit(&log->wants_room, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in mrl_log_rest */
     mrl_log_wake(log);
@@ -235,7 +235,8 @@ void mrl_log_room(mrl_log *log, uint64_t record_size, int system_errno) {
     uint64_t before = atomic_load_explicit(&log->room, memory_order_relaxed);
     int errno_before = atomic_load_explicit(&log->room_errno, memory_order_relaxed);
     atomic_store_explicit(&log->room_errno, system_errno, memory_order_relaxed);
-    if (record_size > before) atomic_store_explicit(&log->wants_room, 0, memory_order_relaxed);
+    if (record_size > before || record_size >= log->record_max || system_errno != 0)
+        atomic_store_explicit(&log->wants_room, 0, memory_order_relaxed);
     atomic_store_explicit(&log->room, record_size, memory_order_release);
     mrl_point("log.room");
     if (record_size > before || system_errno != errno_before) mrl_event_signal(&log->has_room);

@@ -202,9 +202,12 @@ static int prepare(mrl_log_set *set) {
 
 int mrl_log_prepare_is_due(mrl_log_set *set) {
     mrl_lock_take(&set->lock);
-    uint64_t used = atomic_load_explicit(&set->used, memory_order_relaxed);
-    int is_due = set->next == NULL &&
-                 (mrl_log_wants_room(set->start.log) || used > set->last->header.file_size / 2);
+    int is_due = set->next == NULL, is_wanted = mrl_log_wants_room(set->start.log);
+    /* Somebody may have looked just before it was there. */
+    if (!is_due && is_wanted) room_tell_locked(set);
+    if (is_due && !is_wanted && set->room_errno == 0)
+        is_due = atomic_load_explicit(&set->used, memory_order_relaxed) >
+                 set->last->header.file_size / 2;
     mrl_lock_drop(&set->lock);
     return is_due;
 }

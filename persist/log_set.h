@@ -91,9 +91,9 @@ typedef struct mrl_log_start_options {
     void *moved_context;
 } mrl_log_start_options;
 
-/* Begins a new term in a new file, or once more in the newest if that has no record, and attaches itself to the log as its drain. The set is then at
- * work until mrl_log_set_close. Errors: MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_NO_MEMORY: the set is
- * as before, and can be closed. */
+/* Begins a new term in a new file, or once more in the newest if that has no record, and attaches
+ * itself to the log as its drain. The set is then at work until mrl_log_set_close. Errors:
+ * MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_NO_MEMORY: the set can only be closed. */
 MERLE_MUST_USE merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *options,
                                            merle_report *report);
 

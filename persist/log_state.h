@@ -115,8 +115,8 @@ void mrl_log_set_destroy(mrl_log_set *set);
 mrl_log_file *mrl_log_file_create(uint64_t id, const mrl_log_header *header, uint64_t size);
 
 /* ---- log_prepare.c ---- */
-/* Half of the current file is used, or somebody has a record that finds no place, and no next one is
- * ready. Holding nothing. */
+/* No next file is ready, and half of the current one is used, or somebody has a record that finds
+ * no place, or there was no space. Holding nothing. */
 int mrl_log_prepare_is_due(mrl_log_set *set);
 /* Makes the next file ready, if none is; returns what it did. Holding nothing. */
 size_t mrl_log_prepare(mrl_log_set *set);
@@ -135,8 +135,8 @@ uint64_t mrl_log_next_id(const mrl_log_set *set);
 /* ---- log_writer.c: drain ---- */
 /* The end of all writing: a call on the current file has failed. Its result: MERLE_READ_ONLY. */
 merle_err mrl_log_write_failed(mrl_log_set *set, int system_errno, const char *what);
-/* By setup: the newest file of the directory, which has no record, is begun again for the new term.
- * Errors: MERLE_SYSTEM, MERLE_READ_ONLY. */
+/* By setup: the newest file, which has no record, is begun again for the new term. Its first header
+ * is still to come. Errors: MERLE_READ_ONLY. */
 merle_err mrl_log_begin_again(mrl_log_set *set);
 /* Writes the first header of the last file, which was just switched to. */
 merle_err mrl_log_begin_file(mrl_log_set *set);

@@ -436,7 +436,8 @@ merle_err mrl_log_write(void *context, mrl_member *member) {
     while (err == MERLE_OK && mrl_log_written_seq(log) < to) err = write_group(set, member, to);
     if (err == MERLE_OK && is_sync_due(set)) err = sync_asked(set, asks);
     /* Whoever waits for room, and finds nothing else to do, makes some. */
-    if (err == MERLE_OK && (is_idle || room_left(set) < set->drain.credit_max) &&
+    if (err == MERLE_OK &&
+        (is_idle || mrl_log_wants_room(log) || room_left(set) < set->drain.credit_max) &&
         mrl_log_prepare(set) != 0)
         mrl_log_again(log);
     return err;
