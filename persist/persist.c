@@ -253,7 +253,7 @@ merle_err mrl_persist_open(const mrl_persist_options *options, mrl_member *membe
     }
     /* What a crash has left, now that everything else is known to be there. */
     mrl_checkpoint_clean(&p->checkpoint);
-    mrl_log_set_release(p->log_set, mrl_checkpoint_oldest_seq(&p->checkpoint));
+    mrl_checkpoint_release_log(&p->checkpoint);
     mrl_checkpoint_note(&p->checkpoint);
     plan_next(p, p->recovery.log_bytes);
     p->recovery.total_ns = now(p) - began_ns;
