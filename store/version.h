@@ -22,7 +22,7 @@
 #include <merle/document.h>
 
 #include "memory/domain.h"
-#include "store/schema.h"
+#include "schema/schema.h"
 
 #define MRL_SEQ_NONE UINT64_MAX
 #define MRL_SLOT_NONE UINT32_MAX

@@ -1,4 +1,4 @@
-/* tools/merle/checkpoint.c - merle checkpoint: writes the pages of a directory that nobody has open.
+/* tools/merle/checkpoint.c - merle checkpoint: writes pages of a directory that nobody has open.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

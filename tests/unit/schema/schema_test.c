@@ -1,4 +1,4 @@
-/* tests/unit/store/schema_test.c - schemas: compiled, compared, held against documents, described.
+/* tests/unit/schema/schema_test.c - schemas: compiled, compared, held against documents, described.
  *
  * Aim     What is wrong in a schema is refused, with a report that names it; limits hold exactly;
  *         the first difference of two schemas is told with what was asked for and what is in force;
@@ -10,9 +10,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "writing.h"
+#include "tests/unit/store/writing.h"
 
-#include "store/schema.h"
+#include "schema/schema.h"
 
 static merle_report report;
 

@@ -1,4 +1,4 @@
-/* store/fill.c - keys, unique values, counts and free slots in bulk; and what becomes of an index
+/* load/fill.c - keys, unique values, counts and free slots in bulk; and what becomes of an index
  * that cannot be filled.
  *
  * Keys and unique values go the same way. A first round goes over all documents and notes for each
@@ -11,14 +11,14 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "store/fill.h"
+#include "load/fill.h"
 
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/report.h"
+#include "load/fill_private.h"
 #include "store/build.h"
-#include "store/fill_private.h"
 
 /* ---- a filling ---- */
 

@@ -1,15 +1,15 @@
-/* store/load_private.h - what load.c and load_finish.c share, and nobody else.
+/* load/load_private.h - what load.c and load_finish.c share, and nobody else.
  *
  * What    A load is a list of collections that nobody can find yet, in the order of their ids.
  * Threads as load.h says.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MRL_STORE_LOAD_PRIVATE_H
-#define MRL_STORE_LOAD_PRIVATE_H
+#ifndef MRL_LOAD_LOAD_PRIVATE_H
+#define MRL_LOAD_LOAD_PRIVATE_H
 
 #include "base/lock.h"
-#include "store/load.h"
+#include "load/load.h"
 
 /* What a thread needs while it takes a document in; whoever comes takes one that is free. */
 typedef struct mrl_load_scratch {

@@ -1,7 +1,7 @@
-/* store/bulk.c - filling an empty collection without a commit for each document.
+/* load/bulk.c - filling an empty collection without a commit for each document.
  *
- * A load puts its documents into a root of its own, by slots alone, as store/load.h does, builds
- * the tables at the end (store/fill.h), and puts that root into the collection's place in one
+ * A load puts its documents into a root of its own, by slots alone, as load/load.h does, builds
+ * the tables at the end (load/fill.h), and puts that root into the collection's place in one
  * instant, as truncate does with an empty one. What has to be argued is the log.
  *
  * What is in the log. A truncate, of origin load; then puts, in records of about a mebibyte, of
@@ -40,8 +40,9 @@
 #include "base/crc32c.h"
 #include "base/report.h"
 #include "document/check.h"
+#include "load/fill.h"
 #include "store/definition.h"
-#include "store/fill.h"
+#include "store/expiry.h"
 
 enum { RECORD_SIZE = 1 << 20, RECORD_SIZE_MIN = 4096 };
 
@@ -269,8 +270,12 @@ static merle_err add(merle_bulk *bulk, mrl_member *member, merle_bytes key, merl
                               "the document's record is above commit_size_max");
     merle_err err = make_room(bulk, member, size);
     if (err != MERLE_OK) return err;
+    int64_t expires_ns = mrl_schema_moment(schema, doc);
+    mrl_ordered *by_time;
+    if (expires_ns != 0 && (err = mrl_expiry_index(bulk->root, member, &by_time)) != MERLE_OK)
+        return err;
     mrl_version *v =
-        mrl_version_create(member, schema, key, doc, bulk->offsets, &bulk->extracted, 0);
+        mrl_version_create(member, schema, key, doc, bulk->offsets, &bulk->extracted, expires_ns);
     if (v == NULL) return MERLE_NO_MEMORY;
     if ((err = mrl_slots_take(&bulk->root->slots, member, &slot)) != MERLE_OK) {
         mrl_version_free(member, v);
@@ -279,7 +284,7 @@ static merle_err add(merle_bulk *bulk, mrl_member *member, merle_bytes key, merl
     v->slot = slot;
     mrl_slots_store(&bulk->root->slots, slot, v);
     bulk->at = mrl_record_operation(bulk->at, bulk->collection->id, slot, key, MRL_RECORD_PUT, doc,
-                                    0, &slot_at);
+                                    expires_ns, &slot_at);
     bulk->operation_count++;
     return MERLE_OK;
 }

@@ -1,4 +1,4 @@
-/* store/load.h - filling an empty store from files, at full speed.
+/* load/load.h - filling an empty store from files, at full speed.
  *
  * What    Definitions first, then documents into the slots that they had, in any order and by
  *         several threads at once; changes of later records on top. Tables and indexes are not kept
@@ -14,8 +14,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MRL_STORE_LOAD_H
-#define MRL_STORE_LOAD_H
+#ifndef MRL_LOAD_LOAD_H
+#define MRL_LOAD_LOAD_H
 
 #include <merle/merle.h>
 
@@ -55,7 +55,7 @@ void mrl_load_truncated(mrl_load_collection *collection, uint64_t seq);
 /* Ids below `end` were set aside. The largest counts. */
 void mrl_load_ids(mrl_load_collection *collection, uint64_t end);
 /* Before each operation of a record on the collection is carried out, whatever it does: keeps book
- * of bulk loads, which count only if they have ended (store/bulk.c), and throws one away that was
+ * of bulk loads, which count only if they have ended (load/bulk.c), and throws one away that was
  * cut off, as mrl_load_finish does, too. LOADED needs nothing else. Errors: MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_load_concern(mrl_load_collection *collection, mrl_member *member,
                                           mrl_record_kind kind, uint32_t origin, uint64_t seq);

@@ -1,4 +1,4 @@
-/* store/load.c - taking in what was in files: definitions, documents, changes.
+/* load/load.c - taking in what was in files: definitions, documents, changes.
  *
  * A root is filled by its slots alone: a slot has one version, the latest, and nobody looks at
  * tables, since there are none. What a slot had before is freed at once, for nobody else is there.
@@ -9,7 +9,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "store/load.h"
+#include "load/load.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +19,9 @@
 #include "base/report.h"
 #include "document/check.h"
 #include "document/patch.h"
+#include "load/load_private.h"
 #include "store/definition.h"
 #include "store/expiry.h"
-#include "store/load_private.h"
 
 /* ---- a load ---- */
 

@@ -1,4 +1,4 @@
-/* tests/unit/store/load_test.c - an empty store is filled from what another one has.
+/* tests/unit/load/load_test.c - an empty store is filled from what another one has.
  *
  * Aim     What is loaded is the same database: documents with their seqs, the order of walks, what
  *         every index gives; and writing goes on in it. What cannot be is refused, with a report.
@@ -10,12 +10,12 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "listing.h"
+#include "tests/unit/store/listing.h"
 
 #include <pthread.h>
 
 #include "base/buffer.h"
-#include "store/load.h"
+#include "load/load.h"
 
 enum { KEY_COUNT = 2000, THREAD_COUNT = 3 };
 

@@ -1,8 +1,8 @@
-/* store/schema.c - compiling a schema, comparing two, checking documents against one.
+/* schema/schema.c - compiling a schema, comparing two, checking documents against one.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "store/schema.h"
+#include "schema/schema.h"
 
 #include <stdio.h>
 #include <stdlib.h>

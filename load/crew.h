@@ -1,4 +1,4 @@
-/* store/crew.h - a few threads that do the pieces of one job together.
+/* load/crew.h - a few threads that do the pieces of one job together.
  *
  * What    A job is a number of tasks; each is done by whoever comes first, the caller among them.
  * Owns    its threads, called "merle-load", with all signals blocked; each is a member of the
@@ -8,8 +8,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MRL_STORE_CREW_H
-#define MRL_STORE_CREW_H
+#ifndef MRL_LOAD_CREW_H
+#define MRL_LOAD_CREW_H
 
 #include "memory/domain.h"
 

@@ -1,4 +1,4 @@
-/* store/fill_tags.c - tag indexes in bulk.
+/* load/fill_tags.c - tag indexes in bulk.
  *
  * Each thread goes over its ranges with a dictionary of its own: tag -> the slots that have it. As
  * ranges are given out in ascending order, the slots of a tag ascend within a thread. Then the
@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "load/fill_private.h"
 #include "store/entries.h"
-#include "store/fill_private.h"
 #include "tags/tags.h"
 
 enum { PART_COUNT = MRL_SHARD_COUNT, SLOTS_FIRST = 4, SLOTS_MOST = 1020 };

@@ -1,11 +1,11 @@
-/* store/load_finish.c - the end of a load: tables for all collections, then the store has them.
+/* load/load_finish.c - the end of a load: tables for all collections, then the store has them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "base/report.h"
+#include "load/fill.h"
+#include "load/load_private.h"
 #include "store/definition.h"
-#include "store/fill.h"
-#include "store/load_private.h"
 
 typedef struct finishing {
     const mrl_load *load;

@@ -1,4 +1,4 @@
-/* store/schema.h - a collection's schema in the form that the store works with.
+/* schema/schema.h - a collection's schema in the form that the store works with.
  *
  * What    compiled paths and index definitions, field rules, and the definition as msgpack for the
  *         log.
@@ -12,8 +12,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MRL_STORE_SCHEMA_H
-#define MRL_STORE_SCHEMA_H
+#ifndef MRL_SCHEMA_SCHEMA_H
+#define MRL_SCHEMA_SCHEMA_H
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -163,7 +163,7 @@ MERLE_MUST_USE merle_err mrl_schema_extract(const mrl_schema *schema, const mrl_
 merle_err mrl_schema_check_index(const mrl_schema *schema, const mrl_schema_index *index,
                                  merle_bytes key, merle_bytes doc);
 
-/* ---- a schema that differs from another in one index: store/schema_change.c ---- */
+/* ---- a schema that differs from another in one index: schema/schema_change.c ---- */
 
 /* With one index more, which is being built. Its number is none of the bits in `busy`. Errors:
  * those of mrl_schema_create, MERLE_EXISTS (the name is taken). The caller holds it. */
@@ -205,7 +205,7 @@ void mrl_schema_index_fini(mrl_schema_index *index);
 /* Writes the definition. Errors: MERLE_NO_MEMORY. */
 merle_err mrl_schema_define(mrl_schema *schema, const char *collection, uint32_t collection_id);
 
-/* ---- a schema that was written down: store/schema_read.c ---- */
+/* ---- a schema that was written down: schema/schema_read.c ---- */
 
 typedef struct mrl_schema_reading {
     const mrl_schema *before;        /* that it replaces in a root, or NULL */

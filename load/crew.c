@@ -1,8 +1,8 @@
-/* store/crew.c - threads that share a job.
+/* load/crew.c - threads that share a job.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "store/crew.h"
+#include "load/crew.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-/* store/fill.h - tables and indexes of a root whose slots are filled, made at once.
+/* load/fill.h - tables and indexes of a root whose slots are filled, made at once.
  *
  * What    Keys, unique values, ordered and tag indexes, counts and free slots, as if each document
  *         had been put by itself, but in bulk: each index goes over all documents once, makes a
@@ -12,10 +12,10 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MRL_STORE_FILL_H
-#define MRL_STORE_FILL_H
+#ifndef MRL_LOAD_FILL_H
+#define MRL_LOAD_FILL_H
 
-#include "store/crew.h"
+#include "load/crew.h"
 #include "store/store.h"
 
 /* Two documents that stand against each other, or one that stands against an index. */

@@ -1,19 +1,19 @@
-/* tests/unit/store/bulk_test.c - a bulk load by hand.
+/* tests/unit/load/bulk_test.c - a bulk load by hand.
  *
  * Aim     Nobody sees a document before the end, everybody sees all from then on; nobody else
  *         writes meanwhile; what is refused leaves nothing; the log tells it all.
  * Method  A few documents written by hand, sections of every age, a cursor over the log, memory
  *         refused in turn; a load that takes many records; merle_check at the end of each. What the
- *         log tells is loaded into another database by the rule of store/bulk.c, cut off at every
+ *         log tells is loaded into another database by the rule of load/bulk.c, cut off at every
  *         record.
  * Blind   Files; speed.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "listing.h"
+#include "tests/unit/store/listing.h"
 
 #include "base/buffer.h"
-#include "store/load.h"
+#include "load/load.h"
 
 static const merle_index kinds[] = {{.name = "email", .kind = MERLE_UNIQUE, .on = "email"},
                                     {.name = "level", .kind = MERLE_ORDERED, .on = "level"},
@@ -66,6 +66,31 @@ static void documents_are_seen_all_at_once_at_the_end(void **state) {
     must(&s, merle_section_end(&after));
     must(&s, one_json(&s, "a", "{\"email\":\"z\"}"));
     assert_int_equal(one_json(&s, "c", "{\"email\":\"x\"}"), MERLE_EXISTS);
+    stand_settle(&s);
+    writing_close(&s);
+}
+
+/* By the field that their schema names; one of them has ended already. */
+static void documents_that_end_by_a_field_do(void **state) {
+    (void)state;
+    stand s;
+    merle_bulk *bulk;
+    const merle_schema schema = {.version = 1, .expires_on = "end"};
+    merle_section section;
+    merle_doc doc;
+    writing_open(&s, &schema, (merle_options){0}, NULL);
+    must(&s, merle_bulk_begin(s.players, &bulk));
+    must(&s, put(bulk, "a", "{\"end\":{\"$time\":\"2001-01-01T00:00:00Z\"}}"));
+    must(&s, put(bulk, "b", "{\"end\":{\"$time\":\"2201-01-01T00:00:00Z\"}}"));
+    must(&s, put(bulk, "c", "{}"));
+    must(&s, merle_bulk_end(bulk, NULL));
+    must(&s, merle_section_begin(s.db, &section));
+    assert_int_equal(merle_get(&section, s.players, KEY("a"), &doc), MERLE_NOT_FOUND);
+    must(&s, merle_get(&section, s.players, KEY("b"), &doc));
+    assert_true(merle_doc_expires(doc) > 0);
+    must(&s, merle_get(&section, s.players, KEY("c"), &doc));
+    assert_true(merle_doc_expires(doc) == 0);
+    must(&s, merle_section_end(&section));
     stand_settle(&s);
     writing_close(&s);
 }
@@ -400,6 +425,7 @@ static void refused_memory_leaves_an_empty_collection(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_are_seen_all_at_once_at_the_end),
+        cmocka_unit_test(documents_that_end_by_a_field_do),
         cmocka_unit_test(load_of_nothing_ends),
         cmocka_unit_test(others_are_refused_meanwhile),
         cmocka_unit_test(documents_that_cannot_be_are_left_out),

@@ -1,14 +1,14 @@
-/* store/fill_private.h - what fill.c, fill_ordered.c and fill_tags.c share, and nobody else.
+/* load/fill_private.h - what fill.c, fill_ordered.c and fill_tags.c share, and nobody else.
  *
  * What    One filling, and how all documents are gone over: in ranges of slots, one a task.
  * Threads owner only, but what is said to be for tasks.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MRL_STORE_FILL_PRIVATE_H
-#define MRL_STORE_FILL_PRIVATE_H
+#ifndef MRL_LOAD_FILL_PRIVATE_H
+#define MRL_LOAD_FILL_PRIVATE_H
 
-#include "store/fill.h"
+#include "load/fill.h"
 
 /* Slots of one task. */
 enum { MRL_FILL_RANGE = 16384 };

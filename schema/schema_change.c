@@ -1,4 +1,4 @@
-/* store/schema_change.c - schemas that differ from another one in one index.
+/* schema/schema_change.c - schemas that differ from another one in one index.
  *
  * Paths are only ever appended, and indexes keep their numbers: an index that goes leaves its
  * number free.
@@ -10,7 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/report.h"
-#include "store/schema.h"
+#include "schema/schema.h"
 
 uint32_t mrl_schema_index_count(const mrl_schema *schema) {
     uint32_t count = 0;

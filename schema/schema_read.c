@@ -1,4 +1,4 @@
-/* store/schema_read.c - schemas that were written down, as docs/format.md has them.
+/* schema/schema_read.c - schemas that were written down, as docs/format.md has them.
  *
  * A definition says which indexes there are, not which numbers they have. In an empty root any
  * number will do. Where a definition replaces another one, documents have been read already: their
@@ -14,7 +14,7 @@
 #include "base/buffer.h"
 #include "base/report.h"
 #include "document/check.h"
-#include "store/schema.h"
+#include "schema/schema.h"
 
 /* One index as it is read. */
 typedef struct read_index {

@@ -1,4 +1,4 @@
-/* store/fill_ordered.c - ordered indexes in bulk.
+/* load/fill_ordered.c - ordered indexes in bulk.
  *
  * A task goes over a range of slots and makes a run: the values of its documents, sorted. Then each
  * tree is built from its runs, which are merged on the way. As many trees are made at the same time
@@ -12,9 +12,9 @@
  */
 #include <string.h>
 
+#include "load/fill_private.h"
 #include "store/entries.h"
 #include "store/expiry.h"
-#include "store/fill_private.h"
 
 enum { HEAD_SIZE = 9, REST_CHUNK = 64 * 1024 - 64, INSERTED = 8 };
 
