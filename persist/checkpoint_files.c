@@ -154,7 +154,7 @@ void mrl_checkpoint_clean(mrl_checkpoint *c) {
         free(c->kept[0].file_ids);
         memmove(&c->kept[0], &c->kept[1], --c->kept_count * sizeof c->kept[0]);
     }
-    if (mrl_directory_list(c->directory, &list, NULL) != MERLE_OK) return;
+    if (c->holds > 0 || mrl_directory_list(c->directory, &list, NULL) != MERLE_OK) return;
     /* Manifests come first in the list: a crash in between leaves none that names what is gone. But
      * their removal has to be on the disk before that of the files. */
     int has_removed = 0;

@@ -175,7 +175,7 @@ static merle_err read_file(replay *r, mrl_log_file *file) {
     mrl_log_scan_begin(&scan, set->files, handle, file->header.seed, file->header.file_size);
     merle_err err = read_frames(r, file, &scan);
     mrl_log_scan_end(&scan);
-    if (err == MERLE_OK) {
+    if (err == MERLE_OK && !set->options.only_reads) {
         /* What was read may stand in the system's memory only. From here on it counts as taken
          * over, so it must not go any more. */
         failed = set->files->file_sync(handle);

@@ -47,6 +47,8 @@ typedef struct mrl_log_set_options {
     uint64_t vouched_seq; /* the manifest rests on all up to here: a log that ends before it lacks
                            * something; 0: nothing is said */
     uint64_t seed;        /* of the seeds of frames; 0: from the system */
+    int only_reads;       /* 1: nothing is written or synced, and there will be no start */
+    uint64_t term_floor;  /* the next term is above it, whatever files there are; 0: as they say */
 } mrl_log_set_options;
 
 /* Looks at the headers of all log files and checks that they are one chain. A directory without
@@ -95,6 +97,10 @@ typedef struct mrl_log_start_options {
  * as before, and can be closed. */
 MERLE_MUST_USE merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *options,
                                            merle_report *report);
+
+/* Instead of a start, in a set that only reads: whoever wants to commit gets MERLE_READ_ONLY, and
+ * cursors are given what stands in the files. log stands at the last seq. */
+void mrl_log_set_show(mrl_log_set *set, mrl_log *log);
 
 /* The term: before the start that of the newest file (0: none), then the one that was begun. */
 uint64_t mrl_log_set_term(const mrl_log_set *set);

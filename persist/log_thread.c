@@ -183,6 +183,25 @@ merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *optio
     return err;
 }
 
+static merle_err refuse_to_write(void *context, mrl_member *member) {
+    (void)context;
+    (void)member;
+    return MERLE_READ_ONLY;
+}
+
+void mrl_log_set_show(mrl_log_set *set, mrl_log *log) {
+    merle_report reason;
+    MRL_ASSERT(set->start.log == NULL && set->options.only_reads);
+    mrl_report_clear(&reason);
+    mrl_report_fill(&reason, MERLE_READ_ONLY, "the database was opened for reading");
+    set->start.log = log;
+    set->drain = (mrl_drain){.context = set, .write_group = refuse_to_write};
+    mrl_log_drain_attach(log, &set->drain);
+    mrl_log_older_init(set);
+    mrl_log_older_attach(log, &set->older);
+    mrl_log_fail_with(log, MERLE_READ_ONLY, &reason);
+}
+
 merle_err mrl_log_set_sync(mrl_log_set *set, mrl_member *member, uint64_t seq) {
     return mrl_log_wait_durable(set->start.log, member, seq);
 }
@@ -202,7 +221,8 @@ merle_err mrl_log_set_close(mrl_log_set *set, mrl_member *member) {
     if (set == NULL) return MERLE_OK;
     if (set->start.log != NULL) {
         thread_end(set);
-        if (write_the_end(set, member) != MERLE_OK) err = MERLE_NOT_DURABLE;
+        if (!set->options.only_reads && write_the_end(set, member) != MERLE_OK)
+            err = MERLE_NOT_DURABLE;
         detach(set);
     }
     if (set->file != NULL) set->files->file_close(set->file);

@@ -238,6 +238,12 @@ static merle_err fill_commit(life_worker *w, merle_commit *commit, note *n) {
     return err;
 }
 
+static int is_usual(merle_err err) {
+    return err == MERLE_OK || err == MERLE_EXISTS || err == MERLE_NOT_FOUND ||
+           err == MERLE_CONFLICT || err == MERLE_BUSY || err == MERLE_RULE || err == MERLE_TYPE ||
+           err == MERLE_OVERFLOW || err == MERLE_GONE;
+}
+
 /* Ends the commit in one of the three ways, and counts what came of it. */
 static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     life *l = w->l;
@@ -254,6 +260,8 @@ static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     n->may_be_lost = d == MERLE_ASYNC && err == MERLE_OK;
     settle(l, n, err, seq);
     t->answers[err]++;
+    if (!is_usual(err) && !is_excused(l, err))
+        oracle_trouble(o, "a commit ends with %s", merle_err_name(err));
     if (err != MERLE_OK) {
         t->refused++;
         return;
@@ -264,17 +272,14 @@ static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     if (d == MERLE_SYNC) oracle_promise(o, seq);
 }
 
-static int is_usual(merle_err err) {
-    return err == MERLE_OK || err == MERLE_EXISTS || err == MERLE_NOT_FOUND ||
-           err == MERLE_CONFLICT || err == MERLE_BUSY || err == MERLE_RULE || err == MERLE_TYPE ||
-           err == MERLE_OVERFLOW || err == MERLE_GONE;
-}
-
 static void commit_something(life_worker *w) {
     life *l = w->l;
     oracle *o = oracle_of(l);
     merle_commit *commit = NULL;
-    if (l->current[NAME_FIRST] == ORACLE_NONE || o->note_count + 16 > ORACLE_NOTE_MAX) return;
+    if (l->current[NAME_FIRST] == ORACLE_NONE) return;
+    /* Hardly anything is taken any more: enough of this life. */
+    l->is_done |= o->note_count + 16 > ORACLE_NOTE_MAX;
+    if (l->is_done) return;
     note *n = oracle_note(o, NOTE_COMMIT, w->number, published(l));
     merle_err err = merle_begin(l->db, &commit);
     if (err == MERLE_OK) {
@@ -562,7 +567,10 @@ int crash_run_live(crash_run *run) {
         disk_stop_at_point(run->d, "", 0);
         is_stopped = live(&l);
     }
-    if (run->o->trouble[0] != 0) sim_print_trace(l.s);
+    if (run->o->trouble[0] != 0) {
+        sim_print_trace(l.s);
+        disk_print_trace(run->d);
+    }
     end_life(&l, is_stopped, syncs_failed);
     run->totals.lost = run->o->lost;
     if (run->is_told)
