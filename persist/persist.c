@@ -259,6 +259,17 @@ static merle_err open_all(mrl_persist *p, mrl_member *member, merle_report *repo
     return err;
 }
 
+/* How much log has come since the manifest in force. Every opening begins a file, however little
+ * goes into it: the files count, not what is in them, but for the first one. Else a database that
+ * is opened often and written seldom would keep them all. */
+static uint64_t bytes_behind(const mrl_persist *p) {
+    uint64_t total = mrl_log_set_replay_total(p->log_set);
+    uint64_t first =
+        p->options.log_file_size == 0 ? MRL_LOG_FILE_SIZE_DEFAULT : p->options.log_file_size;
+    uint64_t more = total > first ? total - first : 0;
+    return p->recovery.log_bytes > more ? p->recovery.log_bytes : more;
+}
+
 merle_err mrl_persist_open(const mrl_persist_options *options, mrl_member *member,
                            mrl_persist **out_persist, merle_report *report) {
     *out_persist = NULL;
@@ -277,7 +288,7 @@ merle_err mrl_persist_open(const mrl_persist_options *options, mrl_member *membe
         mrl_checkpoint_release_log(&p->checkpoint);
     }
     mrl_checkpoint_note(&p->checkpoint);
-    plan_next(p, p->recovery.log_bytes);
+    plan_next(p, bytes_behind(p));
     p->recovery.total_ns = now(p) - began_ns;
     *out_persist = p;
     return MERLE_OK;
