@@ -404,6 +404,7 @@ static merle_err tell(const mrl_filling *f, const mrl_schema_index *index, merle
     char key[128], other[128];
     const mrl_fill_offence *first = &f->kept[0];
     const mrl_version *v = version_in(f, first->slot), *o = version_in(f, first->other_slot);
+    if (f->options->offence != NULL) *f->options->offence = *first;
     mrl_report_escape(mrl_version_key(v), key, sizeof key);
     mrl_report_escape(mrl_version_key(o), other, sizeof other);
     (void)mrl_report_fill(report, MERLE_EXISTS,

@@ -31,6 +31,7 @@ typedef struct mrl_fill_options {
     mrl_crew *crew;
     uint32_t suspected; /* indexes, a bit each, that may have documents which they cannot hold */
     int is_strict;      /* 1: none may be: added or not, it is an error */
+    mrl_fill_offence *offence; /* what MERLE_EXISTS is about; NULL: nobody asks */
     /* So many steps of mrl_fill_steps are done: in the caller's thread; NULL: nobody looks. */
     void (*progress)(void *context, uint64_t done);
     void *progress_context;

@@ -244,6 +244,12 @@ uint32_t mrl_load_slots_end(const mrl_load_collection *c) {
     return mrl_slots_end(&c->root->slots);
 }
 
+merle_bytes mrl_load_key(const mrl_load_collection *c, uint32_t slot, uint64_t *out_seq) {
+    const mrl_version *v = mrl_slots_load(&c->root->slots, slot);
+    *out_seq = v == NULL ? 0 : mrl_version_seq(v);
+    return v == NULL ? merle_bytes_of(NULL, 0) : mrl_version_key(v);
+}
+
 /* ---- documents ---- */
 
 /* One document on its way in. */

@@ -24,6 +24,12 @@
 typedef struct mrl_load mrl_load;
 typedef struct mrl_load_collection mrl_load_collection;
 
+/* Two documents that cannot both be. */
+typedef struct mrl_load_offence {
+    uint32_t collection_id; /* 0: none was met */
+    uint32_t slot, other_slot;
+} mrl_load_offence;
+
 typedef struct mrl_load_options {
     uint32_t thread_count;           /* for finish, the caller's among them; 0 and 1: only that */
     const merle_function *functions; /* of indexes by functions, {0} behind the last; NULL: none */
@@ -31,6 +37,7 @@ typedef struct mrl_load_options {
     /* Of finish: in the caller's thread, now and then. NULL: nobody looks. */
     void (*progress)(void *context, uint64_t done, uint64_t total);
     void *progress_context;
+    mrl_load_offence *offence; /* filled where finish says MERLE_CORRUPT; NULL: nobody asks */
 } mrl_load_options;
 
 /* Borrows the options' functions and store until finish or cancel. Errors: MERLE_NO_MEMORY. */
@@ -78,6 +85,10 @@ MERLE_MUST_USE merle_err mrl_load_effect(mrl_load_collection *collection, mrl_me
 /* Empties the slot, which may be empty. Errors: MERLE_NO_MEMORY, MERLE_CORRUPT (no slot). */
 MERLE_MUST_USE merle_err mrl_load_remove(mrl_load_collection *collection, mrl_member *member,
                                          uint32_t slot, uint64_t seq);
+
+/* The key of what is in the slot, borrowed until it is changed, and its seq; size 0: there is
+ * none. */
+merle_bytes mrl_load_key(const mrl_load_collection *collection, uint32_t slot, uint64_t *out_seq);
 
 /* Builds tables and indexes, and gives the collections to the store. An index that was added to a
  * collection that had documents, and that these stand against, has failed as it did before. Ends

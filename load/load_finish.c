@@ -31,12 +31,17 @@ static merle_err fill_all(mrl_load *load, mrl_member *member, mrl_crew *crew,
         }
         uint32_t suspected = atomic_load_explicit(&c->suspected, memory_order_relaxed);
         uint64_t steps = mrl_fill_steps(c->root);
+        mrl_fill_offence offence = {MERLE_OK, MRL_SLOT_NONE, MRL_SLOT_NONE};
         const mrl_fill_options options = {.root = c->root,
                                           .crew = crew,
+                                          .offence = &offence,
                                           .suspected = suspected,
                                           .progress = load->options.progress == NULL ? NULL : tell,
                                           .progress_context = &f};
         err = mrl_root_fill(&options, member, report);
+        if (err == MERLE_EXISTS && load->options.offence != NULL)
+            *load->options.offence =
+                (mrl_load_offence){c->collection->id, offence.slot, offence.other_slot};
         f.before += steps;
     }
     if (err == MERLE_OK && load->options.progress != NULL)

@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/crc32c.h"
 #include "base/report.h"
 #include "persist/checkpoint.h"
 #include "persist/recover.h"
+#include "wire/bytes.h"
 
 #define MANIFEST_SIZE_MAX ((uint64_t)1 << 30)
 
@@ -38,7 +40,7 @@ void mrl_care_tell(mrl_care *care, const merle_finding *finding) {
             mrl_report_found(&care->first, finding->found);
         }
     }
-    if (care->options.finding != NULL)
+    if (care->options.finding != NULL && !care->is_quiet)
         care->options.finding(care->options.finding_context, finding);
 }
 
@@ -73,6 +75,13 @@ void mrl_care_progress(mrl_care *care, const char *what, uint64_t done, uint64_t
 
 /* ---- sources ---- */
 
+/* Whether a header that claims a newer format is one, and not a damaged one of ours. */
+static int is_newer(const merle_buffer *bytes) {
+    enum { CHECKED_SIZE = MRL_MANIFEST_HEADER_SIZE - 4 };
+    return bytes->size >= MRL_MANIFEST_HEADER_SIZE &&
+           mrl_get_little32(bytes->data + CHECKED_SIZE) == mrl_crc32c(0, bytes->data, CHECKED_SIZE);
+}
+
 static merle_err read_manifest(mrl_care *care, mrl_care_source *source,
                                const mrl_file_entry *entry) {
     merle_buffer bytes = {0};
@@ -83,6 +92,7 @@ static merle_err read_manifest(mrl_care *care, mrl_care_source *source,
                                        care->report);
     if (err != MERLE_OK) goto done;
     err = mrl_manifest_read(merle_bytes_of(bytes.data, bytes.size), out, &why, &offset);
+    if (err == MERLE_UNSUPPORTED && !is_newer(&bytes)) err = MERLE_CORRUPT;
     if (err == MERLE_OK && out->number != entry->id) {
         mrl_manifest_fini(out);
         why = "the manifest was renamed: it has another number than its name";

@@ -30,6 +30,7 @@ typedef struct mrl_care {
     merle_care_info info;
     merle_report *report; /* never NULL */
     merle_report first;   /* of the first finding that is damage; MERLE_OK: there was none */
+    int is_quiet;         /* 1: findings are counted, and not told: they were before */
     mrl_store *store;     /* empty, in memory; NULL where none is needed */
     mrl_member *member;   /* of the store's domain */
 } mrl_care;

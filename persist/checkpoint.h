@@ -127,8 +127,8 @@ MERLE_MUST_USE merle_err mrl_checkpoint_keep(mrl_checkpoint *checkpoint,
                                              const mrl_manifest *manifest);
 /* The R of the oldest manifest that is kept: the log is needed from there on. */
 uint64_t mrl_checkpoint_oldest_seq(const mrl_checkpoint *checkpoint);
-/* Lets go of the log files that no manifest needs, nor names. */
-void mrl_checkpoint_release_log(mrl_checkpoint *checkpoint);
+/* The oldest log file that a manifest names. */
+uint64_t mrl_checkpoint_oldest_log(const mrl_checkpoint *checkpoint);
 /* Appends a page to the file that is open, or to a new one, and says where it is. */
 MERLE_MUST_USE merle_err mrl_checkpoint_append(mrl_checkpoint *checkpoint,
                                                const merle_bytes parts[2],

@@ -138,11 +138,11 @@ uint64_t mrl_checkpoint_oldest_seq(const mrl_checkpoint *c) {
 
 /* A file may have nothing that is needed and be named all the same: the last one of an opening,
  * when a checkpoint came after its last commit. What a manifest names has to be there. */
-void mrl_checkpoint_release_log(mrl_checkpoint *c) {
+uint64_t mrl_checkpoint_oldest_log(const mrl_checkpoint *c) {
     uint64_t first_id = c->current.log_id;
     for (size_t i = 0; i < c->kept_count; i++)
         if (c->kept[i].log_id < first_id) first_id = c->kept[i].log_id;
-    mrl_log_set_release(c->log_set, mrl_checkpoint_oldest_seq(c), first_id);
+    return first_id;
 }
 
 static int manifest_is_kept(const mrl_checkpoint *c, uint64_t number) {

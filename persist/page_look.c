@@ -71,6 +71,8 @@ static merle_err check_header(const mrl_page_look *look, const mrl_manifest_file
         return damaged(look, report, MERLE_CORRUPT, file->id, size, "the page file was cut short",
                        expected, found);
     merle_err err = mrl_page_file_read(header, database_id, &id, &why);
+    /* A manifest of a format that we know names files of such a format. */
+    if (err == MERLE_UNSUPPORTED) err = MERLE_CORRUPT;
     if (err != MERLE_OK)
         return damaged(look, report, err, file->id, 0, why, "a page file's header", why);
     if (memcmp(database_id, look->manifest->database_id, sizeof database_id) != 0)
@@ -135,6 +137,7 @@ static merle_err check_page(const mrl_page_look *look, uint32_t collection_id,
     const char *why;
     uint32_t crc;
     merle_err err = mrl_page_read(look->bytes.data, page->length, out_page, &crc, &why);
+    if (err == MERLE_UNSUPPORTED) err = MERLE_CORRUPT; /* as for files */
     snprintf(expected, sizeof expected, "collection %u, %u slots from %u on, checksum %08x",
              collection_id, page->slot_count, page->first_slot, page->crc);
     if (err != MERLE_OK)
