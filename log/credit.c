@@ -41,6 +41,7 @@ void mrl_credit_reset(mrl_log *log) {
     atomic_store_explicit(&log->loose, log->loose_max, memory_order_relaxed);
     atomic_store_explicit(&log->room, UINT64_MAX, memory_order_relaxed);
     atomic_store_explicit(&log->room_errno, 0, memory_order_relaxed);
+    atomic_store_explicit(&log->wants_room, 0, memory_order_relaxed);
     atomic_store_explicit(&log->tickets_given, 0, memory_order_relaxed);
     atomic_store_explicit(&log->tickets_served, 0, memory_order_relaxed);
     atomic_store_explicit(&log->failure, MERLE_OK, memory_order_relaxed);
@@ -116,6 +117,14 @@ static void ask_for_loose(mrl_log *log, const demand *d) {
         mrl_log_ask_durable(log, mrl_log_published_at(&log->published));
 }
 
+/* He has a record for which the drain must make room first. It may be asleep. */
+static void ask_for_room(mrl_log *log, const demand *d) {
+    if (look_for_room(log, d->bytes) != ANSWER_LACKING) return;
+    atomic_store_explicit(&log->wants_room, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in mrl_log_rest */
+    mrl_log_wake(log);
+}
+
 /* Waits in the queue: the one whose turn it is takes when there is enough for him; nobody before.
  * Where the disk is full they leave in turn, too. */
 static merle_err credit_wait(mrl_log *log, mrl_member *member, const demand *d) {
@@ -134,6 +143,7 @@ static merle_err credit_wait(mrl_log *log, mrl_member *member, const demand *d) 
             got = try_take(log, d);
             if (got != ANSWER_LACKING) break;
             ask_for_loose(log, d);
+            ask_for_room(log, d);
         }
         mrl_log_lead_or_wait(log, member, &log->has_room, seen);
     }
@@ -148,6 +158,7 @@ static merle_err credit_wait(mrl_log *log, mrl_member *member, const demand *d) 
 /* For who will not wait: what he lacks shall at least be on its way when he comes again. */
 static merle_err refuse(mrl_log *log, const demand *d) {
     ask_for_loose(log, d);
+    ask_for_room(log, d);
     return MERLE_BUSY;
 }
 
@@ -224,9 +235,15 @@ void mrl_log_room(mrl_log *log, uint64_t record_size, int system_errno) {
     uint64_t before = atomic_load_explicit(&log->room, memory_order_relaxed);
     int errno_before = atomic_load_explicit(&log->room_errno, memory_order_relaxed);
     atomic_store_explicit(&log->room_errno, system_errno, memory_order_relaxed);
+    if (record_size > before || record_size >= log->record_max || system_errno != 0)
+        atomic_store_explicit(&log->wants_room, 0, memory_order_relaxed);
     atomic_store_explicit(&log->room, record_size, memory_order_release);
     mrl_point("log.room");
     if (record_size > before || system_errno != errno_before) mrl_event_signal(&log->has_room);
+}
+
+int mrl_log_wants_room(const mrl_log *log) {
+    return atomic_load_explicit(&log->wants_room, memory_order_relaxed);
 }
 
 int mrl_log_room_errno(const mrl_log *log) {

@@ -119,7 +119,7 @@ void mrl_log_rest(mrl_log *log, uint32_t seen, int is_idle, uint64_t timeout_ns)
     /* What we are at comes before what we look at: pairs with the fences in mrl_credit_settle and
      * mrl_log_ask_durable. */
     atomic_thread_fence(memory_order_seq_cst);
-    int is_wanted = mrl_log_asked(log) > mrl_log_durable_seq(log) ||
+    int is_wanted = mrl_log_asked(log) > mrl_log_durable_seq(log) || mrl_log_wants_room(log) ||
                     (is_idle && mrl_log_published_at(&log->published) > written);
     if (!is_wanted) (void)mrl_event_wait(&log->work, seen, timeout_ns);
     atomic_store_explicit(&log->thread_state, MRL_THREAD_AWAKE, memory_order_relaxed);

@@ -161,6 +161,9 @@ void mrl_log_firm(mrl_log *log, uint64_t loose);
  * system_errno: why there is no more, and that it will not come soon: who does not find room gets
  * MERLE_NO_SPACE; 0: it is being made, he gets MERLE_BUSY or waits. */
 void mrl_log_room(mrl_log *log, uint64_t record_size, int system_errno);
+/* Somebody had a record that was larger than the room, and there was no errno value: the drain is
+ * to make more. Until it says that there is some. */
+int mrl_log_wants_room(const mrl_log *log);
 /* The errno value that mrl_log_room was given last. */
 int mrl_log_room_errno(const mrl_log *log);
 /* By the drain: those who wait look again, though nothing has moved (there is more to do). */

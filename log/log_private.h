@@ -46,6 +46,7 @@ struct mrl_log {
     _Atomic int is_failing; /* somebody is writing the reason down */
     _Atomic int room_errno; /* why there is no room for a record of the largest size */
     _Atomic uint64_t room;  /* see mrl_log_room */
+    _Atomic int wants_room; /* see mrl_log_wants_room */
     _Atomic int wants_after;
     _Atomic int wants_before;
     char pad_rare[MRL_LINE_SIZE];

@@ -1,10 +1,13 @@
 /* persist/log_prepare.c - makes the next file ready ahead of time, and lets go of old ones.
  *
- * A file is ready when both its headers say "prepared", its blocks are written (overwriting syncs
- * faster than appending), all of it is synced, and its name is. New ones are filled with zeros a
- * piece at a time under another name; old ones, of which no record is needed, only get new headers:
- * with another seed nothing in them passes for a frame. Until its name is changed such a file has
- * an id below the oldest that anybody needs: what its headers say does not matter.
+ * A file is ready when both its headers say "prepared", the disk has room for all of it, all of it
+ * is synced, and its name is. New ones only get their room: the writer writes zeros ahead of itself
+ * where that makes syncs faster. Old ones, of which no record is needed, only get new headers: with
+ * another seed nothing in them passes for a frame. Until its name is changed such a file has an id
+ * below the oldest that anybody needs: what its headers say does not matter.
+ *
+ * The next file is made when half of the current one is used, or when somebody has a record that
+ * finds no place before: a small database has one file and not two.
  *
  * Room: where a next file is ready, any record that fits in a file has a place; else what is left
  * of the current one, if that is enough for everything that may be on its way.
@@ -23,10 +26,8 @@
 #include "base/report.h"
 #include "persist/log_state.h"
 
-#define PIECE_SIZE ((uint64_t)4 << 20)
-#define ZEROS_SIZE ((uint64_t)64 << 10)
 #define AGAIN_NS 100000000u /* after a failure */
-enum { SPARES_MAX = 1, PARTS = 64 };
+enum { SPARES_MAX = 1 };
 static const char tmp_name[] = "log-next.tmp";
 
 /* ---- room ---- */
@@ -129,7 +130,6 @@ static int finish(mrl_log_set *set, const char *name_now) {
     set->prepare_file = NULL;
     room_tell_locked(set);
     mrl_lock_drop(&set->lock);
-    set->prepare_state = MRL_PREPARE_NONE;
     return 0;
 }
 
@@ -147,6 +147,8 @@ static int from_spare(mrl_log_set *set, int *out_failed) {
     uint64_t id = set->prepared_id, size = set->options.file_size;
     mrl_log_spare *spare = id == 0 ? take_spare(set) : NULL;
     *out_failed = 0;
+    /* Of one that was found prepared it is not known how much of it was ever written. */
+    set->prepare_next->written_to = spare != NULL ? spare->written_to : MRL_LOG_FRAMES_AT;
     if (spare != NULL) {
         id = spare->id;
         size = spare->size;
@@ -169,36 +171,17 @@ static int from_spare(mrl_log_set *set, int *out_failed) {
     return 0;
 }
 
-static int begin_new(mrl_log_set *set) {
+static int make_new(mrl_log_set *set) {
     (void)set->files->remove(set->dir, tmp_name);
     int failed = set->files->file_open(set->dir, tmp_name, MRL_FILE_CREATE, &set->prepare_file);
-    if (failed != 0) return failed;
-    set->prepare_state = MRL_PREPARE_FILLING;
-    set->prepare_offset = 0;
-    return set->files->file_reserve(set->prepare_file, set->options.file_size);
-}
-
-static int fill_some(mrl_log_set *set) {
-    static const uint8_t zeros[ZEROS_SIZE];
-    mrl_file_part parts[PARTS];
-    uint64_t left = set->options.file_size - set->prepare_offset, size = 0;
-    size_t count = 0;
-    for (; count < PARTS && size < left && size < PIECE_SIZE; count++) {
-        uint64_t part = left - size < ZEROS_SIZE ? left - size : ZEROS_SIZE;
-        parts[count] = (mrl_file_part){zeros, (size_t)part};
-        size += part;
-    }
-    int failed = set->files->file_write(set->prepare_file, set->prepare_offset, parts, count);
-    if (failed == 0) failed = set->files->file_sync(set->prepare_file);
-    if (failed != 0) return failed;
-    set->prepare_offset += size;
-    return set->prepare_offset < set->options.file_size ? 0 : finish(set, tmp_name);
+    if (failed == 0) failed = set->files->file_reserve(set->prepare_file, set->options.file_size);
+    set->prepare_next->written_to = MRL_LOG_FRAMES_AT;
+    return failed == 0 ? finish(set, tmp_name) : failed;
 }
 
 static void give_up(mrl_log_set *set, int system_errno) {
     if (set->prepare_file != NULL) set->files->file_close(set->prepare_file);
     set->prepare_file = NULL;
-    set->prepare_state = MRL_PREPARE_NONE;
     (void)set->files->remove(set->dir, tmp_name);
     set->prepare_again_ns = mrl_log_now_ns(set) + AGAIN_NS;
     mrl_lock_take(&set->lock);
@@ -207,26 +190,36 @@ static void give_up(mrl_log_set *set, int system_errno) {
     mrl_lock_drop(&set->lock);
 }
 
-static int prepare_piece(mrl_log_set *set) {
+static int prepare(mrl_log_set *set) {
     int failed = 0;
     if (set->prepare_next == NULL) {
         static const mrl_log_header none;
         set->prepare_next = mrl_log_file_create(0, &none, set->options.file_size);
         if (set->prepare_next == NULL) return ENOMEM;
     }
-    if (set->prepare_state == MRL_PREPARE_FILLING) return fill_some(set);
-    if (from_spare(set, &failed)) return failed;
-    return begin_new(set);
+    return from_spare(set, &failed) ? failed : make_new(set);
 }
 
-size_t mrl_log_prepare_some(mrl_log_set *set) {
+int mrl_log_prepare_is_due(mrl_log_set *set) {
+    mrl_lock_take(&set->lock);
+    int is_due = set->next == NULL, is_wanted = mrl_log_wants_room(set->start.log);
+    /* Somebody may have looked just before it was there. */
+    if (!is_due && is_wanted) room_tell_locked(set);
+    if (is_due && !is_wanted && set->room_errno == 0)
+        is_due = atomic_load_explicit(&set->used, memory_order_relaxed) >
+                 set->last->header.file_size / 2;
+    mrl_lock_drop(&set->lock);
+    return is_due;
+}
+
+size_t mrl_log_prepare(mrl_log_set *set) {
     if (!mrl_lock_try(&set->prepare_lock)) return 0;
     mrl_lock_take(&set->lock);
     int is_ready = set->next != NULL;
     mrl_lock_drop(&set->lock);
     size_t done = 0;
     if (!is_ready && (set->prepare_again_ns == 0 || mrl_log_now_ns(set) >= set->prepare_again_ns)) {
-        int failed = prepare_piece(set);
+        int failed = prepare(set);
         set->prepare_again_ns = 0;
         if (failed != 0)
             give_up(set, failed);
@@ -237,9 +230,8 @@ size_t mrl_log_prepare_some(mrl_log_set *set) {
     return done;
 }
 
-merle_err mrl_log_prepare_whole(mrl_log_set *set, merle_report *report) {
-    int failed = 0;
-    while (failed == 0 && set->next == NULL) failed = prepare_piece(set);
+merle_err mrl_log_prepare_first(mrl_log_set *set, merle_report *report) {
+    int failed = prepare(set);
     if (failed == 0) return MERLE_OK;
     give_up(set, failed);
     if (failed == ENOMEM) return mrl_report_fill(report, MERLE_NO_MEMORY, NULL);
@@ -277,17 +269,18 @@ void mrl_log_set_unhold(mrl_log_set *set) {
 /* Under `lock`: bytes of covered files from this one on. */
 static uint64_t covered_bytes(const mrl_log_file *from, uint64_t seq) {
     uint64_t bytes = 0;
-    for (const mrl_log_file *at = from; at->next != NULL && at->next->header.first_seq <= seq + 1;
+    for (const mrl_log_file *at = from; at->next != NULL && at->next->header.first_seq <= seq;
          at = at->next)
         bytes += at->size;
     return bytes;
 }
 
 /* Under `lock`: the oldest file, if nothing in it is of use any more. */
-static mrl_log_file *take_covered(mrl_log_set *set, uint64_t seq, int64_t now_ns) {
+static mrl_log_file *take_covered(mrl_log_set *set, uint64_t seq, uint64_t first_id,
+                                  int64_t now_ns) {
     mrl_log_file *file = set->first;
     if (file == NULL || file->next == NULL || file->readers > 0 || set->holds > 0) return NULL;
-    if (file->next->header.first_seq > seq + 1) return NULL;
+    if (file->next->header.first_seq > seq + 1 || file->id >= first_id) return NULL;
     if (covered_bytes(file, seq) <= set->start.keep_bytes) return NULL;
     int64_t age_ns = now_ns - file->next->header.time_ns;
     if (set->start.keep_ns > 0 && (age_ns < 0 || (uint64_t)age_ns < set->start.keep_ns))
@@ -322,15 +315,16 @@ static void trim_spares(mrl_log_set *set) {
     }
 }
 
-void mrl_log_set_release(mrl_log_set *set, uint64_t seq) {
+void mrl_log_set_release(mrl_log_set *set, uint64_t seq, uint64_t first_id) {
     int64_t now_ns = set->clock->wall_ns(set->clock->context);
     for (;;) {
         mrl_log_spare *spare = mrl_allocate(sizeof *spare);
         mrl_lock_take(&set->lock);
-        mrl_log_file *file = take_covered(set, seq, now_ns);
+        mrl_log_file *file = take_covered(set, seq, first_id, now_ns);
         int is_kept = file != NULL && spare != NULL && !file->is_shared;
         if (is_kept) {
-            *spare = (mrl_log_spare){set->spares, file->id, file->header.file_size};
+            *spare =
+                (mrl_log_spare){set->spares, file->id, file->header.file_size, file->written_to};
             set->spares = spare;
         }
         mrl_lock_drop(&set->lock);

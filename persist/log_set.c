@@ -258,14 +258,18 @@ static merle_err check_chain(const mrl_log_set *set, const listing *list, size_t
 mrl_log_file *mrl_log_file_create(uint64_t id, const mrl_log_header *header, uint64_t size) {
     mrl_log_file *file = mrl_allocate(sizeof *file);
     if (file == NULL) return NULL;
-    *file = (mrl_log_file){.id = id, .header = *header, .limit = UINT64_MAX, .size = size};
+    *file = (mrl_log_file){.id = id,
+                           .header = *header,
+                           .limit = UINT64_MAX,
+                           .size = size,
+                           .written_to = MRL_LOG_FRAMES_AT};
     return file;
 }
 
 static merle_err add_spare(mrl_log_set *set, const listed *item) {
     mrl_log_spare *spare = mrl_allocate(sizeof *spare);
     if (spare == NULL) return MERLE_NO_MEMORY;
-    *spare = (mrl_log_spare){set->spares, item->id, item->size};
+    *spare = (mrl_log_spare){set->spares, item->id, item->size, MRL_LOG_FRAMES_AT};
     set->spares = spare;
     return MERLE_OK;
 }

@@ -83,6 +83,8 @@ typedef struct mrl_log_start_options {
     mrl_store *store; /* tells which collections are memory-only; NULL: none is */
     mrl_domain *domain;
     uint64_t last_seq;     /* as the replay gave it */
+    uint64_t covered_seq;  /* in the oldest checkpoint that is kept, and */
+    uint64_t named_id;     /* the oldest file that one names: see mrl_log_set_release */
     uint64_t unsynced_max; /* bytes of ASYNC commits; 0: 1 MiB */
     uint64_t sync_ns;      /* how old they may get before a sync begins; 0: 10 ms */
     uint64_t keep_bytes;   /* of files that no checkpoint needs any more */
@@ -92,9 +94,9 @@ typedef struct mrl_log_start_options {
     void *moved_context;
 } mrl_log_start_options;
 
-/* Begins a new term in a new file, and attaches itself to the log as its drain. The set is then at
- * work until mrl_log_set_close. Errors: MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_NO_MEMORY: the set is
- * as before, and can be closed. */
+/* Begins a new term in a new file, or once more in the newest if that has no record, and attaches
+ * itself to the log as its drain. The set is then at work until mrl_log_set_close. Errors:
+ * MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_NO_MEMORY: the set can only be closed. */
 MERLE_MUST_USE merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *options,
                                            merle_report *report);
 
@@ -111,9 +113,10 @@ uint64_t mrl_log_set_record_max(const mrl_log_set *set);
 /* Bytes that were written to the log since the set was started (marks and all). */
 uint64_t mrl_log_set_written_bytes(const mrl_log_set *set);
 
-/* Records up to seq are in the oldest checkpoint that is kept: files that have nothing else are
- * used again or removed, unless they are to be kept or somebody holds them. May wait on disk. */
-void mrl_log_set_release(mrl_log_set *set, uint64_t seq);
+/* Records up to seq are in the oldest checkpoint that is kept, and no manifest names a file with an
+ * id below first_id: files that have nothing else, and are below it, are used again or removed,
+ * unless they are to be kept or somebody holds them. May wait on disk. */
+void mrl_log_set_release(mrl_log_set *set, uint64_t seq, uint64_t first_id);
 /* While anybody holds the set no file is removed or used again (a backup that links them). */
 void mrl_log_set_hold(mrl_log_set *set);
 void mrl_log_set_unhold(mrl_log_set *set);
@@ -121,7 +124,7 @@ void mrl_log_set_unhold(mrl_log_set *set);
 /* Everything up to seq is durable when it returns, whatever the mode. Errors: MERLE_READ_ONLY (the
  * log has failed before it came so far). Started sets only. */
 MERLE_MUST_USE merle_err mrl_log_set_sync(mrl_log_set *set, mrl_member *member, uint64_t seq);
-/* Writes and syncs what is due, prepares the next file by a piece. Returns what it did: 0, nothing
+/* Writes and syncs what is due, prepares the next file. Returns what it did: 0, nothing
  * to do now. */
 size_t mrl_log_set_step(mrl_log_set *set, mrl_member *member, uint64_t now_ns);
 /* Something waits that a later step will do: written or synced later, or a file being prepared. */

@@ -30,6 +30,9 @@ typedef struct mrl_log_file {
     mrl_log_header header;
     uint64_t limit; /* records above it do not count: a later term did not take them over */
     uint64_t size;  /* as the directory says */
+    /* Blocks up to here were written at some time, and from there on perhaps not: the first writing
+     * of a block takes a sync longer. Once the file is begun, by the drain. */
+    uint64_t written_to;
     uint32_t readers;
     uint32_t is_shared; /* somebody may have linked it: it is never written again */
 } mrl_log_file;
@@ -38,14 +41,8 @@ typedef struct mrl_log_file {
 typedef struct mrl_log_spare {
     struct mrl_log_spare *next;
     uint64_t id; /* by its name */
-    uint64_t size;
+    uint64_t size, written_to;
 } mrl_log_spare;
-
-typedef enum mrl_prepare_state {
-    MRL_PREPARE_NONE = 0, /* nothing is begun */
-    MRL_PREPARE_FILLING,  /* the file is there, zeros are being written */
-    MRL_PREPARE_DONE      /* `next_file` is ready */
-} mrl_prepare_state;
 
 struct mrl_log_set {
     /* Setup only. */
@@ -76,10 +73,8 @@ struct mrl_log_set {
 
     /* Under `prepare_lock`: who prepares. Only tried, but at setup. */
     mrl_lock prepare_lock;
-    mrl_prepare_state prepare_state;
     mrl_file *prepare_file;
     mrl_log_file *prepare_next;
-    uint64_t prepare_offset;
     uint64_t prepare_again_ns; /* after a failure: when it is tried again */
 
     /* Drain. */
@@ -88,6 +83,7 @@ struct mrl_log_set {
     int is_fresh;     /* the second header and the first group are still to come */
     uint8_t *staging; /* bytes that stand at `offset` - staged */
     size_t staged;
+    uint64_t synced_offset;            /* where the last sync found `offset` */
     uint64_t asks_seen, asks_expected; /* see gather in log_writer.c */
     uint64_t sync_last_ns;
     uint64_t loose_written;  /* of entries that were written and not synced */
@@ -119,10 +115,13 @@ void mrl_log_set_destroy(mrl_log_set *set);
 mrl_log_file *mrl_log_file_create(uint64_t id, const mrl_log_header *header, uint64_t size);
 
 /* ---- log_prepare.c ---- */
-/* One bounded piece of making the next file ready; returns what it did. Holding nothing. */
-size_t mrl_log_prepare_some(mrl_log_set *set);
-/* Until there is one. For setup. Errors: MERLE_NO_SPACE, MERLE_SYSTEM, MERLE_NO_MEMORY. */
-merle_err mrl_log_prepare_whole(mrl_log_set *set, merle_report *report);
+/* No next file is ready, and half of the current one is used, or somebody has a record that finds
+ * no place, or there was no space. Holding nothing. */
+int mrl_log_prepare_is_due(mrl_log_set *set);
+/* Makes the next file ready, if none is; returns what it did. Holding nothing. */
+size_t mrl_log_prepare(mrl_log_set *set);
+/* The first one. For setup. Errors: MERLE_NO_SPACE, MERLE_SYSTEM, MERLE_NO_MEMORY. */
+merle_err mrl_log_prepare_first(mrl_log_set *set, merle_report *report);
 /* Ends what is begun, takes away what is not finished. */
 void mrl_log_prepare_fini(mrl_log_set *set);
 /* Tells the log how large a record there is room for. */
@@ -136,6 +135,9 @@ uint64_t mrl_log_next_id(const mrl_log_set *set);
 /* ---- log_writer.c: drain ---- */
 /* The end of all writing: a call on the current file has failed. Its result: MERLE_READ_ONLY. */
 merle_err mrl_log_write_failed(mrl_log_set *set, int system_errno, const char *what);
+/* By setup: the newest file, which has no record, is begun again for the new term. Its first header
+ * is still to come. Errors: MERLE_READ_ONLY. */
+merle_err mrl_log_begin_again(mrl_log_set *set);
 /* Writes the first header of the last file, which was just switched to. */
 merle_err mrl_log_begin_file(mrl_log_set *set);
 /* The drain's write_group. */

@@ -35,7 +35,7 @@ size_t mrl_log_set_step(mrl_log_set *set, mrl_member *member, uint64_t now_ns) {
     mrl_log *log = set->start.log;
     if (log == NULL || mrl_log_failure(log) != MERLE_OK) return 0;
     size_t done = is_drain_due(set, now_ns) ? (size_t)mrl_log_drain(log, member) : 0;
-    return done + mrl_log_prepare_some(set);
+    return done + (mrl_log_prepare_is_due(set) ? mrl_log_prepare(set) : 0);
 }
 
 int mrl_log_set_has_more(mrl_log_set *set) {
@@ -43,10 +43,7 @@ int mrl_log_set_has_more(mrl_log_set *set) {
     if (log == NULL || mrl_log_failure(log) != MERLE_OK) return 0;
     if (atomic_load_explicit(&set->loose_deadline_ns, memory_order_relaxed) != 0) return 1;
     if (mrl_log_written_seq(log) < mrl_log_published_at(mrl_log_published(log))) return 1;
-    mrl_lock_take(&set->lock);
-    int is_ready = set->next != NULL;
-    mrl_lock_drop(&set->lock);
-    return !is_ready;
+    return mrl_log_prepare_is_due(set);
 }
 
 /* ---- the thread ---- */
@@ -61,10 +58,7 @@ static uint64_t rest_ns(mrl_log_set *set, uint64_t now_ns, int has_done, int *ou
     }
     if (has_done) return NAP_NS;
     *out_is_idle = 1;
-    mrl_lock_take(&set->lock);
-    int is_ready = set->next != NULL;
-    mrl_lock_drop(&set->lock);
-    return is_ready ? FOR_EVER : AGAIN_NS;
+    return mrl_log_prepare_is_due(set) ? AGAIN_NS : FOR_EVER;
 }
 
 /* One look; returns for how long nothing need be done. */
@@ -78,7 +72,7 @@ static uint64_t work(mrl_log_set *set, mrl_member *member, int *out_is_idle) {
         if (!mrl_log_drain_or_await(log, member, NAP_NS)) return 0;
         has_done = 1;
     }
-    if (mrl_log_prepare_some(set) != 0) return 0;
+    if (mrl_log_prepare_is_due(set) && mrl_log_prepare(set) != 0) return 0;
     return rest_ns(set, mrl_log_now_ns(set), has_done, out_is_idle);
 }
 
@@ -153,13 +147,21 @@ static void detach(mrl_log_set *set) {
     mrl_log_older_attach(set->start.log, NULL);
 }
 
+/* Openings that change nothing leave no files behind. */
+static int has_empty_file(const mrl_log_set *set) {
+    const mrl_log_file *last = set->last;
+    return last != NULL && last->header.first_seq == set->start.last_seq + 1 &&
+           last->header.file_size == set->options.file_size && last->size == set->options.file_size;
+}
+
 static merle_err begin_term(mrl_log_set *set, merle_report *report) {
-    merle_err err = mrl_log_prepare_whole(set, report);
+    int is_again = has_empty_file(set);
+    merle_err err = is_again ? MERLE_OK : mrl_log_prepare_first(set, report);
     if (err != MERLE_OK) return err;
     set->term++;
     set->accepted_seq = set->start.last_seq;
     attach(set);
-    err = mrl_log_switch(set, set->start.last_seq);
+    err = is_again ? mrl_log_begin_again(set) : mrl_log_switch(set, set->start.last_seq);
     if (err == MERLE_OK) err = mrl_log_begin_file(set);
     if (err == MERLE_OK) return err;
     if (report != NULL) *report = set->failure;
@@ -175,6 +177,7 @@ merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *optio
     set->start = *options;
     if (set->start.unsynced_max == 0) set->start.unsynced_max = MRL_UNSYNCED_DEFAULT;
     if (set->start.sync_ns == 0) set->start.sync_ns = SYNC_DEFAULT_NS;
+    mrl_log_set_release(set, options->covered_seq, options->named_id);
     merle_err err = begin_term(set, report);
     if (err == MERLE_OK && options->with_thread) {
         if ((err = thread_begin(set, report)) != MERLE_OK) detach(set);

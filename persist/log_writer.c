@@ -12,6 +12,10 @@
  * one is begun: its first header, synced; the second goes with its first group. So what the reader
  * takes for granted holds: before a file that was begun everything is durable.
  *
+ * A new file has its room on the disk, but its blocks were never written; the first writing of a
+ * block takes a sync longer than the next one. So where small groups are synced zeros are written
+ * ahead of them, many at a time. Where much is written between two syncs it would not pay.
+ *
  * A failed write or sync is final: what is on the disk is not known any more, and no later sync
  * would tell.
  *
@@ -29,7 +33,10 @@
 enum {
     DIRECT_SIZE = 64 << 10, /* from here on bytes are written from where they lie */
     LOOK_AHEAD = 4,         /* entries whose memory is brought nearer */
-    LOOK_AHEAD_BYTES = 256
+    LOOK_AHEAD_BYTES = 256,
+    ZEROS_SIZE = 64 << 10,
+    ZEROS_PARTS = 16,     /* so many times as many zeros are written ahead */
+    SMALL_SIZE = 64 << 10 /* less between two syncs: zeros ahead pay */
 };
 #define GATHER_MAX_NS 1000000u
 #define LOOSE_SYNC_SIZE ((uint64_t)256 << 10)
@@ -208,9 +215,35 @@ merle_err mrl_log_begin_file(mrl_log_set *set) {
     if (failed != 0) return mrl_log_write_failed(set, failed, "syncing it");
     bump(&set->syncs, 1);
     bump(&set->bytes_written, sizeof block);
-    set->offset = MRL_LOG_HEADER_SIZE;
+    set->offset = set->synced_offset = MRL_LOG_HEADER_SIZE;
     set->is_fresh = 1;
     atomic_store_explicit(&set->used, MRL_LOG_FRAMES_AT, memory_order_relaxed);
+    return MERLE_OK;
+}
+
+merle_err mrl_log_begin_again(mrl_log_set *set) {
+    uint8_t block[MRL_LOG_HEADER_SIZE];
+    char name[MRL_LOG_NAME_SIZE];
+    mrl_log_file *file = set->last;
+    mrl_file_part part = {block, sizeof block};
+    uint32_t seed_before = file->header.seed;
+    mrl_log_name(name, file->id);
+    int failed = set->files->file_open(set->dir, name, MRL_FILE_WRITE, &set->file);
+    if (failed != 0) return mrl_log_write_failed(set, failed, "opening it");
+    /* What a crash has left there must not pass for frames. */
+    while (file->header.seed == seed_before)
+        file->header.seed = (uint32_t)mrl_random_next(&set->random);
+    file->header.term = set->term;
+    file->header.accepted_seq = set->accepted_seq;
+    file->header.vouched_seq = set->accepted_seq;
+    file->header.time_ns = set->clock->wall_ns(set->clock->context);
+    mrl_log_header_write(block, &file->header);
+    /* The second copy comes first: should the first one be torn afterwards, this one counts; and it
+     * does not count as long as the first one is whole. */
+    failed = set->files->file_write(set->file, MRL_LOG_HEADER_SIZE, &part, 1);
+    if (failed == 0) failed = set->files->file_sync(set->file);
+    if (failed != 0) return mrl_log_write_failed(set, failed, "beginning it again");
+    mrl_log_room_tell(set);
     return MERLE_OK;
 }
 
@@ -324,6 +357,7 @@ merle_err mrl_log_sync(mrl_log_set *set) {
     bump(&set->sync_ns, took_ns);
     set->sync_last_ns = took_ns;
     raise_to(&set->sync_ns_max, took_ns);
+    set->synced_offset = set->offset;
     set->loose_written = 0;
     set->loose_since_ns = 0;
     atomic_store_explicit(&set->loose_deadline_ns, 0, memory_order_relaxed);
@@ -357,10 +391,34 @@ static void gather(mrl_log_set *set) {
         (void)sched_yield();
 }
 
+/* Only whole blocks: what was written stays as it is, whatever a crash leaves of the zeros. */
+static merle_err write_ahead(mrl_log_set *set) {
+    static const uint8_t zeros[ZEROS_SIZE];
+    mrl_file_part parts[ZEROS_PARTS];
+    mrl_log_file *file = set->last;
+    uint64_t block = MRL_LOG_HEADER_SIZE, at = (set->offset + block - 1) / block * block;
+    uint64_t end = file->header.file_size, size = 0;
+    size_t count = 0;
+    if (set->offset > file->written_to) file->written_to = set->offset;
+    if (at + SMALL_SIZE <= file->written_to || set->offset - set->synced_offset >= SMALL_SIZE)
+        return MERLE_OK;
+    for (; count < ZEROS_PARTS && at + size < end; count++) {
+        uint64_t left = end - at - size;
+        parts[count] = (mrl_file_part){zeros, left < ZEROS_SIZE ? (size_t)left : ZEROS_SIZE};
+        size += parts[count].size;
+    }
+    if (count == 0) return MERLE_OK;
+    int failed = set->files->file_write(set->file, at, parts, count);
+    if (failed != 0) return mrl_log_write_failed(set, failed, "writing zeros to it");
+    file->written_to = at + size;
+    return MERLE_OK;
+}
+
 /* A sync that was asked for; `asks` were there when its group was closed. */
 static merle_err sync_asked(mrl_log_set *set, uint64_t asks) {
     uint64_t served = asks - set->asks_seen;
-    merle_err err = mrl_log_sync(set);
+    merle_err err = write_ahead(set);
+    if (err == MERLE_OK) err = mrl_log_sync(set);
     set->asks_seen = asks;
     set->asks_expected = served + (mrl_log_asks(set->start.log) - asks);
     return err;
@@ -378,8 +436,9 @@ merle_err mrl_log_write(void *context, mrl_member *member) {
     while (err == MERLE_OK && mrl_log_written_seq(log) < to) err = write_group(set, member, to);
     if (err == MERLE_OK && is_sync_due(set)) err = sync_asked(set, asks);
     /* Whoever waits for room, and finds nothing else to do, makes some. */
-    if (err == MERLE_OK && (is_idle || room_left(set) < set->drain.credit_max) &&
-        mrl_log_prepare_some(set) != 0)
+    if (err == MERLE_OK &&
+        (is_idle || mrl_log_wants_room(log) || room_left(set) < set->drain.credit_max) &&
+        mrl_log_prepare(set) != 0)
         mrl_log_again(log);
     return err;
 }

@@ -21,7 +21,7 @@
 #define CHECKPOINT_LOG_DEFAULT ((uint64_t)256 << 20)
 #define RETRY_NS ((uint64_t)1000000000)
 #define MANIFEST_SIZE_MAX ((uint64_t)1 << 30)
-enum { THREADS_DEFAULT_MAX = 8 };
+enum { THREADS_DEFAULT_MAX = 8, FILES_MANY = 4 };
 
 static const char help[] =
     "merle restore goes back to an older state, merle repair takes what can "
@@ -190,6 +190,8 @@ static merle_err start_log(mrl_persist *p, merle_report *report) {
     options.store = p->options.store;
     options.domain = p->options.store->domain;
     options.last_seq = p->recovery.last_seq;
+    options.covered_seq = mrl_checkpoint_oldest_seq(&p->checkpoint);
+    options.named_id = mrl_checkpoint_oldest_log(&p->checkpoint);
     options.with_thread = p->options.with_threads;
     merle_err err = mrl_log_set_start(p->log_set, &options, report);
     if (err != MERLE_OK) return err;
@@ -200,6 +202,16 @@ static merle_err start_log(mrl_persist *p, merle_report *report) {
 
 static uint64_t now(const mrl_persist *p) {
     return p->clock->monotonic_ns(p->clock->context);
+}
+
+/* Each opening begins a file, however little comes into it: when they have become many they are
+ * as good a reason for a checkpoint as bytes in them. */
+static uint64_t log_behind(const mrl_persist *p) {
+    mrl_log_set_stats stats;
+    mrl_log_set_stat(p->log_set, &stats);
+    return mrl_log_set_replay_total(p->log_set) > FILES_MANY * stats.current_size
+               ? UINT64_MAX
+               : p->recovery.log_bytes;
 }
 
 /* `behind` bytes of log have come already since the manifest in force. */
@@ -272,12 +284,9 @@ merle_err mrl_persist_open(const mrl_persist_options *options, mrl_member *membe
         return err;
     }
     /* What a crash has left, now that everything else is known to be there. */
-    if (!is_reading(p)) {
-        mrl_checkpoint_clean(&p->checkpoint);
-        mrl_log_set_release(p->log_set, mrl_checkpoint_oldest_seq(&p->checkpoint));
-    }
+    if (!is_reading(p)) mrl_checkpoint_clean(&p->checkpoint);
     mrl_checkpoint_note(&p->checkpoint);
-    plan_next(p, p->recovery.log_bytes);
+    plan_next(p, log_behind(p));
     p->recovery.total_ns = now(p) - began_ns;
     *out_persist = p;
     return MERLE_OK;
