@@ -41,7 +41,8 @@ static merle_err no_memory(merle_report *report) {
 /* ---- beginning ---- */
 
 int mrl_checkpoint_has_work(const mrl_checkpoint *c) {
-    return mrl_log_published_at(c->store->published) > c->current_seq;
+    return mrl_log_published_at(c->store->published) > c->current_seq ||
+           mrl_log_set_id_for(c->log_set, c->current_seq) > c->current.log_id;
 }
 
 /* Takes one collection into the new manifest, as the section sees it. */
@@ -384,7 +385,7 @@ static merle_err step_manifest(mrl_checkpoint *c, merle_report *report) {
 
 static void step_clean(mrl_checkpoint *c) {
     mrl_checkpoint_clean(c);
-    mrl_log_set_release(c->log_set, mrl_checkpoint_oldest_seq(c));
+    mrl_log_set_release(c->log_set, mrl_checkpoint_oldest_seq(c), mrl_checkpoint_oldest_log(c));
     c->state = MRL_CHECKPOINT_IDLE;
 }
 

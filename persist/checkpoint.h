@@ -51,6 +51,7 @@ typedef enum mrl_checkpoint_state {
 typedef struct mrl_kept_manifest {
     uint64_t number;
     uint64_t replay_seq;
+    uint64_t log_id;    /* of the log file from which on it would be replayed */
     uint64_t *file_ids; /* of page files; malloc */
     size_t file_count;
 } mrl_kept_manifest;
@@ -103,7 +104,7 @@ typedef struct mrl_checkpoint {
 void mrl_checkpoint_fini(mrl_checkpoint *checkpoint);
 /* After an opening: counts what the manifest in force has. */
 void mrl_checkpoint_note(mrl_checkpoint *checkpoint);
-/* Something was committed since the manifest in force. */
+/* Something was committed since the manifest in force, or it names a log file that nobody needs. */
 int mrl_checkpoint_has_work(const mrl_checkpoint *checkpoint);
 /* Begins one; none is under way. Errors: MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_checkpoint_begin(mrl_checkpoint *checkpoint, mrl_member *member,
@@ -126,6 +127,8 @@ MERLE_MUST_USE merle_err mrl_checkpoint_keep(mrl_checkpoint *checkpoint,
                                              const mrl_manifest *manifest);
 /* The R of the oldest manifest that is kept: the log is needed from there on. */
 uint64_t mrl_checkpoint_oldest_seq(const mrl_checkpoint *checkpoint);
+/* The oldest log file that a manifest names. */
+uint64_t mrl_checkpoint_oldest_log(const mrl_checkpoint *checkpoint);
 /* Appends a page to the file that is open, or to a new one, and says where it is. */
 MERLE_MUST_USE merle_err mrl_checkpoint_append(mrl_checkpoint *checkpoint,
                                                const merle_bytes parts[2],

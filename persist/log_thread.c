@@ -177,7 +177,7 @@ merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *optio
     set->start = *options;
     if (set->start.unsynced_max == 0) set->start.unsynced_max = MRL_UNSYNCED_DEFAULT;
     if (set->start.sync_ns == 0) set->start.sync_ns = SYNC_DEFAULT_NS;
-    mrl_log_set_release(set, options->covered_seq);
+    mrl_log_set_release(set, options->covered_seq, options->named_id);
     merle_err err = begin_term(set, report);
     if (err == MERLE_OK && options->with_thread) {
         if ((err = thread_begin(set, report)) != MERLE_OK) detach(set);

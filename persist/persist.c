@@ -191,6 +191,7 @@ static merle_err start_log(mrl_persist *p, merle_report *report) {
     options.domain = p->options.store->domain;
     options.last_seq = p->recovery.last_seq;
     options.covered_seq = mrl_checkpoint_oldest_seq(&p->checkpoint);
+    options.named_id = mrl_checkpoint_oldest_log(&p->checkpoint);
     options.with_thread = p->options.with_threads;
     merle_err err = mrl_log_set_start(p->log_set, &options, report);
     if (err != MERLE_OK) return err;

@@ -6,7 +6,6 @@
 
 #include "base/crc32c.h"
 
-
 merle_err mrl_definition_join(merle_db *db, mrl_store **out_store, mrl_member **out_member) {
     if (db == NULL) return MERLE_INVALID;
     *out_store = mrl_db_store(db);

@@ -4,8 +4,8 @@
  * nobody has open, and take its lock. Restore and repair write a new directory and never touch the
  * one that they read. docs/operations.md says which to use when, and what each promises.
  *
- * A new directory is complete when the call returns MERLE_OK. One that was cut off, by a crash or an
- * error, has no manifest and cannot be opened; remove it.
+ * A new directory is complete when the call returns MERLE_OK. One that was cut off, by a crash or
+ * an error, has no manifest and cannot be opened; remove it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

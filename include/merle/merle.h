@@ -324,8 +324,8 @@ MERLE_API MERLE_MUST_USE merle_err merle_index_offenders(merle_collection *colle
                                                          merle_offender *out_offenders,
                                                          size_t out_max, size_t *out_count);
 
-/* A number that this collection never gave before and never gives again; gaps are allowed. Threads:
- * any. */
+/* A number that this collection never gave before and never gives again; gaps are allowed. (With a
+ * path a crash may take back that it was given: docs/durability.md.) Threads: any. */
 MERLE_API MERLE_MUST_USE merle_err merle_collection_next_id(merle_collection *collection,
                                                             uint64_t *out_id);
 

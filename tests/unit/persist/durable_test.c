@@ -447,7 +447,7 @@ static void cursor_behind_the_ring_goes_on_in_files(void **state) {
     merle_changes_close(changes);
     /* As it is where the file has gone. */
     settle(&d);
-    mrl_log_set_release(d.set, seq);
+    mrl_log_set_release(d.set, seq, UINT64_MAX);
     options.want_before = 0;
     must(&d.s, merle_changes_open(d.s.db, &options, &changes));
     assert_int_equal(merle_changes_next(changes, list, 7, &count), MERLE_GAP);

@@ -407,7 +407,7 @@ static void released_files_are_used_again(void **state) {
         if (i % 500 != 499) continue;
         assert_int_equal(mrl_log_set_sync(l.set, l.s.member, seq), MERLE_OK);
         oldest = mrl_log_set_id_for(l.set, seq - 50);
-        mrl_log_set_release(l.set, seq - 50);
+        mrl_log_set_release(l.set, seq - 50, UINT64_MAX);
         l.options.after_seq = seq - 50;
     }
     assert_true(oldest > 6);
@@ -439,11 +439,11 @@ static void files_are_kept_as_long_as_asked(void **state) {
     mrl_log_set_hold(l.set);
     mrl_log_set_stat(l.set, &stats);
     uint64_t files = stats.files;
-    mrl_log_set_release(l.set, 2500);
+    mrl_log_set_release(l.set, 2500, UINT64_MAX);
     mrl_log_set_stat(l.set, &stats);
     assert_true(files > 5 && stats.files == files);
     mrl_log_set_unhold(l.set);
-    mrl_log_set_release(l.set, 2500);
+    mrl_log_set_release(l.set, 2500, UINT64_MAX);
     mrl_log_set_stat(l.set, &stats);
     assert_true(stats.files == 3);
     log_close(&l);
