@@ -421,6 +421,42 @@ static void world_wake(world *w) {
     }
 }
 
+void world_free(world *w) {
+    plain_state_free(w->plain);
+    w->plain = NULL;
+}
+
+int oracle_compare_world(oracle *o, const world *w, uint64_t seq, merle_db *db) {
+    char text[256];
+    if (published(db) < seq) oracle_trouble(o, "a copy lacks commits");
+    if (compare(w, db, text, sizeof text) != 0)
+        oracle_trouble(o, "the copy of seq %llu: %s", (llu)seq, text);
+    check_whole(o, db);
+    return o->trouble[0] != 0 ? -1 : 0;
+}
+
+int oracle_compare_copy(oracle *o, merle_db *copy, world *out_world) {
+    static uint8_t was_open[ORACLE_NOTE_MAX];
+    uint32_t attempts[ORACLE_WORKER_MAX];
+    uint64_t seqs[ORACLE_WORKER_MAX];
+    /* Commits of others may be in the copy, and not have come back yet: the copy says which. */
+    for (uint32_t w = 0; w < ORACLE_WORKER_MAX; w++)
+        read_marker(o, copy, w, &attempts[w], &seqs[w]);
+    /* From here on nobody else runs, until the notes are again as they were. */
+    for (uint32_t i = 0; i < o->note_count; i++) {
+        note *n = &o->notes[i];
+        was_open[i] = n->kind == NOTE_COMMIT && n->fate == NOTE_OPEN && n->attempt != 0;
+        if (!was_open[i]) continue;
+        n->seq = seqs[n->worker];
+        n->fate = attempts[n->worker] == n->attempt ? NOTE_DONE : NOTE_REFUSED;
+    }
+    *out_world = world_at(o, published(copy));
+    for (uint32_t i = 0; i < o->note_count; i++)
+        if (was_open[i]) o->notes[i].fate = NOTE_OPEN;
+    world_wake(out_world);
+    return oracle_compare_world(o, out_world, published(copy), copy);
+}
+
 /* A definition that had not come back may have been applied, at any seq that nobody else has. */
 static int try_worlds(oracle *o, merle_db *db, uint64_t seq, world *out_world) {
     char first[256] = "", text[256];

@@ -121,5 +121,11 @@ uint32_t oracle_new_collection(const oracle *o);
 int oracle_judge(oracle *o, merle_db *db);
 /* The database runs, and no write is under way: is it what it has to be? */
 int oracle_compare(oracle *o, merle_db *db);
+/* A copy was made while the database ran: is it what that was at its seq? *out_world is what the
+ * copy has to be from then on; freed with world_free. */
+int oracle_compare_copy(oracle *o, merle_db *copy, world *out_world);
+/* Another database has to be this world, which had `seq`. */
+int oracle_compare_world(oracle *o, const world *w, uint64_t seq, merle_db *db);
+void world_free(world *w);
 
 #endif
