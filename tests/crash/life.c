@@ -221,13 +221,33 @@ static void mark(life_worker *w, note *n) {
     op->doc->fields[PLAIN_NUMBER].i = n->attempt;
 }
 
+/* Puts a document that ends soon, late or never, or removes one. */
+static merle_err touch_session(life_worker *w, merle_commit *commit, note *n) {
+    static const int64_t later_ns[] = {1000000, 20000000, 300000000, 5000000000, 3600000000000};
+    life *l = w->l;
+    if (l->current[NAME_SESSIONS] == ORACLE_NONE) return MERLE_OK;
+    merle_collection *sessions = l->handles[l->current[NAME_SESSIONS]];
+    n->session = 1 + (uint32_t)below(w, ORACLE_SESSION_COUNT);
+    merle_bytes key = oracle_session_key(n->session), doc;
+    merle_build_begin(w->builder);
+    merle_build_int(w->builder, "number", n->attempt);
+    if (merle_build_end(w->builder, &doc) != MERLE_OK) abort();
+    merle_err err = merle_put(commit, sessions, key, doc);
+    n->session_expires_ns = SESSION_REMOVED;
+    /* Put first: to remove what is not there would be refused. */
+    if (err == MERLE_OK && below(w, 6) == 0) return merle_remove(commit, sessions, key);
+    n->session_expires_ns = l->db->clock->wall_ns(l->db->clock->context) + later_ns[below(w, 5)] +
+                            (int64_t)below(w, 1000000);
+    return err != MERLE_OK ? err : merle_expire(commit, sessions, key, n->session_expires_ns);
+}
+
 static merle_err fill_commit(life_worker *w, merle_commit *commit, note *n) {
     life *l = w->l;
     mark(w, n);
     merle_err err = do_op(w, commit, &n->ops[0], &n->bytes);
-    uint32_t usual = l->current[below(w, ORACLE_NAME_COUNT)];
+    uint32_t usual = l->current[below(w, ORACLE_PLAIN_COUNT)];
     for (uint64_t i = below(w, below(w, 4) == 0 ? ORACLE_OP_MAX : 3); i > 0; i--) {
-        uint32_t c = below(w, 4) == 0 ? l->current[below(w, ORACLE_NAME_COUNT)] : usual;
+        uint32_t c = below(w, 4) == 0 ? l->current[below(w, ORACLE_PLAIN_COUNT)] : usual;
         if (err != MERLE_OK || c == ORACLE_NONE) break;
         plain_op *op = &n->ops[n->op_count++];
         random_op(w, c, op);
@@ -235,6 +255,7 @@ static merle_err fill_commit(life_worker *w, merle_commit *commit, note *n) {
         err = do_op(w, commit, op, &bytes);
         if (c != l->current[NAME_MEMORY]) n->bytes += bytes;
     }
+    if (err == MERLE_OK && below(w, 3) == 0) err = touch_session(w, commit, n);
     return err;
 }
 
@@ -353,7 +374,8 @@ static void arm(life *l) {
     if (l->fault == FAULT_CALL)
         disk_fail_nth(run->d, l->fault_call, 1 + mrl_random_below(&run->random, 6));
     if (l->fault == FAULT_SPACE)
-        disk_capacity(run->d, disk_used(run->d) + mrl_random_below(&run->random, LOG_FILE_SIZE));
+        disk_capacity(run->d,
+                      disk_used(run->d) + mrl_random_below(&run->random, LOG_FILE_SIZE / 4));
     if (l->stop_within == 0) return;
     const char *target = choose_target(run);
     if (target != NULL)
@@ -464,14 +486,16 @@ static int run_sim(life *l) {
 
 static void choose_fault(life *l) {
     static const disk_call calls[] = {
-        DISK_FILE_SYNC, DISK_FILE_WRITE,   DISK_DIR_SYNC,  DISK_FILE_CREATE, DISK_RENAME,
-        DISK_REMOVE,    DISK_FILE_RESERVE, DISK_FILE_SYNC, DISK_FILE_WRITE,  DISK_FILE_READ,
-        DISK_FILE_OPEN, DISK_DIR_EACH,     DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK};
+        DISK_FILE_SYNC,   DISK_FILE_WRITE,   DISK_DIR_SYNC,  DISK_FILE_CREATE, DISK_RENAME,
+        DISK_REMOVE,      DISK_FILE_RESERVE, DISK_FILE_SYNC, DISK_FILE_WRITE,  DISK_FILE_READ,
+        DISK_FILE_OPEN,   DISK_DIR_EACH,     DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
+        DISK_FILE_READ,   DISK_RENAME,       DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
+        DISK_FILE_RESERVE};
     crash_run *run = l->run;
     uint64_t dice = mrl_random_below(&run->random, 16);
-    if (dice < 11) return;
+    if (dice < 10) return;
     run->totals.faulted++;
-    l->fault = dice == 15 ? FAULT_SPACE : FAULT_CALL;
+    l->fault = dice >= 14 ? FAULT_SPACE : FAULT_CALL;
     l->fault_call = calls[mrl_random_below(&run->random, sizeof calls / sizeof calls[0])];
     /* Half of them while it is opened: these calls are hardly made later. */
     if (l->fault == FAULT_CALL &&
@@ -485,7 +509,7 @@ static void plan(life *l) {
     uint64_t dice = mrl_random_below(&run->random, 8);
     l->durability = (merle_durability)mrl_random_below(&run->random, MERLE_SYNC_LATER + 1);
     l->steps_in_64 = (uint32_t)mrl_random_below(&run->random, 40);
-    l->checkpoint_in = mrl_random_below(&run->random, 2) ? 60 : 1000;
+    l->checkpoint_in = mrl_random_below(&run->random, 2) || l->fault == FAULT_SPACE ? 60 : 1000;
     l->await_in = mrl_random_below(&run->random, 2) ? 40 : 2000;
     l->commits_wanted = LIFE_COMMITS_MIN + (uint32_t)mrl_random_below(&run->random, 20);
     if (dice == 0)
@@ -516,6 +540,8 @@ static int live(life *l) {
         run->totals.ends_between++;
         return 1;
     }
+    if (mrl_random_below(&run->random, 2))
+        disk_stop_at(run->d, 1 + mrl_random_below(&run->random, 8));
     sim_spawn(l->s, "closes", close_database, l);
     return run_sim(l);
 }
@@ -544,7 +570,8 @@ int crash_run_live(crash_run *run) {
     l.s =
         sim_create(mrl_random_next(&run->random), 1 + (uint32_t)mrl_random_below(&run->random, 6));
     if (l.s == NULL) abort();
-    sim_clock_advance(l.s, run->now_ns);
+    /* The machine was off for a while. */
+    sim_clock_advance(l.s, run->now_ns + mrl_random_below(&run->random, 2000000000));
     for (uint32_t i = 0; i < ORACLE_NAME_COUNT; i++) l.current[i] = ORACLE_NONE;
     run->totals.lives++;
     plan(&l);
