@@ -111,7 +111,8 @@ static merle_err end_file(replay *r, const mrl_log_file *file, mrl_log_scan *sca
 static merle_err take_mark(replay *r, const mrl_log_file *file, const mrl_frame *frame,
                            int *out_ended) {
     if (frame->seq > r->vouched) r->vouched = frame->seq;
-    *out_ended = 0;
+    /* Behind the mark of a close nothing was written to the file. */
+    *out_ended = (frame->flags & MRL_FRAME_CLOSE) != 0 && frame->seq == r->expected - 1;
     if ((frame->flags & MRL_FRAME_NEXT) == 0) return MERLE_OK;
     *out_ended = 1;
     /* The next one was prepared before this mark was written, its name synced. */
@@ -175,9 +176,10 @@ static merle_err read_file(replay *r, mrl_log_file *file) {
     mrl_log_scan_begin(&scan, set->files, handle, file->header.seed, file->header.file_size);
     merle_err err = read_frames(r, file, &scan);
     mrl_log_scan_end(&scan);
-    if (err == MERLE_OK) {
+    if (err == MERLE_OK && file->next == NULL) {
         /* What was read may stand in the system's memory only. From here on it counts as taken
-         * over, so it must not go any more. */
+         * over, so it must not go any more. Of other files this was seen to before the one behind
+         * them was begun. */
         failed = set->files->file_sync(handle);
         if (failed != 0) err = mrl_log_complain_system(r->report, name, failed, "syncing it");
     }

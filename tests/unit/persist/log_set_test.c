@@ -133,7 +133,8 @@ static void killed_process_loses_what_was_not_written(void **state) {
     log_kill(&l);
     uint32_t syncs = s.syncs;
     assert_int_equal(log_open(&l), MERLE_OK);
-    assert_true(l.given == 15 && s.syncs == syncs + 2);
+    /* Of two files the first one was synced before the second one was begun. */
+    assert_true(l.given == 15 && s.syncs == syncs + 1);
     assert_int_equal(mrl_log_set_close(l.set, NULL), MERLE_OK);
     end(&s);
 }
