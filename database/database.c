@@ -37,6 +37,8 @@ static merle_err complete(const merle_options *given, merle_options *out) {
         return mrl_report_fill(out->report, MERLE_INVALID, "options: manifests_kept is above 64");
     if ((unsigned)out->compression > MERLE_COMPRESSION_ZSTD)
         return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of compression");
+    if ((unsigned)out->access > MERLE_ACCESS_READ)
+        return mrl_report_fill(out->report, MERLE_INVALID, "options: unknown value of access");
     if ((unsigned)out->durability > MERLE_SYNC_LATER || (unsigned)out->patience > MERLE_REFUSE)
         return mrl_report_fill(out->report, MERLE_INVALID,
                                "options: unknown value of durability or patience");
@@ -108,7 +110,8 @@ static void stop_threads(merle_db *db) {
 static merle_err start_threads(merle_db *db) {
     if (db->options.threads != MERLE_THREADS_BACKGROUND) return MERLE_OK;
     merle_err err = mrl_background_start(db);
-    if (err == MERLE_OK && db->persist != NULL) err = mrl_pages_start(db);
+    if (err == MERLE_OK && db->persist != NULL && db->options.access != MERLE_ACCESS_READ)
+        err = mrl_pages_start(db);
     return err;
 }
 

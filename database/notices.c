@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "database/database.h"
 
@@ -56,8 +57,39 @@ static void look_at_limits(merle_db *db) {
              (unsigned long long)db->memory_max);
 }
 
+/* Of the log: what its writers are told, too. (Checkpoints tell by themselves.) */
+static void look_at_disk(merle_db *db) {
+    mrl_notices *notices = &db->notices;
+    merle_report reason;
+    char text[96] = "";
+    /* What is open for reading has a log that takes nothing. */
+    if (db->persist == NULL || db->options.access == MERLE_ACCESS_READ) return;
+    if (mrl_log_failure(db->log) != MERLE_OK) {
+        if (atomic_exchange_explicit(&notices->has_log_failed, 1, memory_order_relaxed) != 0)
+            return;
+        mrl_log_failure_reason(db->log, &reason);
+        tell(notices, MERLE_LOG_ERROR, "the log has failed, nothing can be written any more: %s",
+             reason.message);
+        return;
+    }
+    int why = mrl_log_room_errno(db->log), is_lacking = why != 0;
+    int was = atomic_load_explicit(&notices->has_no_next_file, memory_order_relaxed);
+    if (is_lacking == was ||
+        !atomic_compare_exchange_strong_explicit(&notices->has_no_next_file, &was, is_lacking,
+                                                 memory_order_relaxed, memory_order_relaxed))
+        return;
+    if (is_lacking)
+        tell(notices, MERLE_LOG_WARNING,
+             "the next log file cannot be made ready (%s): writes are refused as soon as this one "
+             "is full, until it can",
+             strerror_r(why, text, sizeof text));
+    else
+        tell(notices, MERLE_LOG_INFO, "the next log file is ready again");
+}
+
 void mrl_notices_look(merle_db *db) {
     if (db->notices.fn == NULL) return;
     look_at_abandoned(db);
     look_at_limits(db);
+    look_at_disk(db);
 }

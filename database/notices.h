@@ -19,6 +19,8 @@ typedef struct mrl_notices {
     _Atomic uint64_t abandoned; /* sections told of */
     _Atomic int is_retired_full;
     _Atomic int is_memory_full;
+    _Atomic int has_log_failed;
+    _Atomic int has_no_next_file;
 } mrl_notices;
 
 struct merle_db;

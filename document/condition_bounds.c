@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "document/condition.h"
 #include "document/encode.h"
 #include "document/order.h"
@@ -76,17 +77,13 @@ merle_err mrl_condition_bounds(const mrl_condition_node *leaf, const merle_value
     return err;
 }
 
-/* By as many bytes as both have. */
-static int order_begin(const uint8_t *left, size_t left_size, const uint8_t *right,
-                       size_t right_size) {
-    return memcmp(left, right, left_size < right_size ? left_size : right_size);
-}
-
 int mrl_bounds_have(const mrl_bounds *bounds, const uint8_t *encoded, size_t size) {
     if (bounds->is_empty) return 0;
-    int order = order_begin(encoded, size, bounds->from, bounds->from_size);
+    int order = mrl_bytes_order_begins(merle_bytes_of(encoded, size),
+                                       merle_bytes_of(bounds->from, bounds->from_size));
     if (order < 0) return 0;
     if (order == 0 && bounds->from_open && size >= bounds->from_size) return 0;
-    order = order_begin(encoded, size, bounds->to, bounds->to_size);
+    order = mrl_bytes_order_begins(merle_bytes_of(encoded, size),
+                                   merle_bytes_of(bounds->to, bounds->to_size));
     return order < 0 || (order == 0 && !bounds->to_open);
 }

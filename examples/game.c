@@ -5,7 +5,8 @@
  * player, and points from member to member of the league. A reader looks at the world as fast as it
  * can and counts what must never be seen: a sum of gold that is not 10,000, or a name that does not
  * lead to its player. At the end come queries: typed by somebody at a terminal, else three of the
- * game's own.
+ * game's own. Before that the same world is played in a directory by another process, which is
+ * killed; what it was promised must be there when the directory is opened again (survive.c).
  *
  *   game           the show, then queries
  *   game --fast    the same, without pauses between the ticks
@@ -22,6 +23,7 @@
 
 #include "examples/ask.h"
 #include "examples/game.h"
+#include "examples/survive.h"
 
 enum {
     TICKS_A_SECOND = 30,
@@ -236,6 +238,10 @@ static int run_show(game *g) {
     begin_old_section(g);
     int has_run = run_with_threads(g);
     int holds = finish(g) && has_run;
+    g->live = 0; /* from here on lines are printed */
+    printf("\n");
+    survive(g);
+    holds &= g->broken == 0;
     if (isatty(STDIN_FILENO) && screen_is_live() && !g->is_fast)
         ask_lines(&g->world, stdin, 1);
     else
@@ -252,7 +258,7 @@ int main(int argument_count, char **arguments) {
         fprintf(stderr, "usage: game [--fast | --ask]\n");
         return 2;
     }
-    if (world_create(&g.world) != MERLE_OK) return 1;
+    if (world_create(&g.world, NULL) != MERLE_OK) return 1;
     if (only_asks)
         ask_lines(&g.world, stdin, isatty(STDIN_FILENO));
     else

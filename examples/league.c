@@ -72,7 +72,9 @@ merle_err league_create(world *w) {
     merle_err err = merle_collection_open(w->db, "league", &schema, &w->league);
     if (err == MERLE_OK) err = merle_builder_create(&b);
     if (err != MERLE_OK) return err;
-    for (int i = 0; i < MEMBER_COUNT && err == MERLE_OK; i += MEMBERS_A_COMMIT)
+    /* A directory may have them already; all but the first of them, if it was killed at this. */
+    int from = (int)merle_count_estimate(w->league);
+    for (int i = from; i < MEMBER_COUNT && err == MERLE_OK; i += MEMBERS_A_COMMIT)
         err = add_members(w, b, i, i + MEMBERS_A_COMMIT);
     merle_builder_destroy(b);
     return err;

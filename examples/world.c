@@ -9,7 +9,7 @@
 
 #include "examples/league.h"
 
-enum { BANK_START = 6000, GOLD_START = 500, RICH = 900, TOLL = 400 };
+enum { BANK_START = 6000, GOLD_START = 500, RICH = 900, TOLL = 400, LOG_FILE_SIZE = 4 << 20 };
 
 static const char *const first_names[PLAYER_COUNT] = {"Ada",  "Bran", "Cleo", "Dov",
                                                       "Edda", "Finn", "Gwen", "Hal"};
@@ -66,11 +66,13 @@ done:
     return err;
 }
 
-merle_err world_create(world *out_world) {
+merle_err world_create(world *out_world, const char *path) {
     memset(out_world, 0, sizeof *out_world);
-    /* The game calls merle_step itself, once a tick, as a server with a loop of its own does. */
-    merle_options options = {.size = sizeof options, .threads = MERLE_THREADS_NONE};
-    merle_err err = merle_open(NULL, &options, &out_world->db);
+    /* The game calls merle_step itself, once a tick, as a server with a loop of its own does. A
+     * small world needs no large log files, which are made ready when it is opened. */
+    merle_options options = {
+        .size = sizeof options, .threads = MERLE_THREADS_NONE, .log_file_size = LOG_FILE_SIZE};
+    merle_err err = merle_open(path, &options, &out_world->db);
     if (err != MERLE_OK) return err;
     merle_index indexes[] = {{.name = "name", .kind = MERLE_UNIQUE, .on = "name"}, {0}};
     merle_rule rules[] = {{"name", MERLE_TYPE_STR, 1, 20}, {"gold", MERLE_TYPE_INT, 1, 0}, {0}};
@@ -78,7 +80,7 @@ merle_err world_create(world *out_world) {
     err = merle_collection_open(out_world->db, "players", &schema, &out_world->players);
     if (err == MERLE_OK)
         err = merle_collection_open(out_world->db, "things", NULL, &out_world->things);
-    if (err == MERLE_OK) err = populate(out_world);
+    if (err == MERLE_OK && merle_count_estimate(out_world->things) == 0) err = populate(out_world);
     if (err == MERLE_OK) err = league_create(out_world);
     if (err == MERLE_OK) return MERLE_OK;
     merle_err closed = merle_close(out_world->db);
@@ -122,6 +124,7 @@ merle_err world_look(const world *w, merle_section *section, sight *out_sight) {
     if (found != PLAYER_COUNT) return MERLE_CORRUPT;
     out_sight->seq = merle_section_seq(section);
     out_sight->bank = out_sight->gold_sum = merle_doc_int(bank, "gold", 0);
+    out_sight->tick = (uint64_t)merle_doc_int(bank, "tick", 0);
     for (int i = 0; i < PLAYER_COUNT && err == MERLE_OK; i++) {
         read_player(docs[i], &out_sight->players[i]);
         out_sight->gold_sum += out_sight->players[i].gold;
@@ -171,7 +174,8 @@ static merle_err tick(void *context, merle_commit *commit) {
         err = tick_player(d, commit, i, &bank_delta);
     if (err == MERLE_OK) err = league_tick(d->world, commit, d->number);
     if (err != MERLE_OK) return err;
-    return merle_patch(commit, d->world->things, MERLE_STR("bank"), MERLE_INC("gold", bank_delta));
+    return merle_patch(commit, d->world->things, MERLE_STR("bank"), MERLE_INC("gold", bank_delta),
+                       MERLE_SET_INT("tick", d->number));
 }
 
 merle_err world_tick(const world *w, uint32_t number, uint64_t *out_seq) {

@@ -34,9 +34,11 @@ typedef struct sight {
     player players[PLAYER_COUNT];
     int64_t bank;
     int64_t gold_sum; /* of the bank and all players */
+    uint64_t tick;    /* the last one that was committed */
 } sight;
 
-merle_err world_create(world *out_world);
+/* path NULL: in memory only; else a directory, in which the world may be already. */
+merle_err world_create(world *out_world, const char *path);
 merle_err world_close(world *w);
 /* What the section sees. Fails with MERLE_CORRUPT if a name does not lead to its player. */
 merle_err world_look(const world *w, merle_section *section, sight *out_sight);

@@ -222,6 +222,8 @@ typedef struct mrl_older {
      * MERLE_CORRUPT. */
     merle_err (*next)(void *reader, mrl_frame *out_frame, merle_bytes *out_body);
     void (*close)(void *reader);
+    /* The first record that a reader could be given now; 0: there is none. */
+    uint64_t (*first)(void *context);
 } mrl_older;
 /* Setup. NULL: there is nothing but the ring. */
 void mrl_log_older_attach(mrl_log *log, const mrl_older *older);

@@ -51,6 +51,7 @@ typedef enum mrl_checkpoint_state {
 typedef struct mrl_kept_manifest {
     uint64_t number;
     uint64_t replay_seq;
+    uint64_t log_id;    /* of the log file from which on it would be replayed */
     uint64_t *file_ids; /* of page files; malloc */
     size_t file_count;
 } mrl_kept_manifest;
@@ -77,6 +78,7 @@ typedef struct mrl_checkpoint {
     mrl_manifest current;
     mrl_kept_manifest kept[MRL_MANIFESTS_KEPT_MAX]; /* besides the one in force, oldest first */
     size_t kept_count;
+    uint32_t holds;                    /* of backups: while there are any, no file goes */
     uint64_t manifest_next, file_next; /* numbers that were never given */
     mrl_checkpoint_stats stats;
     /* Of the one under way. */
@@ -125,6 +127,8 @@ MERLE_MUST_USE merle_err mrl_checkpoint_keep(mrl_checkpoint *checkpoint,
                                              const mrl_manifest *manifest);
 /* The R of the oldest manifest that is kept: the log is needed from there on. */
 uint64_t mrl_checkpoint_oldest_seq(const mrl_checkpoint *checkpoint);
+/* The oldest log file that a manifest names. */
+uint64_t mrl_checkpoint_oldest_log(const mrl_checkpoint *checkpoint);
 /* Appends a page to the file that is open, or to a new one, and says where it is. */
 MERLE_MUST_USE merle_err mrl_checkpoint_append(mrl_checkpoint *checkpoint,
                                                const merle_bytes parts[2],

@@ -115,7 +115,8 @@ merle_err mrl_checkpoint_write_manifest(mrl_checkpoint *c, merle_report *report)
 }
 
 merle_err mrl_checkpoint_keep(mrl_checkpoint *c, const mrl_manifest *manifest) {
-    mrl_kept_manifest kept = {manifest->number, manifest->replay_seq, NULL, manifest->file_count};
+    mrl_kept_manifest kept = {manifest->number, manifest->replay_seq, manifest->log_id, NULL,
+                              manifest->file_count};
     if (c->kept_count == MRL_MANIFESTS_KEPT_MAX) {
         free(c->kept[0].file_ids);
         memmove(&c->kept[0], &c->kept[1], --c->kept_count * sizeof c->kept[0]);
@@ -134,6 +135,15 @@ uint64_t mrl_checkpoint_oldest_seq(const mrl_checkpoint *c) {
 }
 
 /* ---- what goes ---- */
+
+/* A file may have nothing that is needed and be named all the same: the last one of an opening,
+ * when a checkpoint came after its last commit. What a manifest names has to be there. */
+uint64_t mrl_checkpoint_oldest_log(const mrl_checkpoint *c) {
+    uint64_t first_id = c->current.log_id;
+    for (size_t i = 0; i < c->kept_count; i++)
+        if (c->kept[i].log_id < first_id) first_id = c->kept[i].log_id;
+    return first_id;
+}
 
 static int manifest_is_kept(const mrl_checkpoint *c, uint64_t number) {
     for (size_t i = 0; i < c->kept_count; i++)
@@ -154,7 +164,7 @@ void mrl_checkpoint_clean(mrl_checkpoint *c) {
         free(c->kept[0].file_ids);
         memmove(&c->kept[0], &c->kept[1], --c->kept_count * sizeof c->kept[0]);
     }
-    if (mrl_directory_list(c->directory, &list, NULL) != MERLE_OK) return;
+    if (c->holds > 0 || mrl_directory_list(c->directory, &list, NULL) != MERLE_OK) return;
     /* Manifests come first in the list: a crash in between leaves none that names what is gone. But
      * their removal has to be on the disk before that of the files. */
     int has_removed = 0;

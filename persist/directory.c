@@ -75,25 +75,66 @@ static merle_err lock(mrl_directory *directory, merle_report *report) {
     return MERLE_BUSY;
 }
 
-merle_err mrl_directory_open(mrl_directory *directory, const mrl_files *files, const char *path,
-                             merle_report *report) {
+/* Opens it without a lock. create 1: makes it where it is not there. */
+static merle_err open_unlocked(mrl_directory *directory, const mrl_files *files, const char *path,
+                               int create, merle_report *report) {
     int is_new = 0;
-    merle_err err;
     *directory = (mrl_directory){.files = files};
     size_t size = strlen(path) + 1;
     directory->path = mrl_allocate(size);
     if (directory->path == NULL) return mrl_report_fill(report, MERLE_NO_MEMORY, NULL);
     memcpy(directory->path, path, size);
-    int failed = files->dir_open(files->context, path, 1, &directory->dir, &is_new);
-    if (failed != 0) {
-        directory->dir = NULL;
+    int failed = files->dir_open(files->context, path, create, &directory->dir, &is_new);
+    if (failed == 0) return MERLE_OK;
+    directory->dir = NULL;
+    merle_err err = MERLE_NOT_FOUND;
+    if (create || failed != ENOENT) {
         err = mrl_directory_system(directory, report, NULL, "opening the directory", failed);
-        goto fail;
+    } else {
+        mrl_report_fill(report, err, "%s: there is no such directory", path);
+        report_path(directory, report, NULL);
     }
-    if ((err = lock(directory, report)) != MERLE_OK) goto fail;
-    return MERLE_OK;
-fail:
     mrl_directory_close(directory);
+    return err;
+}
+
+merle_err mrl_directory_open(mrl_directory *directory, const mrl_files *files, const char *path,
+                             merle_report *report) {
+    merle_err err = open_unlocked(directory, files, path, 1, report);
+    if (err != MERLE_OK) return err;
+    err = lock(directory, report);
+    if (err != MERLE_OK) mrl_directory_close(directory);
+    return err;
+}
+
+/* A directory of something else must not even get a lock file. */
+static merle_err find_database(const mrl_directory *directory, merle_report *report) {
+    mrl_file_list list;
+    merle_err err = mrl_directory_list(directory, &list, report);
+    if (err != MERLE_OK) return err;
+    int is_there = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        mrl_file_kind kind = list.entries[i].kind;
+        if (kind == MRL_FILE_MANIFEST || kind == MRL_FILE_PAGES || kind == MRL_FILE_LOG)
+            is_there = 1;
+    }
+    mrl_file_list_fini(&list);
+    if (is_there) return MERLE_OK;
+    mrl_report_fill(report, MERLE_NOT_FOUND, "%s: there is no database in this directory",
+                    directory->path);
+    report_path(directory, report, NULL);
+    mrl_report_expected(report, "a manifest-<number>");
+    mrl_report_found(report, "none");
+    return MERLE_NOT_FOUND;
+}
+
+merle_err mrl_directory_open_existing(mrl_directory *directory, const mrl_files *files,
+                                      const char *path, merle_report *report) {
+    merle_err err = open_unlocked(directory, files, path, 0, report);
+    if (err != MERLE_OK) return err;
+    err = find_database(directory, report);
+    if (err == MERLE_OK) err = lock(directory, report);
+    if (err != MERLE_OK) mrl_directory_close(directory);
     return err;
 }
 

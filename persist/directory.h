@@ -53,6 +53,11 @@ typedef struct mrl_file_list {
  * open then. */
 MERLE_MUST_USE merle_err mrl_directory_open(mrl_directory *directory, const mrl_files *files,
                                             const char *path, merle_report *report);
+/* The same for one that must be there, with a database in it; nothing is written to it but the lock
+ * file. Errors besides: MERLE_NOT_FOUND. */
+MERLE_MUST_USE merle_err mrl_directory_open_existing(mrl_directory *directory,
+                                                     const mrl_files *files, const char *path,
+                                                     merle_report *report);
 /* Zero-filled is closed. */
 void mrl_directory_close(mrl_directory *directory);
 

@@ -134,6 +134,14 @@ static merle_err older_next(void *context, mrl_frame *out_frame, merle_bytes *ou
     }
 }
 
+static uint64_t older_first(void *context) {
+    mrl_log_set *set = context;
+    mrl_lock_take(&set->lock);
+    uint64_t seq = set->first != NULL ? set->first->header.first_seq : 0;
+    mrl_lock_drop(&set->lock);
+    return seq;
+}
+
 void mrl_log_older_init(mrl_log_set *set) {
-    set->older = (mrl_older){set, older_open, older_fill, older_next, older_close};
+    set->older = (mrl_older){set, older_open, older_fill, older_next, older_close, older_first};
 }

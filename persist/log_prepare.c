@@ -276,11 +276,11 @@ static uint64_t covered_bytes(const mrl_log_file *from, uint64_t seq) {
 }
 
 /* Under `lock`: the oldest file, if nothing in it is of use any more. */
-static mrl_log_file *take_covered(mrl_log_set *set, uint64_t seq, int64_t now_ns) {
+static mrl_log_file *take_covered(mrl_log_set *set, uint64_t seq, uint64_t first_id,
+                                  int64_t now_ns) {
     mrl_log_file *file = set->first;
     if (file == NULL || file->next == NULL || file->readers > 0 || set->holds > 0) return NULL;
-    /* One that ends with seq may be the one that the manifest names. */
-    if (file->next->header.first_seq > seq) return NULL;
+    if (file->next->header.first_seq > seq + 1 || file->id >= first_id) return NULL;
     if (covered_bytes(file, seq) <= set->start.keep_bytes) return NULL;
     int64_t age_ns = now_ns - file->next->header.time_ns;
     if (set->start.keep_ns > 0 && (age_ns < 0 || (uint64_t)age_ns < set->start.keep_ns))
@@ -315,12 +315,12 @@ static void trim_spares(mrl_log_set *set) {
     }
 }
 
-void mrl_log_set_release(mrl_log_set *set, uint64_t seq) {
+void mrl_log_set_release(mrl_log_set *set, uint64_t seq, uint64_t first_id) {
     int64_t now_ns = set->clock->wall_ns(set->clock->context);
     for (;;) {
         mrl_log_spare *spare = mrl_allocate(sizeof *spare);
         mrl_lock_take(&set->lock);
-        mrl_log_file *file = take_covered(set, seq, now_ns);
+        mrl_log_file *file = take_covered(set, seq, first_id, now_ns);
         int is_kept = file != NULL && spare != NULL && !file->is_shared;
         if (is_kept) {
             *spare =

@@ -18,9 +18,12 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/report.h"
 #include "persist/log_state.h"
+
+enum { AGAIN_SIZE = 1 << 20 };
 
 typedef struct replay {
     mrl_log_set *set;
@@ -158,6 +161,92 @@ static merle_err read_frames(replay *r, const mrl_log_file *file, mrl_log_scan *
     return MERLE_OK;
 }
 
+/* ---- what was taken over must not go any more ----
+ *
+ * After a mere kill it may stand in the system's memory only. To sync it would not be enough: if a
+ * sync has failed before, the system goes on showing what the disk has lost, has forgotten that it
+ * was to be written, and says that the next sync went well. So what nobody vouches for is written
+ * again, as it is. That can only be in the last file: the others were synced whole before the next
+ * one was begun. */
+
+/* Where the first record stands that nobody vouches for, with the marks before it. */
+static merle_err find_unvouched(const replay *r, const mrl_log_file *file, mrl_file *handle,
+                                uint64_t *out_offset, int *out_errno) {
+    mrl_log_scan scan;
+    mrl_frame frame = {0};
+    merle_bytes body;
+    merle_err err = MERLE_OK;
+    *out_offset = MRL_LOG_FRAMES_AT;
+    mrl_log_scan_begin(&scan, r->set->files, handle, file->header.seed, file->header.file_size);
+    while (scan.offset < r->set->end_offset && frame.seq <= r->vouched) {
+        if ((err = mrl_log_scan_next(&scan, &frame, &body)) != MERLE_OK) break;
+        if ((frame.flags & MRL_FRAME_MARK) != 0)
+            frame.seq = 0;
+        else if (frame.seq <= r->vouched)
+            *out_offset = scan.offset;
+    }
+    *out_errno = scan.system_errno;
+    mrl_log_scan_end(&scan);
+    return err == MERLE_NOT_FOUND ? MERLE_OK : err;
+}
+
+/* Writes what stands from `offset` to `end` there once more. 0, or an errno value. */
+static int write_again(const mrl_log_set *set, mrl_file *handle, uint64_t offset, uint64_t end,
+                       uint8_t *buffer, size_t buffer_size) {
+    int failed = 0;
+    while (failed == 0 && offset < end) {
+        size_t size = end - offset < buffer_size ? (size_t)(end - offset) : buffer_size;
+        size_t got = 0;
+        failed = set->files->file_read(handle, offset, buffer, size, &got);
+        if (failed == 0 && got == 0) break;
+        mrl_file_part part = {buffer, got};
+        if (failed == 0) failed = set->files->file_write(handle, offset, &part, 1);
+        offset += got;
+    }
+    return failed;
+}
+
+/* The headers one after the other: one of them is whole at any moment. */
+static int write_headers_again(const mrl_log_set *set, const mrl_log_file *file, mrl_file *handle) {
+    uint8_t block[MRL_LOG_HEADER_SIZE];
+    mrl_file_part part = {block, sizeof block};
+    mrl_log_header_write(block, &file->header);
+    int failed = set->files->file_write(handle, 0, &part, 1);
+    if (failed == 0) failed = set->files->file_sync(handle);
+    return failed != 0 ? failed : set->files->file_write(handle, sizeof block, &part, 1);
+}
+
+static merle_err firm_last(replay *r, const mrl_log_file *file, const char *name) {
+    const mrl_log_set *set = r->set;
+    mrl_file *handle = NULL;
+    uint64_t offset;
+    int failed = set->files->file_open(set->dir, name, MRL_FILE_WRITE, &handle);
+    if (failed != 0) return mrl_log_complain_system(r->report, name, failed, "opening it");
+    uint8_t *buffer = malloc(AGAIN_SIZE);
+    merle_err err =
+        buffer == NULL ? MERLE_NO_MEMORY : find_unvouched(r, file, handle, &offset, &failed);
+    if (err == MERLE_NO_MEMORY) (void)mrl_report_fill(r->report, err, NULL);
+    if (err == MERLE_OK) {
+        failed = write_headers_again(set, file, handle);
+        if (failed == 0)
+            failed = write_again(set, handle, offset, set->end_offset, buffer, AGAIN_SIZE);
+        if (failed == 0) failed = set->files->file_sync(handle);
+    }
+    if (failed != 0) err = mrl_log_complain_system(r->report, name, failed, "writing it again");
+    free(buffer);
+    set->files->file_close(handle);
+    return err;
+}
+
+static merle_err firm(replay *r, const mrl_log_file *file, const char *name) {
+    /* A record of the file that is vouched for was synced, and the headers before it. */
+    int is_vouched = r->expected > file->header.first_seq && r->vouched + 1 >= r->expected;
+    if (file->next != NULL || is_vouched) return MERLE_OK;
+    /* One that is begun again is written anew. */
+    if (mrl_log_is_empty(r->set, r->expected - 1)) return MERLE_OK;
+    return firm_last(r, file, name);
+}
+
 static merle_err read_file(replay *r, mrl_log_file *file) {
     mrl_log_set *set = r->set;
     char name[MRL_LOG_NAME_SIZE];
@@ -176,13 +265,7 @@ static merle_err read_file(replay *r, mrl_log_file *file) {
     mrl_log_scan_begin(&scan, set->files, handle, file->header.seed, file->header.file_size);
     merle_err err = read_frames(r, file, &scan);
     mrl_log_scan_end(&scan);
-    if (err == MERLE_OK && file->next == NULL) {
-        /* What was read may stand in the system's memory only. From here on it counts as taken
-         * over, so it must not go any more. Of other files this was seen to before the one behind
-         * them was begun. */
-        failed = set->files->file_sync(handle);
-        if (failed != 0) err = mrl_log_complain_system(r->report, name, failed, "syncing it");
-    }
+    if (err == MERLE_OK && !set->options.only_reads) err = firm(r, file, name);
     set->files->file_close(handle);
     return err;
 }

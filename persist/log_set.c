@@ -225,6 +225,11 @@ static merle_err check_chain(const mrl_log_set *set, const listing *list, size_t
                              merle_report *report) {
     const mrl_log_set_options *o = &set->options;
     uint64_t wanted = o->oldest_id != 0 ? o->oldest_id : 1, term = 0;
+    /* The file that the manifest names may have ended at R, and have gone since: one that begins
+     * with R + 1, or before, has all that is needed. */
+    if (first < list->count && list->items[first].id > wanted && is_begun(&list->items[first]) &&
+        list->items[first].header.first_seq <= o->after_seq + 1)
+        wanted = list->items[first].id;
     for (size_t i = first; i < list->count; i++, wanted++) {
         const listed *item = &list->items[i];
         if (item->id != wanted) return complain_missing(report, wanted, "later ones are there");
@@ -364,6 +369,7 @@ merle_err mrl_log_set_open(const mrl_log_set_options *options, mrl_log_set **out
     mrl_lock_init(&set->prepare_lock);
     mrl_random_init(&set->random, options->seed != 0 ? options->seed : mrl_random_seed());
     merle_err err = look(set, &list, report);
+    if (set->term < options->term_floor) set->term = options->term_floor;
     free(list.items);
     if (err != MERLE_OK) {
         mrl_log_set_destroy(set);
@@ -444,6 +450,9 @@ void mrl_log_set_each(mrl_log_set *set, mrl_log_file_fn *fn, void *context) {
     if (set->next_file != NULL && !has_ended) {
         mrl_log_file_info info = {
             .id = mrl_log_next_id(set), .size = set->options.file_size, .is_prepared = 1};
+        (void)fn(context, &info);
+    } else if (set->options.only_reads && set->prepared_id != 0 && !has_ended) {
+        mrl_log_file_info info = {.id = set->prepared_id, .is_prepared = 1};
         (void)fn(context, &info);
     }
     mrl_lock_drop(&set->lock);

@@ -47,6 +47,8 @@ typedef struct mrl_log_set_options {
     uint64_t vouched_seq; /* the manifest rests on all up to here: a log that ends before it lacks
                            * something; 0: nothing is said */
     uint64_t seed;        /* of the seeds of frames; 0: from the system */
+    int only_reads;       /* 1: nothing is written or synced, and there will be no start */
+    uint64_t term_floor;  /* the next term is above it, whatever files there are; 0: as they say */
 } mrl_log_set_options;
 
 /* Looks at the headers of all log files and checks that they are one chain. A directory without
@@ -81,7 +83,8 @@ typedef struct mrl_log_start_options {
     mrl_store *store; /* tells which collections are memory-only; NULL: none is */
     mrl_domain *domain;
     uint64_t last_seq;     /* as the replay gave it */
-    uint64_t covered_seq;  /* in the oldest checkpoint that is kept: see mrl_log_set_release */
+    uint64_t covered_seq;  /* in the oldest checkpoint that is kept, and */
+    uint64_t named_id;     /* the oldest file that one names: see mrl_log_set_release */
     uint64_t unsynced_max; /* bytes of ASYNC commits; 0: 1 MiB */
     uint64_t sync_ns;      /* how old they may get before a sync begins; 0: 10 ms */
     uint64_t keep_bytes;   /* of files that no checkpoint needs any more */
@@ -97,6 +100,10 @@ typedef struct mrl_log_start_options {
 MERLE_MUST_USE merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *options,
                                            merle_report *report);
 
+/* Instead of a start, in a set that only reads: whoever wants to commit gets MERLE_READ_ONLY, and
+ * cursors are given what stands in the files. log stands at the last seq. */
+void mrl_log_set_show(mrl_log_set *set, mrl_log *log);
+
 /* The term: before the start that of the newest file (0: none), then the one that was begun. */
 uint64_t mrl_log_set_term(const mrl_log_set *set);
 /* The id of the file that has, or will have, seq + 1: what a manifest with R = seq names. */
@@ -106,9 +113,10 @@ uint64_t mrl_log_set_record_max(const mrl_log_set *set);
 /* Bytes that were written to the log since the set was started (marks and all). */
 uint64_t mrl_log_set_written_bytes(const mrl_log_set *set);
 
-/* Records up to seq are in the oldest checkpoint that is kept: files that have nothing else are
- * used again or removed, unless they are to be kept or somebody holds them. May wait on disk. */
-void mrl_log_set_release(mrl_log_set *set, uint64_t seq);
+/* Records up to seq are in the oldest checkpoint that is kept, and no manifest names a file with an
+ * id below first_id: files that have nothing else, and are below it, are used again or removed,
+ * unless they are to be kept or somebody holds them. May wait on disk. */
+void mrl_log_set_release(mrl_log_set *set, uint64_t seq, uint64_t first_id);
 /* While anybody holds the set no file is removed or used again (a backup that links them). */
 void mrl_log_set_hold(mrl_log_set *set);
 void mrl_log_set_unhold(mrl_log_set *set);

@@ -147,15 +147,8 @@ static void detach(mrl_log_set *set) {
     mrl_log_older_attach(set->start.log, NULL);
 }
 
-/* Openings that change nothing leave no files behind. */
-static int has_empty_file(const mrl_log_set *set) {
-    const mrl_log_file *last = set->last;
-    return last != NULL && last->header.first_seq == set->start.last_seq + 1 &&
-           last->header.file_size == set->options.file_size && last->size == set->options.file_size;
-}
-
 static merle_err begin_term(mrl_log_set *set, merle_report *report) {
-    int is_again = has_empty_file(set);
+    int is_again = mrl_log_is_empty(set, set->start.last_seq);
     merle_err err = is_again ? MERLE_OK : mrl_log_prepare_first(set, report);
     if (err != MERLE_OK) return err;
     set->term++;
@@ -177,13 +170,32 @@ merle_err mrl_log_set_start(mrl_log_set *set, const mrl_log_start_options *optio
     set->start = *options;
     if (set->start.unsynced_max == 0) set->start.unsynced_max = MRL_UNSYNCED_DEFAULT;
     if (set->start.sync_ns == 0) set->start.sync_ns = SYNC_DEFAULT_NS;
-    mrl_log_set_release(set, options->covered_seq);
+    mrl_log_set_release(set, options->covered_seq, options->named_id);
     merle_err err = begin_term(set, report);
     if (err == MERLE_OK && options->with_thread) {
         if ((err = thread_begin(set, report)) != MERLE_OK) detach(set);
     }
     if (err != MERLE_OK) set->start.log = NULL;
     return err;
+}
+
+static merle_err refuse_to_write(void *context, mrl_member *member) {
+    (void)context;
+    (void)member;
+    return MERLE_READ_ONLY;
+}
+
+void mrl_log_set_show(mrl_log_set *set, mrl_log *log) {
+    merle_report reason;
+    MRL_ASSERT(set->start.log == NULL && set->options.only_reads);
+    mrl_report_clear(&reason);
+    mrl_report_fill(&reason, MERLE_READ_ONLY, "the database was opened for reading");
+    set->start.log = log;
+    set->drain = (mrl_drain){.context = set, .write_group = refuse_to_write};
+    mrl_log_drain_attach(log, &set->drain);
+    mrl_log_older_init(set);
+    mrl_log_older_attach(log, &set->older);
+    mrl_log_fail_with(log, MERLE_READ_ONLY, &reason);
 }
 
 merle_err mrl_log_set_sync(mrl_log_set *set, mrl_member *member, uint64_t seq) {
@@ -205,7 +217,8 @@ merle_err mrl_log_set_close(mrl_log_set *set, mrl_member *member) {
     if (set == NULL) return MERLE_OK;
     if (set->start.log != NULL) {
         thread_end(set);
-        if (write_the_end(set, member) != MERLE_OK) err = MERLE_NOT_DURABLE;
+        if (!set->options.only_reads && write_the_end(set, member) != MERLE_OK)
+            err = MERLE_NOT_DURABLE;
         detach(set);
     }
     if (set->file != NULL) set->files->file_close(set->file);

@@ -27,6 +27,10 @@ static const char help[] =
     "merle restore goes back to an older state, merle repair takes what can "
     "be taken";
 
+static int is_reading(const mrl_persist *p) {
+    return p->options.given->access == MERLE_ACCESS_READ;
+}
+
 /* ---- manifests ---- */
 
 /* Errors: MERLE_CORRUPT, MERLE_UNSUPPORTED, MERLE_SYSTEM, MERLE_NO_MEMORY, with a report. */
@@ -107,7 +111,11 @@ static merle_err choose_manifest(mrl_persist *p, const mrl_file_list *list, merl
         if (entry->kind == MRL_FILE_PAGES || entry->kind == MRL_FILE_LOG) other = entry->name;
     }
     if (c->file_next == 0) c->file_next = 1;
-    if (count == 0 && other == NULL) return make_first(p, report);
+    if (count == 0 && other == NULL && p->options.given->access == MERLE_ACCESS_DEFAULT)
+        return make_first(p, report);
+    if (count == 0 && other == NULL)
+        return mrl_report_fill(report, MERLE_NOT_FOUND, "%s: the database is there no more",
+                               p->directory.path);
     if (count == 0) {
         mrl_damage damage = {other,
                              0,
@@ -146,6 +154,7 @@ static merle_err open_log(mrl_persist *p, merle_report *report) {
         .term = m->term,
         .vouched_seq = m->seq_max,
         .seed = p->options.environment.hash_seed,
+        .only_reads = is_reading(p),
     };
     return mrl_log_set_open(&options, &p->log_set, report);
 }
@@ -159,8 +168,10 @@ static merle_err fill_store(mrl_persist *p, mrl_member *member, merle_report *re
         .clock = p->clock,
         .thread_count = (uint32_t)p->recovery.threads,
         .functions = given->functions,
+        .without_functions = is_reading(p),
         .progress = given->progress,
         .progress_context = given->progress_context,
+        .seq_end = UINT64_MAX,
     };
     p->recovery.manifest = p->checkpoint.current.number;
     p->checkpoint.current_seq = p->checkpoint.current.replay_seq;
@@ -169,12 +180,18 @@ static merle_err fill_store(mrl_persist *p, mrl_member *member, merle_report *re
 }
 
 static merle_err start_log(mrl_persist *p, merle_report *report) {
+    if (is_reading(p)) {
+        mrl_log_set_show(p->log_set, p->options.store->log);
+        p->recovery.term = mrl_log_set_term(p->log_set);
+        return MERLE_OK;
+    }
     mrl_log_start_options options = p->options.log;
     options.log = p->options.store->log;
     options.store = p->options.store;
     options.domain = p->options.store->domain;
     options.last_seq = p->recovery.last_seq;
     options.covered_seq = mrl_checkpoint_oldest_seq(&p->checkpoint);
+    options.named_id = mrl_checkpoint_oldest_log(&p->checkpoint);
     options.with_thread = p->options.with_threads;
     merle_err err = mrl_log_set_start(p->log_set, &options, report);
     if (err != MERLE_OK) return err;
@@ -238,8 +255,12 @@ static void prepare(mrl_persist *p, const mrl_persist_options *options) {
 static merle_err open_all(mrl_persist *p, mrl_member *member, merle_report *report) {
     const mrl_files *files = p->options.environment.files;
     mrl_file_list list = {0};
-    merle_err err = mrl_directory_open(&p->directory, files == NULL ? &mrl_files_system : files,
-                                       p->options.path, report);
+    merle_err err;
+    if (files == NULL) files = &mrl_files_system;
+    if (p->options.given->access == MERLE_ACCESS_DEFAULT)
+        err = mrl_directory_open(&p->directory, files, p->options.path, report);
+    else
+        err = mrl_directory_open_existing(&p->directory, files, p->options.path, report);
     if (err == MERLE_OK) err = mrl_directory_list(&p->directory, &list, report);
     if (err == MERLE_OK) err = choose_manifest(p, &list, report);
     mrl_file_list_fini(&list);
@@ -263,7 +284,7 @@ merle_err mrl_persist_open(const mrl_persist_options *options, mrl_member *membe
         return err;
     }
     /* What a crash has left, now that everything else is known to be there. */
-    mrl_checkpoint_clean(&p->checkpoint);
+    if (!is_reading(p)) mrl_checkpoint_clean(&p->checkpoint);
     mrl_checkpoint_note(&p->checkpoint);
     plan_next(p, log_behind(p));
     p->recovery.total_ns = now(p) - began_ns;
@@ -311,6 +332,9 @@ static merle_err step_locked(mrl_persist *p, mrl_member *member, merle_report *r
     mrl_checkpoint *c = &p->checkpoint;
     merle_err err = MERLE_OK;
     int was_idle = c->state == MRL_CHECKPOINT_IDLE;
+    if (is_reading(p))
+        return mrl_report_fill(report, MERLE_READ_ONLY,
+                               "no checkpoint: the database was opened for reading");
     if (was_idle) err = mrl_checkpoint_begin(c, member, report);
     /* From here on what comes belongs to the next one. */
     if (was_idle && err == MERLE_OK) plan_next(p, 0);
@@ -349,7 +373,8 @@ merle_err mrl_persist_checkpoint(mrl_persist *p, mrl_member *member, merle_repor
     int is_done = 0;
     while (err == MERLE_OK && !is_done) {
         mrl_lock_take(&p->lock);
-        is_done = p->checkpoint.state == MRL_CHECKPOINT_IDLE && p->checkpoint.current_seq >= wanted;
+        is_done = !is_reading(p) && p->checkpoint.state == MRL_CHECKPOINT_IDLE &&
+                  p->checkpoint.current_seq >= wanted;
         if (!is_done) err = step_locked(p, member, report);
         mrl_lock_drop(&p->lock);
     }

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/report.h"
+#include "load/load.h"
 #include "store/expiry.h"
-#include "store/load.h"
 #include "wire/bytes.h"
 
 enum { TELL_EVERY = 1024 }; /* records between two calls of the progress function */
@@ -20,6 +20,9 @@ typedef struct replay {
     mrl_load *load;
     mrl_member *member;
     merle_recovery_info *info;
+    uint64_t last_seq; /* replayed */
+    int64_t last_time_ns;
+    int has_reached_end; /* the next record is behind seq_end */
 } replay;
 
 /* ---- one operation ---- */
@@ -148,6 +151,12 @@ static merle_err replay_record(void *context, const mrl_frame *frame, merle_byte
     mrl_record_reader reader;
     mrl_record_operation_view op;
     const mrl_recover_options *o = r->options;
+    if (frame->seq > o->seq_end) {
+        r->has_reached_end = 1;
+        return MERLE_NOT_FOUND;
+    }
+    r->last_seq = frame->seq;
+    r->last_time_ns = frame->time_ns;
     merle_err err = mrl_record_read_begin(body, &reader);
     while (err == MERLE_OK) {
         if ((err = mrl_record_read_next(&reader, &op)) != MERLE_OK) break;
@@ -226,6 +235,11 @@ static merle_err fill(replay *r, merle_report *report) {
     err = mrl_log_set_replay(o->log_set, r->manifest->replay_seq, replay_record, r, &last_seq,
                              &last_time_ns, report);
     info->log_ns = now(o) - loaded_ns;
+    if (r->has_reached_end) {
+        err = MERLE_OK;
+        last_seq = r->last_seq;
+        last_time_ns = r->last_time_ns;
+    }
     if (err != MERLE_OK) return err;
     info->last_seq = last_seq;
     if (last_time_ns < r->manifest->time_ns) last_time_ns = r->manifest->time_ns;
@@ -240,10 +254,16 @@ merle_err mrl_recover(const mrl_recover_options *options, mrl_manifest *manifest
     mrl_load_options load_options = {
         .thread_count = options->thread_count,
         .functions = options->functions,
+        .without_functions = options->without_functions,
         .progress = options->progress == NULL ? NULL : tell_building,
         .progress_context = (void *)(uintptr_t)options,
     };
-    replay r = {options, manifest, NULL, member, info};
+    replay r = {.options = options,
+                .manifest = manifest,
+                .member = member,
+                .info = info,
+                .last_seq = manifest->replay_seq,
+                .last_time_ns = INT64_MIN};
     merle_err err = mrl_load_begin(options->store, member, &load_options, &r.load);
     if (err != MERLE_OK) return mrl_report_fill(report, err, NULL);
     err = fill(&r, report);

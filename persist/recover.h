@@ -8,7 +8,7 @@
  * Sees    Nobody else uses the store yet.
  * Threads setup; starts threads "merle-load", which have ended when it returns. Waits on disk.
  * Limits  beyond the database: 512 KiB, or one page, a thread; what the log is read in; the lists
- *         of store/load.h.
+ *         of load/load.h.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -29,8 +29,10 @@ typedef struct mrl_recover_options {
     const mrl_clock *clock;
     uint32_t thread_count; /* the caller's among them; at least 1 */
     const merle_function *functions;
+    int without_functions;       /* 1: indexes that lack theirs are left out */
     merle_progress_fn *progress; /* may be NULL */
     void *progress_context;
+    uint64_t seq_end; /* commits behind it are left out, and not even read; UINT64_MAX: all count */
 } mrl_recover_options;
 
 /* Fills the store and moves the log to the last commit. The manifest's tables are made to say what

@@ -15,9 +15,9 @@
 
 #include "base/buffer.h"
 #include "base/report.h"
+#include "load/load.h"
 #include "persist/page.h"
 #include "persist/recover.h"
-#include "store/load.h"
 
 enum {
     SPAN_SIZE = 512 << 10,

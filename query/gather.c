@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "query/query_private.h"
 
 /* A batch of candidates on their way to versions. */
@@ -29,7 +30,7 @@ static int range_side(const mrl_ordered_range *range, const mrl_place *place) {
         merle_bytes end = i == 0 ? range->from : range->to;
         mrl_bound kind = i == 0 ? range->from_bound : range->to_bound;
         if (kind == MRL_BOUND_NONE) continue;
-        int order = memcmp(place->value, end.data, place->size < end.size ? place->size : end.size);
+        int order = mrl_bytes_order_begins(merle_bytes_of(place->value, place->size), end);
         if (order == 0 && kind == MRL_BOUND_CLOSED) continue;
         if (i == 0 && order <= 0) return -1;
         if (i == 1 && order >= 0) return 1;

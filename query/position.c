@@ -30,15 +30,11 @@ static merle_err encode_part(const mrl_version *v, const mrl_sort_part *part, ui
                              size_t max, size_t *out_size) {
     const uint8_t *doc = mrl_version_doc(v);
     const merle_value nil = merle_value_nil();
-    uint32_t offset = 0;
     if (part->path == NULL) {
         const merle_value key = merle_value_bytes(mrl_version_key(v));
         return mrl_encode_value(&key, (int)part->descending, out, max, out_size);
     }
-    if (part->schema_path != MRL_PATH_NONE && part->schema_path < v->path_count)
-        offset = mrl_version_offset(v, part->schema_path);
-    else
-        (void)mrl_path_locate(part->path, doc, v->doc_size, &offset);
+    uint32_t offset = mrl_version_find(v, part->schema_path, part->path);
     merle_err err = MERLE_TYPE;
     if (offset != 0)
         err = mrl_encode_at(doc + offset, doc + v->doc_size, (int)part->descending, out, max,

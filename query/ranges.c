@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "document/encode.h"
 #include "document/order.h"
 #include "query/query_private.h"
@@ -73,11 +74,6 @@ typedef struct field_bounds {
     mrl_bounds bounds;
 } field_bounds;
 
-static int order_begin(const uint8_t *left, size_t left_size, const uint8_t *right,
-                       size_t right_size) {
-    return memcmp(left, right, left_size < right_size ? left_size : right_size);
-}
-
 /* Of two ends where one begins the other: whether the new one leaves more out. */
 static int leaves_more_out(size_t old_size, int old_open, size_t new_size, int new_open) {
     if (old_size == new_size) return new_open && !old_open;
@@ -93,7 +89,9 @@ static void narrow(field_bounds *f, const mrl_bounds *b, int from_is_value, int 
     if (is_first) to->is_empty = 0;
     if (b->is_empty) to->is_empty = 1;
     if (to->is_empty) return;
-    int order = is_first ? -1 : order_begin(to->from, to->from_size, b->from, b->from_size);
+    int order = is_first ? -1
+                         : mrl_bytes_order_begins(merle_bytes_of(to->from, to->from_size),
+                                                  merle_bytes_of(b->from, b->from_size));
     if (order < 0 ||
         (order == 0 && leaves_more_out(to->from_size, to->from_open, b->from_size, b->from_open))) {
         memcpy(to->from, b->from, b->from_size);
@@ -101,7 +99,9 @@ static void narrow(field_bounds *f, const mrl_bounds *b, int from_is_value, int 
         to->from_open = b->from_open;
         f->from_is_value = (uint8_t)from_is_value;
     }
-    order = is_first ? 1 : order_begin(to->to, to->to_size, b->to, b->to_size);
+    order = is_first ? 1
+                     : mrl_bytes_order_begins(merle_bytes_of(to->to, to->to_size),
+                                              merle_bytes_of(b->to, b->to_size));
     if (order > 0 ||
         (order == 0 && leaves_more_out(to->to_size, to->to_open, b->to_size, b->to_open))) {
         memcpy(to->to, b->to, b->to_size);
@@ -115,7 +115,8 @@ static void narrow(field_bounds *f, const mrl_bounds *b, int from_is_value, int 
 static void settle(field_bounds *f) {
     mrl_bounds *b = &f->bounds;
     if (!f->is_bounded || b->is_empty) return;
-    int order = order_begin(b->from, b->from_size, b->to, b->to_size);
+    int order = mrl_bytes_order_begins(merle_bytes_of(b->from, b->from_size),
+                                       merle_bytes_of(b->to, b->to_size));
     if (order > 0) b->is_empty = 1;
     if (order == 0 && b->from_open && b->from_size <= b->to_size) b->is_empty = 1;
     if (order == 0 && b->to_open && b->to_size <= b->from_size) b->is_empty = 1;
@@ -220,8 +221,7 @@ static merle_bytes joined(mrl_planner *planner, merle_bytes left, const uint8_t 
 
 static int by_bytes(const void *left, const void *right) {
     const merle_bytes *a = left, *b = right;
-    int order = order_begin(a->data, a->size, b->data, b->size);
-    return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
+    return mrl_bytes_order(*a, *b);
 }
 
 /* The operands that are inside the bounds, encoded, ascending, none twice. NULL: no memory. */

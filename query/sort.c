@@ -9,21 +9,17 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/bytes.h"
 #include "query/query_private.h"
 
 enum { LIST_FIRST = 128 };
 
 int mrl_place_order(const mrl_place *left, const mrl_place *right) {
-    size_t size = left->size < right->size ? left->size : right->size;
-    int order = size == 0 ? 0 : memcmp(left->value, right->value, size);
+    int order = mrl_bytes_order(merle_bytes_of(left->value, left->size),
+                                merle_bytes_of(right->value, right->size));
     if (order != 0) return order;
-    if (left->size != right->size) return left->size < right->size ? -1 : 1;
     if (left->slot != right->slot) return left->slot < right->slot ? -1 : 1;
-    if (left->slot != MRL_SLOT_NONE) return 0;
-    size = left->key.size < right->key.size ? left->key.size : right->key.size;
-    order = size == 0 ? 0 : memcmp(left->key.data, right->key.data, size);
-    if (order != 0) return order;
-    return (left->key.size > right->key.size) - (left->key.size < right->key.size);
+    return left->slot != MRL_SLOT_NONE ? 0 : mrl_bytes_order(left->key, right->key);
 }
 
 /* An entry of a document that has no slot yet is told apart by its key. */

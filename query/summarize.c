@@ -48,11 +48,7 @@ static void field_close(field *f) {
 static int field_value(const field *f, const mrl_version *v, merle_value *out_value,
                        const uint8_t **out_at) {
     const uint8_t *doc = mrl_version_doc(v), *first;
-    uint32_t offset = 0, count;
-    if (f->schema_path < v->path_count)
-        offset = mrl_version_offset(v, f->schema_path);
-    else
-        (void)mrl_path_locate(f->path, doc, v->doc_size, &offset);
+    uint32_t offset = mrl_version_find(v, f->schema_path, f->path), count;
     if (offset == 0) return 0;
     if (mrl_scan_container(doc + offset, &first, &count) != MERLE_TYPE_NONE) return 0;
     mrl_scan_value(doc + offset, out_value);

@@ -263,6 +263,18 @@ static merle_err begin_older(merle_changes *changes, size_t given) {
     return err;
 }
 
+/* It reaches to where files, or else the ring, have something that this cursor can be given. */
+static void note_gap(merle_changes *changes, uint64_t ring_first) {
+    const mrl_older *older = mrl_log_older(changes->store->log);
+    uint64_t first = ring_first;
+    if (older != NULL && !changes->wants_after && !changes->wants_before) {
+        uint64_t file_first = older->first(older->context);
+        if (file_first > changes->position + 1 && file_first < first) first = file_first;
+    }
+    changes->gap_first = changes->position + 1;
+    changes->gap_last = first - 1;
+}
+
 /* Begins with the next commit. MERLE_NOT_FOUND: there is none. */
 static merle_err begin_commit(merle_changes *changes, size_t given) {
     const mrl_entry *entry;
@@ -276,10 +288,7 @@ static merle_err begin_commit(merle_changes *changes, size_t given) {
     }
     if (err != MERLE_GAP) return err;
     err = begin_older(changes, given);
-    if (err == MERLE_GAP) {
-        changes->gap_first = changes->position + 1;
-        changes->gap_last = first - 1;
-    }
+    if (err == MERLE_GAP) note_gap(changes, first);
     return err;
 }
 

@@ -6,8 +6,6 @@
 
 #include "base/crc32c.h"
 
-#define ROOM_WAIT_NS 1000000u
-
 merle_err mrl_definition_join(merle_db *db, mrl_store **out_store, mrl_member **out_member) {
     if (db == NULL) return MERLE_INVALID;
     *out_store = mrl_db_store(db);
@@ -45,6 +43,8 @@ static uint64_t loose_of(const mrl_store *store, uint64_t credit) {
 
 static merle_err take_credit(mrl_store *store, mrl_member *member, uint64_t credit) {
     merle_err err = mrl_credit_take_loose(store->log, member, credit, loose_of(store, credit), 0);
+    if (err == MERLE_BUSY)
+        atomic_store_explicit(&store->definition_lacks, credit, memory_order_relaxed);
     return err == MERLE_OK || err == MERLE_BUSY ? err : mrl_credit_refused(store, member, err);
 }
 
@@ -86,13 +86,10 @@ merle_err mrl_definition_prepare(mrl_definition *d, mrl_store *store, mrl_member
 }
 
 merle_err mrl_definition_await(mrl_store *store, mrl_member *member) {
-    uint64_t credit = mrl_entry_credit(0);
-    uint64_t loose = store->durability == MERLE_ASYNC ? credit : 0;
-    /* A little credit may be there at once where a definition found too little. What it lacked it
-     * has asked for; where nobody else does the work it would look for it for ever. */
-    if (mrl_log_wants_room(store->log) ||
-        mrl_log_asked(store->log) > mrl_log_durable_seq(store->log))
-        (void)mrl_log_drain_or_await(store->log, member, ROOM_WAIT_NS);
+    /* As much as was asked for: where less would do for this wait it could be over at once, again
+     * and again, and without a thread for the disk nobody else would ever make room. */
+    uint64_t credit = atomic_load_explicit(&store->definition_lacks, memory_order_relaxed);
+    uint64_t loose = loose_of(store, credit);
     merle_err err = mrl_credit_take_loose(store->log, member, credit, loose, 1);
     if (err != MERLE_OK) return mrl_credit_refused(store, member, err);
     mrl_credit_give_loose(store->log, credit, loose);

@@ -33,7 +33,8 @@ merle_err mrl_definition_make(mrl_definition *d, mrl_store *store, mrl_member *m
                               merle_bytes payload);
 merle_err mrl_definition_take(mrl_definition *d, mrl_member *member);
 void mrl_definition_cancel(mrl_definition *d, mrl_member *member);
-/* With nothing locked: waits until there is some credit again, for another try. */
+/* With nothing locked: waits until there is as much credit again as the last definition that was
+ * refused had asked for, for another try. */
 merle_err mrl_definition_await(mrl_store *store, mrl_member *member);
 /* From begin to end the publish lock is held. What is swung between the two is met by nobody with a
  * seq below the one that begin gives. */

@@ -23,8 +23,7 @@ static merle_err tell_failure(mrl_store *store, mrl_member *member, merle_err er
 
 merle_err mrl_credit_refused(mrl_store *store, mrl_member *member, merle_err err) {
     merle_bytes nothing = merle_bytes_of(NULL, 0);
-    if (err == MERLE_READ_ONLY)
-        return tell_failure(store, member, err, "the log has failed, writing has ended");
+    if (err == MERLE_READ_ONLY) return tell_failure(store, member, err, "nothing can be written");
     if (err == MERLE_NO_SPACE && mrl_log_failure(store->log) == MERLE_OK) {
         char text[96] = "";
         int why = mrl_log_room_errno(store->log);

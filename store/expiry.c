@@ -319,6 +319,8 @@ int64_t mrl_expiry_next(mrl_store *store, mrl_member *member) {
 }
 
 int mrl_expiry_is_pending(mrl_store *store, mrl_member *member) {
+    /* Nothing is removed where nothing can be written. */
+    if (mrl_log_failure(store->log) != MERLE_OK) return 0;
     int64_t next_ns = mrl_expiry_next(store, member);
     return next_ns != INT64_MAX && next_ns <= mrl_expiry_now(store);
 }

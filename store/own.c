@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "store/commit.h"
 #include "store/entries.h"
 
@@ -134,16 +135,9 @@ merle_err mrl_own_refresh(merle_commit *commit, mrl_portion *part, const mrl_roo
 
 /* ---- values ---- */
 
-static int compare_bytes(merle_bytes a, merle_bytes b) {
-    size_t shared = a.size < b.size ? a.size : b.size;
-    int order = memcmp(a.data, b.data, shared);
-    if (order != 0) return order;
-    return a.size < b.size ? -1 : a.size > b.size;
-}
-
 static int compare_place(const mrl_own_value *a, merle_bytes value, uint32_t slot,
                          uint32_t number) {
-    int order = compare_bytes(a->value, value);
+    int order = mrl_bytes_order(a->value, value);
     if (order != 0) return order;
     if (a->slot != slot) return a->slot < slot ? -1 : 1;
     return a->number < number ? -1 : a->number > number;
@@ -267,9 +261,7 @@ static size_t before_bound(mrl_own_run run, merle_bytes bound, int is_behind) {
     size_t low = 0, high = run.count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        merle_bytes value = run.list[middle].value;
-        size_t shared = bound.size < value.size ? bound.size : value.size;
-        int order = shared == 0 ? 0 : memcmp(value.data, bound.data, shared);
+        int order = mrl_bytes_order_begins(run.list[middle].value, bound);
         if (order < 0 || (order == 0 && is_behind))
             low = middle + 1;
         else

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/bytes.h"
 #include "document/encode.h"
 #include "store/entries.h"
 #include "store/expiry.h"
@@ -247,8 +248,7 @@ static void pass_own(walk *w) {
 static int comes_before(const walk *w, const mrl_own_value *own, const mrl_ordered_hit *hit) {
     uint8_t value[MERLE_VALUE_SIZE_MAX];
     mrl_ordered_hit_copy(hit, value);
-    size_t shared = own->value.size < hit->size ? own->value.size : hit->size;
-    int order = memcmp(own->value.data, value, shared);
+    int order = mrl_bytes_order_begins(own->value, merle_bytes_of(value, hit->size));
     if (order == 0) order = own->slot < hit->slot ? -1 : own->slot > hit->slot;
     return w->cursor->ordered.is_descending ? order > 0 : order < 0;
 }

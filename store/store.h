@@ -36,6 +36,7 @@ typedef struct mrl_store {
     merle_db *db;
     /* Catalog: collections are added under the lock and never leave; readers walk without it. */
     mrl_lock catalog_lock;
+    _Atomic uint64_t definition_lacks; /* credit that the last one refused had asked for */
     uint32_t collection_next_id;
     _Atomic(merle_collection *) collections;
     merle_collection *collections_last;

@@ -83,10 +83,10 @@ void mrl_version_free(mrl_member *member, mrl_version *version) {
     mrl_version_free_sized(member, version, mrl_version_size(version));
 }
 
-uint32_t mrl_version_scan(const mrl_version *v, const mrl_schema_part *part) {
+uint32_t mrl_version_scan(const mrl_version *v, const mrl_path *path) {
     uint32_t offset;
     if (mrl_version_is_tombstone(v)) return 0;
-    (void)mrl_path_locate(part->at, mrl_version_doc(v), v->doc_size, &offset);
+    (void)mrl_path_locate(path, mrl_version_doc(v), v->doc_size, &offset);
     return offset;
 }
 

@@ -22,7 +22,7 @@
 #include <merle/document.h>
 
 #include "memory/domain.h"
-#include "store/schema.h"
+#include "schema/schema.h"
 
 #define MRL_SEQ_NONE UINT64_MAX
 #define MRL_SLOT_NONE UINT32_MAX
@@ -104,12 +104,18 @@ static inline uint32_t mrl_version_offset(const mrl_version *v, uint32_t path) {
     memcpy(&narrow, at + 2 * (size_t)path, 2);
     return narrow;
 }
-/* The same for a version that is older than the path; a tombstone has none. */
-uint32_t mrl_version_scan(const mrl_version *v, const mrl_schema_part *part);
+/* The same for a version that does not know where the path leads; a tombstone has none. */
+uint32_t mrl_version_scan(const mrl_version *v, const mrl_path *path);
+/* Where the value of a path begins that has this number in the schema, if it has one; 0: there is
+ * none. */
+static inline uint32_t mrl_version_find(const mrl_version *v, uint32_t number,
+                                        const mrl_path *path) {
+    if (__builtin_expect(number < v->path_count, 1)) return mrl_version_offset(v, number);
+    return mrl_version_scan(v, path);
+}
 /* Where the value of an index's part begins; 0: there is none. */
 static inline uint32_t mrl_version_locate(const mrl_version *v, const mrl_schema_part *part) {
-    if (__builtin_expect(part->path < v->path_count, 1)) return mrl_version_offset(v, part->path);
-    return mrl_version_scan(v, part);
+    return mrl_version_find(v, part->path, part->at);
 }
 static inline merle_doc mrl_version_view(const mrl_version *v) {
     merle_doc doc = {mrl_version_doc(v), v->doc_size, mrl_version_seq(v), v};

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "tags/array.h"
 #include "tags/bitmap.h"
 
@@ -99,9 +100,8 @@ const char *mrl_tags_check(mrl_tags *tags) {
         list_count++;
         broken = tag_check(tags, tag);
         if (before == NULL || broken != NULL) continue;
-        size_t size = before->name_size < tag->name_size ? before->name_size : tag->name_size;
-        int order = memcmp(mrl_tag_name(before), mrl_tag_name(tag), size);
-        if (order > 0 || (order == 0 && before->name_size >= tag->name_size))
+        if (mrl_bytes_order(merle_bytes_of(mrl_tag_name(before), before->name_size),
+                            merle_bytes_of(mrl_tag_name(tag), tag->name_size)) >= 0)
             broken = "the list of tags is not in order";
     }
     if (broken != NULL) return broken;

@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "tags/tags_private.h"
 
@@ -20,10 +21,7 @@ uint8_t mrl_list_height(uint64_t hash) {
 }
 
 static int compare(const mrl_tag *tag, merle_bytes name) {
-    size_t size = tag->name_size < name.size ? tag->name_size : name.size;
-    int order = size == 0 ? 0 : memcmp(mrl_tag_name(tag), name.data, size);
-    if (order != 0) return order;
-    return (tag->name_size > name.size) - (tag->name_size < name.size);
+    return mrl_bytes_order(merle_bytes_of(mrl_tag_name(tag), tag->name_size), name);
 }
 
 /* The links of each height that lead to the first tag that is not below name. */
@@ -68,19 +66,13 @@ size_t mrl_tags_list(const mrl_tags *tags, merle_bytes prefix, merle_bytes after
                      mrl_tags_listed *out_listed, size_t max) {
     _Atomic(mrl_tag *) *links[MRL_LIST_HEIGHT_MAX];
     size_t count = 0;
-    int is_after = after.size > 0;
-    if (is_after) {
-        size_t size = after.size < prefix.size ? after.size : prefix.size;
-        is_after = size == 0 || memcmp(after.data, prefix.data, size) >= 0;
-    }
+    int is_after = after.size > 0 && mrl_bytes_order_begins(after, prefix) >= 0;
     search(tags, is_after ? after : prefix, links);
     const mrl_tag *tag = mrl_list_next(links[0]);
     if (tag != NULL && is_after && compare(tag, after) == 0) tag = mrl_list_next(&tag->next[0]);
     for (; tag != NULL && count < max; tag = mrl_list_next(&tag->next[0])) {
         merle_bytes name = name_of(tag);
-        if (name.size < prefix.size ||
-            (prefix.size > 0 && memcmp(name.data, prefix.data, prefix.size) != 0))
-            break;
+        if (name.size < prefix.size || mrl_bytes_order_begins(name, prefix) != 0) break;
         out_listed[count].name = name;
         out_listed[count].estimate = mrl_tag_estimate(tag);
         count++;

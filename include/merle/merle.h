@@ -52,6 +52,17 @@ typedef enum merle_compression {
     MERLE_COMPRESSION_ZSTD = 1 /* of pages, where it saves an eighth at least */
 } merle_compression;
 
+/* What an opening may do to a directory. */
+typedef enum merle_access {
+    MERLE_ACCESS_DEFAULT = 0,  /* opens the database, or makes it */
+    MERLE_ACCESS_EXISTING = 1, /* it must be there: MERLE_NOT_FOUND */
+    /* It must be there, and nothing is written but the lock: what is in the files is recovered into
+     * memory. Every write and every definition is MERLE_READ_ONLY. Indexes whose functions are not
+     * among the options' are left out. Change cursors read the log's files from the first one that
+     * is kept. */
+    MERLE_ACCESS_READ = 2
+} merle_access;
+
 /* What a database with a path promises of a commit when the call that ends it returns. Without a
  * path they are all the same. docs/durability.md has it in more words. */
 typedef enum merle_durability {
@@ -119,7 +130,7 @@ typedef struct merle_options {
     uint32_t manifests_kept;    /* states to which merle restore can go back; 0: 2, at most 64 */
     merle_compression compression;
     uint32_t open_threads; /* to open with; 0: one for each processor, at most 8 */
-    uint32_t reserved_open;
+    merle_access access;
     merle_progress_fn *progress; /* told while it is opened; may be NULL */
     void *progress_context;
     const struct merle_function *functions; /* of indexes by functions; ends with {0}. NULL: none */
@@ -130,7 +141,7 @@ typedef struct merle_options {
  * Errors: MERLE_NO_MEMORY, MERLE_INVALID, MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_BUSY (another process
  * has it, or this one), MERLE_CORRUPT (the report has file, offset, what was expected and found),
  * MERLE_UNSUPPORTED (the files are of a newer format), MERLE_DIFFERS (an index needs a function
- * that is not among the options'). */
+ * that is not among the options'), MERLE_NOT_FOUND (options.access wants it to be there). */
 MERLE_API MERLE_MUST_USE merle_err merle_open(const char *path, const merle_options *options,
                                               merle_db **out_db);
 /* Closes it and frees everything. Errors: MERLE_BUSY while sections, commits or change cursors are
@@ -313,8 +324,8 @@ MERLE_API MERLE_MUST_USE merle_err merle_index_offenders(merle_collection *colle
                                                          merle_offender *out_offenders,
                                                          size_t out_max, size_t *out_count);
 
-/* A number that this collection never gave before and never gives again; gaps are allowed. Threads:
- * any. */
+/* A number that this collection never gave before and never gives again; gaps are allowed. (With a
+ * path a crash may take back that it was given: docs/durability.md.) Threads: any. */
 MERLE_API MERLE_MUST_USE merle_err merle_collection_next_id(merle_collection *collection,
                                                             uint64_t *out_id);
 
@@ -706,8 +717,8 @@ MERLE_API MERLE_MUST_USE merle_err merle_changes_open(merle_db *db,
  * comes in several calls. *out_count 0: nothing new. What a call gave is kept until the next one,
  * and old versions with it, as an open section keeps them: call until *out_count is 0, or close,
  * before leaving a cursor alone. Errors: MERLE_GAP: what follows was overwritten before it was
- * read; merle_changes_gap tells which, and the next call goes on behind it. MERLE_CORRUPT,
- * MERLE_INVALID, MERLE_WRONG_THREAD, MERLE_FORKED. */
+ * read, or its log file is kept no more; merle_changes_gap tells which, and the next call goes on
+ * behind it. MERLE_CORRUPT, MERLE_INVALID, MERLE_WRONG_THREAD, MERLE_FORKED. */
 MERLE_API MERLE_MUST_USE merle_err merle_changes_next(merle_changes *changes,
                                                       merle_change *out_changes, size_t change_max,
                                                       size_t *out_count);

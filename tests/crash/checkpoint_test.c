@@ -212,6 +212,28 @@ static void page_files_without_live_pages_go(void **state) {
     disk_destroy(w.disk);
 }
 
+/* Also where a checkpoint, or nothing at all, came after the last commit of a life: the log file
+ * that the manifest names has nothing that is needed, and is there. */
+static void files_that_a_manifest_names_stay(void **state) {
+    (void)state;
+    for (uint32_t i = 0; i < 16; i++) {
+        world w;
+        world_init(&w, seed + i);
+        w.options.manifests_kept = 1 + i % 2;
+        for (uint32_t life = 0; life < 7; life++) {
+            merle_err err = open_db(&w);
+            if (err != MERLE_OK) fail_msg("%u, life %u: %s", i, life, w.report.message);
+            if (life < i / 4) {
+                assert_int_equal(merle_collection_open(w.db, "things", NULL, &w.things), MERLE_OK);
+                work(&w, 50);
+            }
+            if (i / 2 % 2 == 1) assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+            close_ok(&w);
+        }
+        disk_destroy(w.disk);
+    }
+}
+
 /* ---- damage ---- */
 
 /* A disk with a closed database on it, whose state is known. */
@@ -316,6 +338,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(failed_call_fails_the_checkpoint_alone),
         cmocka_unit_test(full_disk_fails_the_checkpoint_alone),
         cmocka_unit_test(page_files_without_live_pages_go),
+        cmocka_unit_test(files_that_a_manifest_names_stay),
         cmocka_unit_test(damaged_bytes_are_refused_or_harmless),
         cmocka_unit_test(cut_files_are_refused_or_harmless),
         cmocka_unit_test(lost_and_swapped_files_are_refused_or_harmless),

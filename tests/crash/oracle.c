@@ -76,8 +76,11 @@ void oracle_done(oracle *o, note *n, uint64_t seq) {
 }
 
 void oracle_refused(oracle *o, note *n) {
-    (void)o;
     n->fate = NOTE_REFUSED;
+    if (n != &o->notes[o->note_count - 1]) return;
+    /* What left no trace need not be remembered. */
+    for (uint32_t k = 0; k < n->op_count; k++) plain_op_clear(&n->ops[k]);
+    o->note_count--;
 }
 
 void oracle_promise(oracle *o, uint64_t seq) {

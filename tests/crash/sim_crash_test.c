@@ -10,8 +10,6 @@
  *         there. Calls fail, and the disk fills up. A run of LIFE_COUNT lives is one seed, in a
  *         process of its own, because what a stopped life had allocated is never given back.
  * Blind   Threads: there is one worker at a time. What real disks do besides (tests/sim/disk.h).
- *         After a sync that failed the power is always cut: a process that is only killed there
- *         reads what the disk has lost.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -356,8 +356,77 @@ static void ready_index_says_what_a_walk_says(void **state) {
     assert_true(w.ready_count > count && w.failed_count > 0 && w.used_count > count);
 }
 
+/* ---- definitions that are not published yet ---- */
+
+typedef struct early {
+    sim *s;
+    merle_db *db;
+    merle_collection *things;
+    uint64_t refused, taken, unknown; /* unknown: refused for an index that nobody can see */
+} early;
+
+static const merle_index early_index = {.name = "level", .kind = MERLE_ORDERED, .on = "l"};
+
+static void defines_one(void *context) {
+    early *e = context;
+    assert_int_equal(merle_index_add(e->things, &early_index, NULL), MERLE_OK);
+    assert_int_equal(merle_index_drop(e->things, early_index.name, NULL), MERLE_OK);
+}
+
+/* A map, which the index cannot hold. Whoever is refused for it must find the index, or find that
+ * it has gone again, in a section that begins then: it was there at some seq that is published. */
+static void meets_it(void *context) {
+    early *e = context;
+    static const uint8_t doc[] = {0x81, 0xa1, 'l', 0x80};
+    for (int i = 0; i < 4; i++) {
+        merle_commit *commit;
+        merle_section section;
+        uint64_t count;
+        assert_int_equal(merle_section_begin(e->db, &section), MERLE_OK);
+        uint64_t before = merle_section_seq(&section);
+        assert_int_equal(merle_section_end(&section), MERLE_OK);
+        assert_int_equal(merle_begin(e->db, &commit), MERLE_OK);
+        merle_err err =
+            merle_put(commit, e->things, merle_str("k"), merle_bytes_of(doc, sizeof doc));
+        assert_int_equal(merle_section_begin(e->db, &section), MERLE_OK);
+        merle_range all = {.index = early_index.name};
+        merle_err found = merle_range_count(&section, e->things, &all, &count);
+        e->taken += err == MERLE_OK;
+        e->refused += err == MERLE_TYPE;
+        e->unknown +=
+            err == MERLE_TYPE && found == MERLE_INVALID && merle_section_seq(&section) == before;
+        assert_int_equal(merle_section_end(&section), MERLE_OK);
+        merle_cancel(commit);
+    }
+}
+
+static void definition_that_is_not_published_refuses_nobody(void **state) {
+    static const merle_schema schema = {.version = 1};
+    const merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 256 << 10};
+    early e = {0};
+    (void)state;
+    for (uint64_t i = 0, count = test_amount(2000); i < count; i++) {
+        e.s = sim_create(test_seed() + i, 2);
+        assert_non_null(e.s);
+        assert_int_equal(mrl_db_open(NULL, &options, sim_environment(e.s), &e.db), MERLE_OK);
+        assert_int_equal(merle_collection_open(e.db, "things", &schema, &e.things), MERLE_OK);
+        sim_spawn(e.s, "defines", defines_one, &e);
+        sim_spawn(e.s, "meets it", meets_it, &e);
+        assert_int_equal(sim_run(e.s), 0);
+        assert_int_equal(merle_close(e.db), MERLE_OK);
+        sim_destroy(e.s);
+    }
+    test_say("%llu refused, %llu taken", (unsigned long long)e.refused,
+             (unsigned long long)e.taken);
+    assert_int_equal(e.unknown, 0);
+    assert_true(e.refused > 0 && e.taken > 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ready_index_says_what_a_walk_says)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ready_index_says_what_a_walk_says),
+        cmocka_unit_test(definition_that_is_not_published_refuses_nobody),
+    };
     test_seed_print();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

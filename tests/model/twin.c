@@ -12,7 +12,7 @@
 
 twin_totals twin_total;
 
-static const char *const names[2] = {"first", "second"};
+const char *const twin_names[2] = {"first", "second"};
 
 /* ---- events ---- */
 
@@ -545,7 +545,7 @@ static int open_collection(twin_worker *w, uint32_t name) {
     twin *run = w->run;
     merle_collection *collection;
     twin_event *event = new_event(run, TWIN_DEFINE);
-    event->err = merle_collection_open(run->db, names[name], &plain_schema, &collection);
+    event->err = merle_collection_open(run->db, twin_names[name], &plain_schema, &collection);
     event->collection = run->collection_count;
     event->definition = MERLE_CHANGE_DEFINE;
     if (event->err == MERLE_OK) {
@@ -593,10 +593,10 @@ static void ask_catalog(twin_worker *w) {
     if (w->number != 0) return;
     const merle_schema other = {sizeof other, 2, 0, NULL, NULL};
     if (run->dropped[0]) return;
-    err = merle_collection_open(run->db, names[0], &other, &again);
+    err = merle_collection_open(run->db, twin_names[0], &other, &again);
     if ((err != MERLE_DIFFERS && !may_refuse(run, err)) || again != NULL)
         twin_fail(run, "another schema gave %s", merle_err_name(err));
-    err = merle_collection_open(run->db, names[0], &plain_schema, &again);
+    err = merle_collection_open(run->db, twin_names[0], &plain_schema, &again);
     if (err == MERLE_OK ? again != handle(run, run->current[0]) : !may_refuse(run, err))
         twin_fail(run, "the same schema gave %s", merle_err_name(err));
 }
@@ -688,6 +688,14 @@ void twin_worker_init(twin_worker *w, twin *run, uint32_t number, uint32_t step_
     if (merle_builder_create(&w->builder) != MERLE_OK) abort();
 }
 
+static void step_something(twin_worker *w) {
+    (void)merle_step(w->run->db, 0, below(w, 2) ? 0 : 100000);
+    if (w->run->options.files == NULL || below(w, 4) != 0) return;
+    merle_err err = merle_checkpoint(w->run->db);
+    if (err != MERLE_OK) twin_fail(w->run, "merle_checkpoint: %s", merle_err_name(err));
+    twin_total.checkpoints++;
+}
+
 void twin_worker_step(twin_worker *w) {
     merle_report report;
     switch (below(w, 20)) {
@@ -717,7 +725,7 @@ void twin_worker_step(twin_worker *w) {
         if (w->number == 0 && (!w->run->options.is_lazy || below(w, 50) == 0)) twin_poll(w, 0);
         break;
     case 13:
-        (void)merle_step(w->run->db, 0, below(w, 2) ? 0 : 100000);
+        step_something(w);
         break;
     case 14:
         if (below(w, 8) == 0) ask_catalog(w);
@@ -786,12 +794,23 @@ twin *twin_create(const twin_options *options) {
     return run;
 }
 
-int twin_open(twin *run) {
-    twin_worker opener;
+merle_err twin_open_database(twin *run) {
     merle_options options = {.threads = MERLE_THREADS_NONE};
+    mrl_environment environment = *sim_environment(run->simulator);
     options.memory_max = run->options.memory_max;
     options.ring_size = run->options.ring_size == 0 ? 1u << 20 : run->options.ring_size;
-    merle_err err = mrl_db_open(NULL, &options, sim_environment(run->simulator), &run->db);
+    options.log_file_size = 128 << 10;
+    options.checkpoint_log_bytes = 32 << 10;
+    options.open_threads = 1;
+    environment.files = run->options.files;
+    environment.database_id[0] = 7;
+    return mrl_db_open(run->options.files == NULL ? NULL : "twin", &options, &environment,
+                       &run->db);
+}
+
+int twin_open(twin *run) {
+    twin_worker opener;
+    merle_err err = twin_open_database(run);
     if (err != MERLE_OK) {
         if (!may_refuse(run, err)) twin_fail(run, "mrl_db_open: %s", merle_err_name(err));
         return -1;

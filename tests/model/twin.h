@@ -31,6 +31,7 @@ typedef struct twin_options {
     uint32_t is_lazy;       /* the cursor falls behind */
     uint32_t defines;       /* 1: collections are truncated, dropped and made again */
     uint32_t is_simulated;  /* 1: several workers; nothing is known before the end */
+    const mrl_files *files; /* where it has a directory; NULL: it is in memory alone */
 } twin_options;
 
 typedef struct twin_event twin_event;
@@ -53,6 +54,9 @@ typedef struct twin_worker {
 twin *twin_create(const twin_options *options);
 /* Opens the database and the two collections. 0, or -1 (only where memory may be refused). */
 int twin_open(twin *run);
+/* Closes the database, which has files and nothing open but the cursor, and opens it again: all is
+ * as it was. Workers begin anew. */
+void twin_reopen(twin *run);
 /* Ends what is open, closes, compares. 0: all is well. */
 int twin_close(twin *run);
 void twin_destroy(twin *run);
@@ -71,7 +75,8 @@ int twin_has_failed(const twin *run);
 sim *twin_sim(twin *run);
 /* Sums over all runs of the process, for a line that says that something was tested. */
 typedef struct twin_totals {
-    uint64_t commits, refused[MERLE_NOT_READY + 1], reads, changes, checks, gaps;
+    uint64_t commits, refused[MERLE_NOT_READY + 1], reads, changes, checks, gaps, openings,
+        checkpoints;
 } twin_totals;
 extern twin_totals twin_total;
 

@@ -99,5 +99,8 @@ struct twin {
 
 __attribute__((format(printf, 2, 3))) void twin_fail(twin *run, const char *format, ...);
 void twin_poll(twin_worker *worker, int all);
+/* Opens what the run's options say: run->db, NULL if it fails. */
+merle_err twin_open_database(twin *run);
+extern const char *const twin_names[2];
 
 #endif

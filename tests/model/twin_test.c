@@ -5,10 +5,11 @@
  *         without.
  * Method  Random operations on few keys and few values (tests/model/twin.c), compared with the
  *         model (tests/model/twin_verify.c), after each step where one worker runs, at the end
- *         where a simulator switches between several; merle_check now and then. One seed is one
- *         run.
+ *         where a simulator switches between several; merle_check now and then. Some runs have a
+ *         simulated disk, and are closed and opened again on the way. One seed is one run.
  * Blind   Orders weaker than one processor's own; the real scheduler's timing (see tests/stress).
- *         Large documents, many documents: tables hardly ever split here.
+ *         Large documents, many documents: tables hardly ever split here. The disk keeps all
+ *         that it was given (see tests/crash). Documents that end: see expiry_test.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -25,6 +26,7 @@
 
 #include "tests/model/seed.h"
 #include "tests/model/twin.h"
+#include "tests/sim/disk.h"
 
 enum { STEPS = 120, VERIFY_ALL_EVERY = 25 };
 
@@ -133,6 +135,47 @@ static void allocation_failing_at_random_leaves_no_trace(void **state) {
     }
 }
 
+/* ---- on a disk ---- */
+
+enum { REOPEN_ONE_IN = 50 };
+
+/* Closed and opened again now and then, with checkpoints in between or without. */
+static int run_on_disk(twin_options *options, uint32_t step_count) {
+    disk *d = disk_create(options->seed);
+    options->files = disk_files(d);
+    twin *run = twin_create(options);
+    twin_worker worker;
+    if (twin_open(run) == 0) {
+        twin_worker_init(&worker, run, 0, step_count);
+        for (uint32_t i = 0; i < step_count && !twin_has_failed(run); i++) {
+            twin_worker_step(&worker);
+            twin_verify(run);
+            if (mrl_random_below(&worker.random, REOPEN_ONE_IN) != 0) continue;
+            mrl_random random = worker.random;
+            twin_worker_end(&worker);
+            twin_reopen(run);
+            twin_worker_init(&worker, run, 0, step_count);
+            worker.random = random;
+        }
+        twin_worker_end(&worker);
+    }
+    int result = twin_close(run);
+    twin_destroy(run);
+    disk_destroy(d);
+    return result;
+}
+
+static void opened_again_it_matches_the_model(void **state) {
+    (void)state;
+    for (uint64_t i = 0; i < test_amount(400); i++) {
+        twin_options options = base_options(test_seed() + i);
+        assert_int_equal(run_on_disk(&options, 4 * STEPS), 0);
+    }
+    test_say("%llu openings, %llu checkpoints", (unsigned long long)twin_total.openings,
+             (unsigned long long)twin_total.checkpoints);
+    assert_true(twin_total.openings > 0 && twin_total.checkpoints > 0);
+}
+
 /* ---- several workers under the simulator ---- */
 
 static int run_together(twin_options *options, uint32_t worker_count, uint32_t refuse_one_in,
@@ -189,6 +232,7 @@ int main(void) {
         cmocka_unit_test(memory_limit_refuses_and_leaves_no_trace),
         cmocka_unit_test(allocation_failing_at_each_point_leaves_no_trace),
         cmocka_unit_test(allocation_failing_at_random_leaves_no_trace),
+        cmocka_unit_test(opened_again_it_matches_the_model),
         cmocka_unit_test(several_workers_match_the_model),
         cmocka_unit_test(workers_ending_inside_sections_match_the_model),
         cmocka_unit_test(several_workers_with_failing_allocations_match_the_model),

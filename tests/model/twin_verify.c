@@ -493,7 +493,8 @@ static void verify_document_change(twin *run, const twin_change *change) {
     const plain_cell *cell = NULL, *before = NULL;
     uint32_t c = 0;
     while (c < run->collection_count &&
-           merle_collection_id(run->collections[c]) != change->collection_id)
+           (run->collections[c] == NULL ||
+            merle_collection_id(run->collections[c]) != change->collection_id))
         c++;
     if (c == run->collection_count || change->key >= PLAIN_KEY_COUNT) {
         twin_fail(run, "seq %llu: a change of a document that is none of ours", (llu)change->seq);

@@ -8,6 +8,7 @@
 #include "tests/sim/disk.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ typedef struct call {
     disk *d;
     disk_point *point;
     int fault; /* EIO: it fails, after some of its work where that can be */
+    char what[120];
 } call;
 
 static const char *const call_names[DISK_CALL_COUNT] = {
@@ -52,8 +54,14 @@ static disk_point *find_point(disk *d, disk_call of, const char *kind) {
     return p;
 }
 
+static void trace(disk *d, const char *what, const char *end) {
+    char *line = d->trace[d->trace_count++ % DISK_TRACE_SIZE];
+    (void)snprintf(line, sizeof d->trace[0], "%s: %s", what, end);
+}
+
 static void stop_here(disk *d, disk_point *p) {
     p->stops++;
+    trace(d, p->name, "stopped here");
     d->stop_in = d->stop_at_point_in = 0;
     d->stops_after = 0;
     if (d->stop == NULL) abort();
@@ -62,7 +70,7 @@ static void stop_here(disk *d, disk_point *p) {
 }
 
 static call enter(disk *d, disk_call of, const char *kind) {
-    call c = {d, find_point(d, of, kind), 0}; /* first: kind may go while others run */
+    call c = {d, find_point(d, of, kind), 0, ""}; /* first: kind may go while others run */
     mrl_point(point_names[of]);
     c.point->calls++;
     d->calls++;
@@ -80,7 +88,16 @@ static call enter(disk *d, disk_call of, const char *kind) {
     return c;
 }
 
+/* What a call is about, for the trace. */
+__attribute__((format(printf, 2, 3))) static void about(call *c, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(c->what, sizeof c->what, format, arguments);
+    va_end(arguments);
+}
+
 static int leave(const call *c, int err) {
+    if (c->what[0] != 0) trace(c->d, c->what, c->d->stops_after ? "stop" : strerror(err));
     if (err == ENOSPC) c->point->fulls++;
     if (c->d->stops_after) stop_here(c->d, c->point);
     return err;
@@ -150,6 +167,7 @@ static int dir_each(mrl_dir *dir, mrl_dir_fn *fn, void *fn_context) {
 static int dir_sync(mrl_dir *dir) {
     call c = enter(dir->owner, DISK_DIR_SYNC, "directory");
     uint64_t last_id = c.d->change_id;
+    about(&c, "dir_sync");
     mrl_point("disk.dir_syncs");
     if (c.fault == 0) {
         folder_settle(dir->at, last_id);
@@ -189,6 +207,7 @@ static const char *kind_of(const mrl_dir *dir, const char *name) {
 static int rename_file(mrl_dir *dir, const char *from, const char *to) {
     call c = enter(dir->owner, DISK_RENAME, kind_of(dir, from));
     const name_entry *entry = table_find(&dir->at->live, from);
+    about(&c, "rename %s to %s", from, to);
     int err = c.fault != 0                     ? c.fault
               : !is_name(from) || !is_name(to) ? EINVAL
               : entry == NULL                  ? ENOENT
@@ -203,6 +222,7 @@ static int rename_file(mrl_dir *dir, const char *from, const char *to) {
 
 static int remove_file(mrl_dir *dir, const char *name) {
     call c = enter(dir->owner, DISK_REMOVE, kind_of(dir, name));
+    about(&c, "remove %s", name);
     const name_entry *entry = table_find(&dir->at->live, name);
     int err = c.fault != 0 ? c.fault : !is_name(name) ? EINVAL : entry == NULL ? ENOENT : 0;
     if (err == 0) folder_change(c.d, dir->at, NAME_REMOVE, name, "", entry->of);
@@ -245,6 +265,7 @@ static int file_open(mrl_dir *dir, const char *name, mrl_file_mode mode, mrl_fil
     node_name(&kind, name);
     call c = enter(d, mode == MRL_FILE_CREATE ? DISK_FILE_CREATE : DISK_FILE_OPEN, kind.kind);
     *out_file = NULL;
+    about(&c, "%s %s", mode == MRL_FILE_CREATE ? "make" : "open", name);
     int err = c.fault != 0 ? c.fault : !is_name(name) ? EINVAL : 0;
     if (err == 0 && mode == MRL_FILE_CREATE) err = create_file(d, dir->at, name);
     if (err == 0) {
@@ -306,6 +327,8 @@ static int file_write(mrl_file *file, uint64_t offset, const mrl_file_part *part
     call c = enter(d, DISK_FILE_WRITE, file->of->kind);
     uint64_t size = 0, at = 0;
     for (size_t i = 0; i < count; i++) size += parts[i].size;
+    about(&c, "write %s at %llu, %llu bytes", file->of->name, (unsigned long long)offset,
+          (unsigned long long)size);
     if (file->mode == MRL_FILE_READ) return leave(&c, EBADF);
     if (offset > INT64_MAX || size > INT64_MAX - offset) return leave(&c, EFBIG);
     uint8_t *bytes = malloc(size + 1);
@@ -324,6 +347,7 @@ static int file_write(mrl_file *file, uint64_t offset, const mrl_file_part *part
 static int file_sync(mrl_file *file) {
     disk *d = file->owner;
     call c = enter(d, DISK_FILE_SYNC, file->of->kind);
+    about(&c, "sync %s", file->of->name);
     /* What is written while it lasts is not covered. */
     uint64_t last_id = d->change_id;
     mrl_point("disk.file_syncs");
@@ -445,6 +469,12 @@ uint64_t disk_used(const disk *d) {
 const disk_point *disk_points(const disk *d, size_t *out_count) {
     *out_count = d->point_count;
     return d->points;
+}
+
+void disk_print_trace(const disk *d) {
+    uint64_t first = d->trace_count < DISK_TRACE_SIZE ? 0 : d->trace_count - DISK_TRACE_SIZE;
+    for (uint64_t i = first; i < d->trace_count; i++)
+        printf("#   disk: %s\n", d->trace[i % DISK_TRACE_SIZE]);
 }
 
 disk_fates disk_fates_of(const disk *d) {

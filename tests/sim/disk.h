@@ -99,6 +99,8 @@ typedef struct disk_fates {
     uint64_t syncs_lost; /* writes that a failed sync has lost for good */
 } disk_fates;
 
+/* Prints the last calls that changed something, each line beginning with "# ". */
+void disk_print_trace(const disk *d);
 const disk_point *disk_points(const disk *d, size_t *out_count);
 disk_fates disk_fates_of(const disk *d);
 

@@ -91,6 +91,7 @@ void node_settle(node *n, uint64_t last_id) {
 
 void node_name(node *n, const char *name) {
     size_t size = strcspn(name, "-.");
+    (void)snprintf(n->name, sizeof n->name, "%s", name);
     size_t length = strlen(name);
     if (length > 4 && strcmp(name + length - 4, ".tmp") == 0)
         (void)snprintf(n->kind, sizeof n->kind, "tmp");
@@ -321,6 +322,8 @@ static uint64_t choose_until(disk *d) {
 }
 
 void disk_kill(disk *d) {
+    (void)snprintf(d->trace[d->trace_count++ % DISK_TRACE_SIZE], sizeof d->trace[0],
+                   "---- the process has ended ----");
     while (d->dirs != NULL) {
         mrl_dir *dir = d->dirs;
         d->dirs = dir->next;
@@ -344,6 +347,8 @@ void disk_cut_power(disk *d) {
     /* Mixtures most often: they are where the surprises are. */
     uint64_t is = mrl_random_below(&d->random, 2 * MOOD_COUNT);
     cut k = {d, is < MOOD_COUNT ? (mood)is : MOOD_MIXED, 0};
+    (void)snprintf(d->trace[d->trace_count++ % DISK_TRACE_SIZE], sizeof d->trace[0],
+                   "---- power cut, mood %d ----", (int)k.is);
     k.until = choose_until(d);
     for (node *n = d->nodes; n != NULL; n = n->next) node_cut(&k, n);
     for (folder *f = d->folders; f != NULL; f = f->next) folder_cut(&k, f);

@@ -15,6 +15,8 @@
 #include "base/random.h"
 #include "tests/sim/disk.h"
 
+enum { DISK_TRACE_SIZE = 256 };
+
 typedef struct bytes_image {
     uint8_t *bytes; /* zeros from size on */
     uint64_t size, capacity;
@@ -33,7 +35,8 @@ typedef struct change {
 
 typedef struct node {
     struct node *next;
-    char kind[24]; /* what its name began with */
+    char name[DISK_NAME_MAX]; /* its last one */
+    char kind[24];            /* what that begins with */
     uint32_t open_count;
     int has_lost; /* live shows what is lost for good */
     int is_used;  /* while nodes are swept */
@@ -103,6 +106,8 @@ struct disk {
     uint32_t fail_one_in[DISK_CALL_COUNT];
     uint64_t fail_nth[DISK_CALL_COUNT];
     disk_fates fates;
+    uint64_t trace_count;
+    char trace[DISK_TRACE_SIZE][160];
     size_t point_count;
     disk_point points[DISK_POINT_MAX];
 };

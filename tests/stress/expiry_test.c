@@ -5,9 +5,9 @@
  *         it was written since; removals by expiry and by writers in one another's way lose nothing
  *         and free nothing twice.
  * Method  Writers put and insert documents for a few hundred microseconds, take each other's
- *         unique values, extend and remove; merle's own thread, or a job, removes what is due; readers
- *         compare gets, scans, counts, ranges and unique lookups within a section, and one document
- *         with what the section before has shown.
+ *         unique values, extend and remove; merle's own thread, or a job, removes what is due;
+ *         readers compare gets, scans, counts, ranges and unique lookups within a section, and one
+ *         document with what the section before has shown.
  * Blind   To orders of memory that this processor does not make, and to races that did not happen.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -1,28 +1,34 @@
-/* tools/merle/checkpoint.c - merle checkpoint: writes the pages of a directory that nobody has open.
+/* tools/merle/checkpoint.c - merle checkpoint: writes pages of a directory that nobody has open.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <stdio.h>
-
 #include "tools/merle/command.h"
 #include "tools/merle/print.h"
 
+static void show(merle_db *db) {
+    merle_stats_db stats = {.size = sizeof stats};
+    if (merle_stats(db, &stats) != MERLE_OK) return;
+    print_facts_begin();
+    print_fact_number("seq", stats.seq);
+    print_fact_number("term", stats.term);
+    print_fact_number("pages_written", stats.checkpoint_pages);
+    print_fact_number("bytes_written", stats.checkpoint_bytes);
+    print_fact_number("nanoseconds", stats.checkpoint_ns);
+    print_fact_number("pages", stats.pages);
+    print_fact_number("page_bytes", stats.page_bytes);
+    print_facts_end();
+}
+
 static int run(const command_line *line) {
     merle_report report = {0};
-    merle_stats_db stats = {.size = sizeof stats};
     merle_db *db = command_open_to_write(line->arguments[0]);
     if (db == NULL) return EXIT_FAILED;
     merle_report_to(db, &report);
     merle_err err = merle_checkpoint(db);
     int end = err == MERLE_OK ? EXIT_GOOD : command_fail("checkpoint", err, &report);
-    if (err == MERLE_OK && merle_stats(db, &stats) == MERLE_OK) {
-        print_facts_begin();
-        print_fact_number("seq", stats.seq);
-        (void)print_facts_end();
-    }
-    merle_report_to(db, NULL);
-    command_close(db);
-    return end;
+    if (err == MERLE_OK) show(db);
+    int closed = command_close(db);
+    return end != EXIT_GOOD ? end : closed;
 }
 
 const command command_checkpoint = {

@@ -5,17 +5,49 @@
 #include "tools/merle/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/merle/progress.h"
+/* What the program itself writes is a few removals at most: those of documents that have ended. */
+#define LOG_FILE_SIZE ((uint64_t)4 << 20)
+
+/* ---- errors ---- */
+
+/* What the sentence may not have said already. */
+static void tell_details(const merle_report *report) {
+    if (report->path[0] != 0 && strstr(report->message, report->path) == NULL)
+        fprintf(stderr, "  file: %s\n", report->path);
+    if (report->path[0] != 0 && (report->offset != 0 || report->err == MERLE_CORRUPT))
+        fprintf(stderr, "  offset: %" PRIu64 "\n", report->offset);
+    if (report->expected[0] != 0) fprintf(stderr, "  expected: %s\n", report->expected);
+    if (report->found[0] != 0) fprintf(stderr, "  found: %s\n", report->found);
+}
 
 int command_fail(const char *what, merle_err err, const merle_report *report) {
     const char *sentence = merle_err_text(err);
-    if (report != NULL && report->message[0] != 0) sentence = report->message;
+    int has_report = report != NULL && report->message[0] != 0;
+    if (has_report) sentence = report->message;
     fprintf(stderr, "merle: %s: %s (%s)\n", what, sentence, merle_err_name(err));
+    if (has_report) tell_details(report);
     return EXIT_FAILED;
+}
+
+int command_misuse(const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    fputs("merle: ", stderr);
+    vfprintf(stderr, format, list);
+    fputs("\n", stderr);
+    va_end(list);
+    return EXIT_USAGE;
+}
+
+int command_no_collection(const char *name) {
+    fprintf(stderr, "merle: there is no collection \"%s\"; merle info lists them\n", name);
+    return EXIT_FOUND;
 }
 
 int command_number(const char *text, uint64_t *out_number) {
@@ -26,27 +58,36 @@ int command_number(const char *text, uint64_t *out_number) {
     return errno == 0 && *end == 0;
 }
 
-static void show_progress(void *context, uint64_t done, uint64_t total) {
-    progress_show(context, done, total);
-}
+/* ---- a directory ---- */
 
 static merle_db *open_for(const char *path, merle_access access) {
     merle_db *db;
     merle_report report = {0};
     progress bar;
-    progress_begin(&bar, "opening", "steps");
+    progress_begin(&bar, "opening");
     merle_options options = {
         .size = sizeof options,
-        .threads = MERLE_THREADS_NONE,
         .access = access,
-        .progress = show_progress,
+        .log_file_size = LOG_FILE_SIZE,
+        .checkpoint_log_bytes = UINT64_MAX,
+        .progress = progress_show,
         .progress_context = &bar,
         .report = &report,
     };
     merle_err err = merle_open(path, &options, &db);
-    progress_end(&bar);
+    progress_clear(&bar);
     if (err == MERLE_OK) return db;
-    (void)command_fail(path, err, &report);
+    (void)command_fail("opening", err, &report);
+    if (err == MERLE_BUSY)
+        fputs(
+            "  That process has to close it first. Following a running database is not built "
+            "yet.\n",
+            stderr);
+    if (err == MERLE_DIFFERS)
+        fputs(
+            "  An index is made by a C function: only the program that has it can open the "
+            "database to write.\n",
+            stderr);
     return NULL;
 }
 
@@ -58,9 +99,9 @@ merle_db *command_open_to_write(const char *path) {
     return open_for(path, MERLE_ACCESS_EXISTING);
 }
 
-void command_close(merle_db *db) {
+int command_close(merle_db *db) {
     merle_report report = {0};
     merle_report_to(db, &report);
     merle_err err = merle_close(db);
-    if (err != MERLE_OK) (void)command_fail("closing", err, &report);
+    return err == MERLE_OK ? EXIT_GOOD : command_fail("closing", err, &report);
 }

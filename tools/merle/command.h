@@ -1,7 +1,7 @@
 /* tools/merle/command.h - what the commands of the `merle` program share.
  *
  * What    A command has a name, a help text, the options that it takes, and a function. The program
- *         (merle.c) reads the command line by that and calls it.
+ *         (merle.c) reads the command line by that (args.c) and calls it.
  * Owns    nothing.
  * Threads one.
  *
@@ -11,6 +11,8 @@
 #define TOOLS_MERLE_COMMAND_H
 
 #include <merle/merle.h>
+
+#include "tools/merle/progress.h"
 
 /* How the program ends. */
 enum {
@@ -32,6 +34,7 @@ typedef struct command_option {
 typedef struct command_line {
     const char *arguments[COMMAND_ARGUMENT_MAX];
     const char *values[COMMAND_OPTION_MAX]; /* as the options of the command; NULL: not given */
+    int wants_help;
 } command_line;
 
 typedef struct command {
@@ -40,23 +43,35 @@ typedef struct command {
     int argument_count;
     const char *summary;
     const char *help; /* what it does, and examples */
-    command_option options[COMMAND_OPTION_MAX];
+    command_option options[COMMAND_OPTION_MAX + 1];
     int (*run)(const command_line *line);
 } command;
 
-extern const command command_checkpoint, command_dump, command_info, command_tail;
+extern const command command_backup, command_checkpoint, command_dump, command_info, command_repair,
+    command_restore, command_tail, command_verify;
+
+/* ---- args.c ---- */
+
+/* Understands the words behind the command's name; NULL ends them. EXIT_GOOD, or EXIT_USAGE and it
+ * was told what is wrong. */
+int args_read(const command *c, char **words, command_line *line);
+
+/* ---- command.c ---- */
 
 /* Opens a directory that must be there already: to read, nothing in it is changed; or to write.
  * Tells on standard error why it cannot be, and gives NULL. */
 merle_db *command_open(const char *path);
 merle_db *command_open_to_write(const char *path);
-void command_close(merle_db *db);
+/* Gives EXIT_GOOD, or tells what went wrong and gives EXIT_FAILED. */
+int command_close(merle_db *db);
 
-/* Tells an error of merle on standard error: what was tried, and the report's sentence. Gives
- * EXIT_FAILED. */
+/* Tells an error of merle on standard error: what was tried, and all that the report says (it may
+ * be NULL). Gives EXIT_FAILED. */
 int command_fail(const char *what, merle_err err, const merle_report *report);
 /* Tells what is wrong with the command line. Gives EXIT_USAGE. */
 int command_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Tells that there is no such collection. Gives EXIT_FOUND. */
+int command_no_collection(const char *name);
 
 /* A number without anything behind it. 0: it is none. */
 int command_number(const char *text, uint64_t *out_number);

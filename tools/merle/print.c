@@ -11,17 +11,22 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PRINT_ROWS_MAX = 256, PRINT_COLUMNS_MAX = 12, PRINT_WIDTH_MAX = 60 };
+enum { PRINT_ROWS_MAX = 256, PRINT_COLUMNS_MAX = 12, PRINT_WIDTH_MAX = 60, FACT_WIDTH = 26 };
 
 static struct {
     print_style style;
+    const char *rows_name; /* NULL: the rows stand alone */
     const print_column *columns;
     int column_count;
+    int row_count;
     int widths[PRINT_COLUMNS_MAX];
     char **held; /* PRINT_ROWS_MAX rows of column_count texts */
     int held_count;
-    int is_flowing; /* widths are settled, rows go out as they come */
-    int fact_count;
+    int is_flowing;     /* widths are settled, rows go out as they come */
+    int fact_counts[2]; /* of the object, and of the group in it */
+    int depth;          /* 1: in a group */
+    int is_after_rows;  /* on a terminal an empty line comes before what follows */
+    int failed;         /* errno of the first write that failed */
 } state;
 
 void print_choose(print_style style) {
@@ -33,18 +38,50 @@ int print_is_json(void) {
     return !isatty(STDOUT_FILENO);
 }
 
+/* ---- what did not arrive ---- */
+
+/* To be asked soon after something was printed: errno is what that has left. */
+int print_has_failed(void) {
+    if (state.failed == 0 && ferror(stdout)) state.failed = errno != 0 ? errno : EIO;
+    return state.failed != 0;
+}
+
+int print_finish(void) {
+    (void)print_has_failed();
+    errno = 0;
+    if (fflush(stdout) != 0 && state.failed == 0) state.failed = errno != 0 ? errno : EIO;
+    return state.failed;
+}
+
 /* ---- JSON ---- */
 
+/* How many bytes of a UTF-8 character stand there; 0: none that is whole and right. */
+static size_t character_size(const unsigned char *at, size_t left) {
+    if (at[0] < 0x80) return 1;
+    size_t size = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    if (at[0] < 0xc2 || at[0] > 0xf4 || size > left) return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((at[i] & 0xc0) != 0x80) return 0;
+    int is_long = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
+    int is_outside = (at[0] == 0xed && at[1] > 0x9f) || (at[0] == 0xf4 && at[1] > 0x8f);
+    return is_long || is_outside ? 0 : size;
+}
+
+/* Bytes that are no UTF-8, as a path may have them, become U+FFFD: JSON has no way to say them. */
 static void json_text(merle_bytes text) {
     const unsigned char *at = text.data;
     putchar('"');
-    for (size_t i = 0; i < text.size; i++) {
+    for (size_t i = 0; i < text.size;) {
+        size_t size = character_size(at + i, text.size - i);
         if (at[i] == '"' || at[i] == '\\')
             printf("\\%c", at[i]);
         else if (at[i] < 0x20 || at[i] == 0x7f)
             printf("\\u%04x", at[i]);
+        else if (size == 0)
+            fputs("\\ufffd", stdout);
         else
-            putchar(at[i]);
+            fwrite(at + i, 1, size, stdout);
+        i += size == 0 ? 1 : size;
     }
     putchar('"');
 }
@@ -58,6 +95,8 @@ static void json_key(merle_bytes key) {
 static void json_cell(print_kind kind, const print_cell *cell) {
     if (kind == PRINT_NUMBER)
         printf("%" PRIu64, cell->number);
+    else if (kind == PRINT_TIME && cell->number != 0)
+        printf("%" PRId64, (int64_t)cell->number);
     else if (cell->text.data == NULL)
         fputs("null", stdout);
     else if (kind == PRINT_RAW)
@@ -69,47 +108,64 @@ static void json_cell(print_kind kind, const print_cell *cell) {
 }
 
 static void json_row(const print_cell *cells) {
+    if (state.rows_name != NULL && state.row_count > 0) putchar(',');
     for (int i = 0; i < state.column_count; i++) {
         fputs(i == 0 ? "{" : ",", stdout);
         json_text(merle_str(state.columns[i].name));
         putchar(':');
         json_cell(state.columns[i].kind, &cells[i]);
     }
-    fputs("}\n", stdout);
+    fputs(state.rows_name != NULL ? "}" : "}\n", stdout);
 }
 
 /* ---- tables ---- */
 
+/* What would move a terminal's cursor becomes a dot. */
+static char *plain_text(merle_bytes bytes) {
+    char *text = strndup(bytes.data, bytes.size);
+    for (char *at = text; at != NULL && *at != 0; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f) *at = '.';
+    return text;
+}
+
 /* A copy of what the cell says, for a person; the caller frees it. */
 static char *cell_text(print_kind kind, const print_cell *cell) {
-    char number[24];
-    if (kind == PRINT_NUMBER) {
-        snprintf(number, sizeof number, "%" PRIu64, cell->number);
-        return strdup(number);
-    }
-    if (cell->text.data == NULL) return strdup("-");
-    if (kind != PRINT_KEY) return strndup(cell->text.data, cell->text.size);
-    char *text = malloc(4 * cell->text.size + 1);
-    if (text != NULL) text[print_key(cell->text, text)] = 0;
-    return text;
+    char text[PRINT_TIME_SIZE] = "-";
+    if (kind == PRINT_NUMBER) snprintf(text, sizeof text, "%" PRIu64, cell->number);
+    if (kind == PRINT_TIME && cell->number != 0) print_time((int64_t)cell->number, text);
+    if (kind == PRINT_NUMBER || kind == PRINT_TIME || cell->text.data == NULL) return strdup(text);
+    if (kind != PRINT_KEY) return plain_text(cell->text);
+    char *key = malloc(4 * cell->text.size + 1);
+    if (key != NULL) key[print_key(cell->text, key)] = 0;
+    return key;
+}
+
+/* Characters, not bytes. */
+static int width_of(const char *text) {
+    int width = 0;
+    for (; *text != 0; text++) width += ((unsigned char)*text & 0xc0) != 0x80;
+    return width;
 }
 
 static void table_line(char *const *texts) {
     for (int i = 0; i < state.column_count; i++) {
         const char *text = texts[i] == NULL ? "?" : texts[i];
-        int is_last = i == state.column_count - 1;
+        int gap = state.widths[i] - width_of(text);
+        if (gap < 0) gap = 0;
         if (state.columns[i].kind == PRINT_NUMBER)
-            printf("%*s%s", state.widths[i], text, is_last ? "" : "  ");
-        else if (is_last)
-            fputs(text, stdout);
+            printf("%*s%s", gap, "", text);
+        else if (i < state.column_count - 1)
+            printf("%s%*s", text, gap, "");
         else
-            printf("%-*s  ", state.widths[i], text);
+            fputs(text, stdout);
+        if (i < state.column_count - 1) fputs("  ", stdout);
     }
     putchar('\n');
 }
 
 static void widen(int column, const char *text) {
-    int width = text == NULL ? 1 : (int)strnlen(text, PRINT_WIDTH_MAX);
+    int width = text == NULL ? 1 : width_of(text);
+    if (width > PRINT_WIDTH_MAX) width = PRINT_WIDTH_MAX;
     if (width > state.widths[column]) state.widths[column] = width;
 }
 
@@ -117,7 +173,8 @@ static void widen(int column, const char *text) {
 static void table_flow(void) {
     char *names[PRINT_COLUMNS_MAX];
     state.is_flowing = 1;
-    for (int i = 0; i < state.column_count; i++) names[i] = (char *)state.columns[i].name;
+    for (int i = 0; i < state.column_count; i++)
+        names[i] = (char *)(uintptr_t)state.columns[i].name;
     table_line(names);
     for (int i = 0; i < state.held_count; i++)
         table_line(state.held + (size_t)i * (size_t)state.column_count);
@@ -143,12 +200,23 @@ static void table_row(const print_cell *cells) {
     for (int i = 0; i < state.column_count; i++) free(texts[i]);
 }
 
-void print_begin(const print_column *columns, int column_count) {
+static void fact_name(const char *name);
+
+void print_begin(const char *name, const print_column *columns, int column_count) {
+    state.rows_name = name;
     state.columns = columns;
     state.column_count = column_count < PRINT_COLUMNS_MAX ? column_count : PRINT_COLUMNS_MAX;
-    state.held_count = state.is_flowing = 0;
+    state.row_count = state.held_count = state.is_flowing = 0;
     memset(state.widths, 0, sizeof state.widths);
+    if (name != NULL && print_is_json()) {
+        fact_name(name);
+        putchar('[');
+    } else if (name != NULL) {
+        putchar('\n');
+    }
     if (print_is_json()) return;
+    while (state.column_count > 0 && columns[state.column_count - 1].is_detail)
+        state.column_count--;
     state.held = calloc((size_t)PRINT_ROWS_MAX * (size_t)state.column_count, sizeof *state.held);
     for (int i = 0; i < state.column_count; i++) widen(i, columns[i].name);
 }
@@ -158,46 +226,56 @@ void print_row(const print_cell *cells) {
         json_row(cells);
     else
         table_row(cells);
+    state.row_count++;
+    (void)print_has_failed();
 }
 
-static int flush(void) {
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
-    return errno != 0 ? errno : EIO;
-}
-
-int print_end(void) {
-    if (!print_is_json() && !state.is_flowing) table_flow();
+void print_end(void) {
+    if (!print_is_json() && state.rows_name != NULL && state.row_count == 0)
+        printf("no %s\n", state.rows_name);
+    else if (!print_is_json() && !state.is_flowing)
+        table_flow();
+    else if (print_is_json() && state.rows_name != NULL)
+        putchar(']');
+    state.is_after_rows = state.rows_name != NULL;
+    free(state.held);
+    state.held = NULL;
     state.columns = NULL;
-    return flush();
+    (void)print_has_failed();
 }
 
 /* ---- facts ---- */
 
 void print_facts_begin(void) {
-    state.fact_count = 0;
+    state.fact_counts[0] = state.depth = 0;
 }
 
 static void fact_name(const char *name) {
     if (!print_is_json()) {
-        printf("%-24s ", name);
+        if (state.is_after_rows) putchar('\n');
+        state.is_after_rows = 0;
+        printf("%*s%-*s ", 2 * state.depth, "", FACT_WIDTH - 2 * state.depth, name);
         return;
     }
-    fputs(state.fact_count++ == 0 ? "{" : ",", stdout);
+    fputs(state.fact_counts[state.depth]++ == 0 ? "{" : ",", stdout);
     json_text(merle_str(name));
     putchar(':');
 }
 
 static void fact_end(void) {
     if (!print_is_json()) putchar('\n');
+    (void)print_has_failed();
 }
 
 void print_fact_text(const char *name, const char *text) {
     fact_name(name);
-    if (print_is_json())
+    if (print_is_json()) {
         json_text(merle_str(text));
-    else
-        fputs(text, stdout);
+    } else {
+        char *plain = plain_text(merle_str(text));
+        fputs(plain == NULL ? "?" : plain, stdout);
+        free(plain);
+    }
     fact_end();
 }
 
@@ -207,56 +285,34 @@ void print_fact_number(const char *name, uint64_t number) {
     fact_end();
 }
 
-void print_fact_json(const char *name, merle_bytes json) {
+void print_fact_time(const char *name, int64_t time_ns) {
+    print_cell cell = print_cell_number((uint64_t)time_ns);
     fact_name(name);
-    fwrite(json.data, 1, json.size, stdout);
+    if (print_is_json()) {
+        json_cell(PRINT_TIME, &cell);
+    } else {
+        char *text = cell_text(PRINT_TIME, &cell);
+        fputs(text == NULL ? "?" : text, stdout);
+        free(text);
+    }
     fact_end();
 }
 
-int print_facts_end(void) {
-    if (print_is_json()) fputs(state.fact_count == 0 ? "{}\n" : "}\n", stdout);
-    return flush();
+void print_group_begin(const char *name) {
+    if (print_is_json())
+        fact_name(name);
+    else
+        puts(name);
+    state.depth = 1;
+    state.fact_counts[1] = 0;
 }
 
-/* ---- keys ---- */
-
-size_t print_key(merle_bytes key, char *out) {
-    const unsigned char *at = key.data;
-    size_t size = 0;
-    for (size_t i = 0; i < key.size; i++) {
-        if (at[i] == '\\') {
-            out[size++] = '\\';
-            out[size++] = '\\';
-        } else if (at[i] > 0x20 && at[i] < 0x7f) {
-            out[size++] = (char)at[i];
-        } else {
-            size += (size_t)sprintf(out + size, "\\x%02x", at[i]);
-        }
-    }
-    return size;
+void print_group_end(void) {
+    if (print_is_json()) fputs(state.fact_counts[1] == 0 ? "{}" : "}", stdout);
+    state.depth = 0;
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
-int print_key_read(const char *text, uint8_t *out, size_t *out_size) {
-    size_t size = 0;
-    for (; *text != 0; text++) {
-        uint8_t byte = (uint8_t)*text;
-        if (size == MERLE_KEY_SIZE_MAX) return 0;
-        if (*text == '\\' && text[1] == '\\') {
-            text++;
-        } else if (*text == '\\') {
-            if (text[1] != 'x' || hex_digit(text[2]) < 0 || hex_digit(text[3]) < 0) return 0;
-            byte = (uint8_t)(hex_digit(text[2]) * 16 + hex_digit(text[3]));
-            text += 3;
-        }
-        out[size++] = byte;
-    }
-    *out_size = size;
-    return size > 0;
+void print_facts_end(void) {
+    if (print_is_json()) fputs(state.fact_counts[0] == 0 ? "{}\n" : "}\n", stdout);
+    (void)print_has_failed();
 }

@@ -17,20 +17,6 @@
 
 #include "memory/memory_private.h"
 
-/* ---- a clock that stands still until it is told ---- */
-
-static _Atomic uint64_t now_ns = 1000;
-
-static uint64_t monotonic_ns(void *context) {
-    (void)context;
-    return atomic_load(&now_ns);
-}
-static int64_t wall_ns(void *context) {
-    (void)context;
-    return (int64_t)atomic_load(&now_ns);
-}
-static const mrl_clock test_clock = {NULL, monotonic_ns, wall_ns};
-
 static merle_stats_db stats_of(merle_db *db) {
     merle_stats_db stats = {.size = sizeof stats};
     assert_int_equal(merle_stats(db, &stats), MERLE_OK);
@@ -45,6 +31,8 @@ static merle_bytes key_of(char *out, uint32_t n) {
 /* ---- giving back ---- */
 
 #if !MRL_HEAP_IS_PLAIN
+
+#include "tests/unit/store/clock.h"
 
 enum { DOCUMENTS = 3000, ROUNDS = 5, ROUNDS_MAX = 2000 };
 
@@ -94,16 +82,16 @@ static void thread_gives_back_a_second_after_the_last_time(void **state) {
     must(&s, merle_collection_open(s.db, "players", NULL, &s.players));
     for (int times = 0; times < 3; times++) {
         fill_and_empty(&s);
-        atomic_fetch_add(&now_ns, times == 0 ? 999000000u : 999999999u);
+        atomic_fetch_add(&clock_ns, times == 0 ? 999000000 : 999999999);
         wait_rounds(s.db, ROUNDS);
         assert_int_not_equal(empty_regions(s.db), 0);
-        atomic_fetch_add(&now_ns, times == 0 ? 1000000u : 1u);
+        atomic_fetch_add(&clock_ns, times == 0 ? 1000000 : 1);
         wait_trimmed(s.db);
     }
     /* Nobody commits: what a reader frees stays where it is. */
     mrl_member *member = mrl_member_join(s.db->domain);
     mrl_free(member, MRL_FOR_OTHER, mrl_alloc(member, MRL_FOR_OTHER, 5000), 5000);
-    atomic_fetch_add(&now_ns, 5000000000u);
+    atomic_fetch_add(&clock_ns, 5000000000);
     wait_rounds(s.db, ROUNDS);
     assert_int_not_equal(empty_regions(s.db), 0);
     stand_close(&s);

@@ -13,20 +13,7 @@
 #include <pthread.h>
 
 #include "base/lock.h"
-
-/* ---- a clock that stands still until it is told ---- */
-
-static _Atomic uint64_t now_ns = 1000;
-
-static uint64_t monotonic_ns(void *context) {
-    (void)context;
-    return atomic_load(&now_ns);
-}
-static int64_t wall_ns(void *context) {
-    (void)context;
-    return (int64_t)atomic_load(&now_ns);
-}
-static const mrl_clock test_clock = {NULL, monotonic_ns, wall_ns};
+#include "tests/unit/store/clock.h"
 
 static stand clocked_open(void) {
     static const merle_index indexes[] = {{"email", MERLE_UNIQUE, "email"}, {NULL, 0, NULL}};
@@ -41,7 +28,7 @@ static stand clocked_open(void) {
 }
 
 static void step_at(stand *s, uint64_t at_ns) {
-    atomic_store(&now_ns, at_ns);
+    atomic_store(&clock_ns, at_ns);
     (void)merle_step(s->db, at_ns, 0);
 }
 
@@ -211,7 +198,7 @@ static void age_grows_from_the_first_look(void **state) {
     assert_int_equal(info.seq, merle_section_seq(&section));
     assert_int_equal(info.in_commit, 0);
     step_at(&s, 6000);
-    atomic_store(&now_ns, 7500);
+    atomic_store(&clock_ns, 7500);
     assert_int_equal(sections_of(&s, &info, 1), 1);
     assert_int_equal(info.age_ns, 1500);
     step_at(&s, 8000);
@@ -255,7 +242,7 @@ static void age_of_short_sections_stays_small(void **state) {
     for (uint64_t i = 1; i <= 5; i++) {
         must(&s, merle_section_begin(s.db, &section));
         step_at(&s, 20000 + i * 100);
-        atomic_store(&now_ns, 20000 + i * 100 + 50);
+        atomic_store(&clock_ns, 20000 + i * 100 + 50);
         assert_int_equal(sections_of(&s, &info, 1), 1);
         assert_int_equal(info.age_ns, 50);
         must(&s, merle_section_end(&section));
@@ -288,7 +275,7 @@ static void age_goes_on_when_commits_begin(void **state) {
     step_at(&s, 40000);
     assert_int_equal(pthread_create(&thread, NULL, put_in_thread, &s), 0);
     pthread_join(thread, NULL);
-    atomic_store(&now_ns, 41000);
+    atomic_store(&clock_ns, 41000);
     assert_int_equal(sections_of(&s, infos, 2), 1);
     assert_int_equal(infos[0].age_ns, 1000);
     step_at(&s, 42000);

@@ -2,8 +2,9 @@
 """Aim: the demo runs, tells what it must, and answers queries, right ones and wrong ones.
 
 Method: runs the game without pauses between its ticks (it judges itself, and its result is 0 only
-if every promise held), then asks it the lines of questions.txt, whose members are the same at each
-run, and compares with answers.txt; then types two queries at a terminal (a pty).
+if every promise held, also those to a process that it kills), then asks it the lines of
+questions.txt, whose members are the same at each run, and compares with answers.txt; then types two
+queries at a terminal (a pty).
 What it cannot see: how the picture looks. Lines on plans have estimates, and are not compared.
 Usage: demo_test.py GAME. SPDX-License-Identifier: Apache-2.0
 """
@@ -26,6 +27,12 @@ TOLD = [
     "The index on level is dropped.",
     "0 torn sums",
     "0 broken promises; check MERLE_OK",
+    "Killed. 4",
+    "Opened again in ",
+    " purchases are there, the gold is 10000 in all",
+    "Of 8 sessions the 4 for an hour have lived through it",
+    "Ada logs in once more: the key is taken",
+    "Bran stays: 5 are left after ",
     "here is `adn`",
 ]
 

@@ -318,6 +318,35 @@ static void many_threads_share_syncs(void **state) {
 
 /* ---- disks that fail ---- */
 
+/* Some room is left, and less than the definition takes: it has to wait for what it takes, and to
+ * do the disk's work meanwhile, for nobody else does it here. */
+static void definition_waits_for_all_the_room_that_it_takes(void **state) {
+    (void)state;
+    desk d;
+    desk_open(&d, 0, MERLE_ASYNC);
+    const merle_index index = {"more", MERLE_ORDERED, "a"};
+    for (size_t size = 20; size < 400; size += 16) {
+        char json[420] = "{\"a\":\"", key[8] = "b";
+        memset(json + 6, 'y', size);
+        strcpy(json + 6 + size, "\"}");
+        merle_buffer doc = doc_of(json);
+        merle_err err = MERLE_OK;
+        while (err == MERLE_OK) {
+            merle_commit *commit;
+            must(&d.s, merle_begin(d.s.db, &commit));
+            merle_commit_patience(commit, MERLE_REFUSE);
+            must(&d.s, merle_put(commit, d.s.players, merle_str(key), bytes_of(&doc)));
+            err = merle_end(commit, NULL);
+        }
+        assert_int_equal(err, MERLE_BUSY);
+        merle_buffer_free(&doc);
+        must(&d.s, merle_index_add(d.s.players, &index, NULL));
+        must(&d.s, merle_index_drop(d.s.players, "more", NULL));
+        while (merle_step(d.s.db, 0, 1000000) == MERLE_BUSY) step_at(&d, 0);
+    }
+    desk_close(&d);
+}
+
 static void failed_disk_is_told_to_each_writer_with_the_reason(void **state) {
     (void)state;
     for (int with_thread = 0; with_thread < 2; with_thread++) {
@@ -418,7 +447,7 @@ static void cursor_behind_the_ring_goes_on_in_files(void **state) {
     merle_changes_close(changes);
     /* As it is where the file has gone. */
     settle(&d);
-    mrl_log_set_release(d.set, seq);
+    mrl_log_set_release(d.set, seq, UINT64_MAX);
     options.want_before = 0;
     must(&d.s, merle_changes_open(d.s.db, &options, &changes));
     assert_int_equal(merle_changes_next(changes, list, 7, &count), MERLE_GAP);
@@ -487,6 +516,7 @@ int main(void) {
         cmocka_unit_test(database_without_files_is_durable_at_once),
         cmocka_unit_test(thread_makes_durable_what_nobody_waits_for),
         cmocka_unit_test(many_threads_share_syncs),
+        cmocka_unit_test(definition_waits_for_all_the_room_that_it_takes),
         cmocka_unit_test(failed_disk_is_told_to_each_writer_with_the_reason),
         cmocka_unit_test(full_disk_is_told_and_gone_on_from),
         cmocka_unit_test(cursor_behind_the_ring_goes_on_in_files),

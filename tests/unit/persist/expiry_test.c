@@ -8,22 +8,11 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "tests/unit/store/clock.h"
 #include "tests/unit/store/writing.h"
 
 #define SECOND INT64_C(1000000000)
 #define BEGIN (1000 * SECOND)
-
-static int64_t clock_ns;
-
-static uint64_t monotonic(void *context) {
-    (void)context;
-    return (uint64_t)clock_ns;
-}
-static int64_t wall(void *context) {
-    (void)context;
-    return clock_ns;
-}
-static const mrl_clock test_clock = {NULL, monotonic, wall};
 
 static char path[64];
 

@@ -33,11 +33,12 @@ typedef struct shelf {
     mrl_files files;
     shelf_file list[SHELF_FILE_MAX];
     pthread_mutex_t lock;
-    uint64_t bytes_max;                   /* of all files; 0: no limit */
-    uint32_t writes, syncs;               /* so many were called */
-    uint32_t fail_write_at, fail_sync_at; /* the call with this number fails; 0: none */
-    uint32_t handles;                     /* open ones */
-    uint64_t sync_pause;                  /* spins of a sync, so that groups form */
+    uint64_t bytes_max; /* of all files; 0: no limit */
+    /* A test looks at these and sets them while threads of the log are at work. */
+    _Atomic uint32_t writes, syncs;               /* so many were called */
+    _Atomic uint32_t fail_write_at, fail_sync_at; /* the call with this number fails; 0: none */
+    uint32_t handles;                             /* open ones */
+    _Atomic uint64_t sync_pause;                  /* spins of a sync, so that groups form */
 } shelf;
 
 typedef struct shelf_handle {

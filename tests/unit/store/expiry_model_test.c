@@ -13,22 +13,12 @@
 #include <merle/query.h>
 
 #include "base/random.h"
+#include "tests/unit/store/clock.h"
 #include "tests/unit/store/listing.h"
 
 enum { KEYS = 24, NUMBERS = 8, TAGS = 3, EMAILS = 10, OPEN_MAX = 4, ROUNDS = 4000 };
 
 static uint64_t seed;
-static int64_t clock_ns;
-
-static uint64_t monotonic(void *context) {
-    (void)context;
-    return (uint64_t)clock_ns;
-}
-static int64_t wall(void *context) {
-    (void)context;
-    return clock_ns;
-}
-static const mrl_clock test_clock = {NULL, monotonic, wall};
 
 /* ---- the list ---- */
 

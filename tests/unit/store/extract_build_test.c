@@ -15,7 +15,7 @@
 #include "scarce.h"
 
 #include "base/buffer.h"
-#include "store/load.h"
+#include "load/load.h"
 
 static unsigned calls;
 

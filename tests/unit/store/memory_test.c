@@ -9,10 +9,10 @@
  *         attempt went through. The store must be as the one before, and then as the other, by
  *         documents, numbers and merle_check.
  * Blind   Memory of the domain is never refused here (the simulator does that), so a commit that
- *         fails behind the copy of a one-call form is not seen. calloc and strdup in store/schema.c
- *         cannot be refused, nor can malloc in merle_check. Leaks of malloc show under the address
- *         sanitizer only. One thread; no patch meets a version that has changed between composing
- *         and locking.
+ *         fails behind the copy of a one-call form is not seen. calloc and strdup in
+ *         schema/schema.c cannot be refused, nor can malloc in merle_check. Leaks of malloc show
+ *         under the address sanitizer only. One thread; no patch meets a version that has changed
+ *         between composing and locking.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -353,7 +353,7 @@ static uint64_t fill_memory(const stand *s) {
 }
 
 /* Removes `count` keys in one commit. Refused, with a reason, or done; nothing between. */
-static merle_err remove_many(const stand *s, uint64_t first, uint64_t count) {
+static merle_err remove_part(const stand *s, uint64_t first, uint64_t count) {
     merle_key key;
     merle_err err = MERLE_OK;
     uint64_t before = count_now(s);
@@ -365,11 +365,17 @@ static merle_err remove_many(const stand *s, uint64_t first, uint64_t count) {
     else
         merle_cancel(commit);
     assert_int_equal(count_now(s), err == MERLE_OK ? before - count : before);
-    must(s, merle_check(s->db, NULL));
     if (err == MERLE_OK) return err;
     assert_int_equal(err, MERLE_NO_MEMORY);
     assert_int_equal(s->report.err, MERLE_NO_MEMORY);
     assert_int_not_equal(s->report.message[0], 0);
+    return err;
+}
+
+/* The same, and looks at the whole store, which is slow where there is much. */
+static merle_err remove_many(const stand *s, uint64_t first, uint64_t count) {
+    merle_err err = remove_part(s, first, count);
+    must(s, merle_check(s->db, NULL));
     return err;
 }
 
@@ -495,7 +501,8 @@ static void memory_max_lets_very_many_removals_through_in_parts(void **state) {
     assert_int_equal(remove_many(&s, SMALL_FIRST, small), MERLE_NO_MEMORY);
     assert_true(stats_of(&s).bytes_total <= LIMIT + RESERVE_MIN);
     for (uint64_t first = 0; first < small; first += PART) {
-        must(&s, remove_many(&s, SMALL_FIRST + first, first + PART < small ? PART : small - first));
+        must(&s, remove_part(&s, SMALL_FIRST + first, first + PART < small ? PART : small - first));
+        if (first % (16 * PART) == 0) must(&s, merle_check(s.db, NULL));
         assert_true(stats_of(&s).bytes_total <= LIMIT + RESERVE_MIN);
         /* What these have removed makes room, and in the end a removal leaves nothing. */
         stand_settle(&s);
@@ -516,8 +523,9 @@ static void removals_refused_at_memory_max_go_through_when_tried_again(void **st
     uint64_t small = fill_with_small(&s);
     for (uint64_t first = 0; first + PART <= small; first += PART) {
         int tries = 0;
-        while (remove_many(&s, SMALL_FIRST + first, PART) != MERLE_OK)
+        while (remove_part(&s, SMALL_FIRST + first, PART) != MERLE_OK)
             assert_in_range(++tries, 1, TRIES);
+        if (tries > 0 || first % (16 * PART) == 0) must(&s, merle_check(s.db, NULL));
     }
     writing_close(&s);
 }
