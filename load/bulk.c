@@ -25,7 +25,8 @@
  *
  * Checkpoints. Someone who writes down what a section sees, to read the log again only behind it,
  * would lose the puts of a load that is under way: they are in no section's view. So if the root
- * that the section sees is loading, he has to read again from before its seq, the truncate's
+ * that the section sees is loading, he has to read again from before its seq, the truncate's; and
+ * if he takes nothing of a root that a load has filled, all that is behind the truncate
  * (persist/checkpoint.c).
  *
  * Giving up must not fail for want of memory, since the collection would be loading for ever: the
@@ -156,7 +157,8 @@ static merle_err begin(merle_bulk *bulk, mrl_member *member) {
     mrl_lock_take(&bulk->store->catalog_lock);
     merle_err err = prepare(bulk, member, &d, &loading);
     mrl_lock_drop(&bulk->store->catalog_lock);
-    if (err == MERLE_OK) err = swing(bulk, member, &d, &loading, 1, &seq);
+    if (err == MERLE_OK && (err = swing(bulk, member, &d, &loading, 1, &seq)) == MERLE_OK)
+        bulk->root->loaded_from = seq;
     if (loading != NULL) mrl_root_destroy(loading, member);
     mrl_definition_cancel(&d, member);
     return err;

@@ -81,6 +81,7 @@ typedef struct mrl_root {
     _Atomic(mrl_schema *) schema; /* the latest; see mrl_root_schema */
     uint32_t is_dropped;
     uint32_t is_loading;    /* 1: empty, as long as a bulk load fills the next one */
+    uint64_t loaded_from;   /* filled by a bulk load: the seq of its truncate; else 0 */
     uint32_t ticket;        /* of its retirement */
     struct mrl_root *dying; /* next in the store's list of roots to tear down */
     uint32_t teardown_slot; /* how far that went */
