@@ -87,7 +87,9 @@ static void *write_on(void *context) {
     while (!atomic_load(&w->stop)) {
         merle_key key;
         uint64_t n = atomic_fetch_add(&w->commits, 1);
-        uint8_t doc[] = {0x81, 0xa1, 'n', 0xcd, (uint8_t)(n >> 8), (uint8_t)n};
+        uint8_t doc[] = {
+            0x81,      0xa1, 'n', 0xce, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8),
+            (uint8_t)n};
         if (merle_one_put(w->st->things[1], merle_key_u64(&key, n % RING),
                           merle_bytes_of(doc, sizeof doc), NULL) != MERLE_OK)
             break;
