@@ -232,9 +232,9 @@ static merle_err take_all(backup *b) {
     return err;
 }
 
-/* The files of checkpoints stay, and the log's. Both at once: the end of a checkpoint, under the same
- * lock, must not find its own held and the log's not. It would leave an old manifest, and take away
- * the log that this one needs. */
+/* The files of checkpoints stay, and the log's. Both at once: the end of a checkpoint, under the
+ * same lock, must not find its own held and the log's not. It would leave an old manifest, and take
+ * away the log that this one needs. */
 static void hold(backup *b) {
     mrl_lock_take(&b->persist->lock);
     b->persist->checkpoint.holds++;
