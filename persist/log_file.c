@@ -194,16 +194,28 @@ static int may_be_mark(const uint8_t *bytes) {
     return mrl_get_little64(bytes) == 0 && (mrl_get_little32(bytes + 24) & MRL_FRAME_MARK) != 0;
 }
 
+/* From the scan's offset on, as far as the buffer goes; moves behind it. */
+static int buffer_vouches(mrl_log_scan *scan, uint64_t seq) {
+    const uint8_t *at = scan->buffer + (scan->offset - scan->buffer_at);
+    const uint8_t *end = scan->buffer + scan->buffer_size - MRL_FRAME_HEADER_SIZE;
+    int is_found = 0;
+    for (; at <= end && !is_found; at += 8) {
+        mrl_frame frame;
+        is_found = may_be_mark(at) && mrl_frame_read(at, scan->seed, &frame) == MERLE_OK &&
+                   frame_is_sound(&frame) && frame.seq >= seq;
+    }
+    scan->offset = scan->buffer_at + (uint64_t)(at - scan->buffer);
+    return is_found;
+}
+
 merle_err mrl_log_scan_vouches(mrl_log_scan *scan, uint64_t seq, uint64_t *out_offset) {
     *out_offset = 0;
-    for (uint64_t at = scan->offset; has_room(scan, at, MRL_FRAME_HEADER_SIZE); at += 8) {
+    while (has_room(scan, scan->offset, MRL_FRAME_HEADER_SIZE)) {
         const uint8_t *bytes;
-        mrl_frame frame;
-        merle_err err = bytes_at(scan, at, MRL_FRAME_HEADER_SIZE, &bytes);
+        merle_err err = bytes_at(scan, scan->offset, MRL_FRAME_HEADER_SIZE, &bytes);
         if (err != MERLE_OK) return err;
-        if (!may_be_mark(bytes) || mrl_frame_read(bytes, scan->seed, &frame) != MERLE_OK) continue;
-        if (!frame_is_sound(&frame) || frame.seq < seq) continue;
-        *out_offset = at;
+        if (!buffer_vouches(scan, seq)) continue;
+        *out_offset = scan->offset - 8;
         return MERLE_OK;
     }
     return MERLE_NOT_FOUND;

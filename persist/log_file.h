@@ -88,7 +88,8 @@ void mrl_log_scan_end(mrl_log_scan *scan);
 MERLE_MUST_USE merle_err mrl_log_scan_next(mrl_log_scan *scan, mrl_frame *out_frame,
                                            merle_bytes *out_body);
 /* Looks at every place from the scan's offset on for a mark that vouches for seq: *out_offset is
- * where it stands. Errors: MERLE_NOT_FOUND, MERLE_SYSTEM, MERLE_NO_MEMORY. */
+ * where it stands. The scan is of no other use then. Errors: MERLE_NOT_FOUND, MERLE_SYSTEM,
+ * MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_log_scan_vouches(mrl_log_scan *scan, uint64_t seq,
                                               uint64_t *out_offset);
 

@@ -114,7 +114,8 @@ static merle_err end_file(replay *r, const mrl_log_file *file, mrl_log_scan *sca
 static merle_err take_mark(replay *r, const mrl_log_file *file, const mrl_frame *frame,
                            int *out_ended) {
     if (frame->seq > r->vouched) r->vouched = frame->seq;
-    *out_ended = 0;
+    /* Behind the mark of a close nothing was written to the file. */
+    *out_ended = (frame->flags & MRL_FRAME_CLOSE) != 0 && frame->seq == r->expected - 1;
     if ((frame->flags & MRL_FRAME_NEXT) == 0) return MERLE_OK;
     *out_ended = 1;
     /* The next one was prepared before this mark was written, its name synced. */
@@ -162,11 +163,11 @@ static merle_err read_frames(replay *r, const mrl_log_file *file, mrl_log_scan *
 
 /* ---- what was taken over must not go any more ----
  *
- * After a mere kill it may stand in the system's memory only, so it is synced. That is not enough
- * for the last file: if a sync of it has failed before, the system goes on showing what the disk
- * has lost, has forgotten that it was to be written, and says that the next sync went well. So what
- * nobody vouches for is written again, as it is. Files before it were synced whole before the next
- * was begun. */
+ * After a mere kill it may stand in the system's memory only. To sync it would not be enough: if a
+ * sync has failed before, the system goes on showing what the disk has lost, has forgotten that it
+ * was to be written, and says that the next sync went well. So what nobody vouches for is written
+ * again, as it is. That can only be in the last file: the others were synced whole before the next
+ * one was begun. */
 
 /* Where the first record stands that nobody vouches for, with the marks before it. */
 static merle_err find_unvouched(const replay *r, const mrl_log_file *file, mrl_file *handle,
@@ -237,12 +238,13 @@ static merle_err firm_last(replay *r, const mrl_log_file *file, const char *name
     return err;
 }
 
-static merle_err firm(replay *r, const mrl_log_file *file, const char *name, mrl_file *handle) {
+static merle_err firm(replay *r, const mrl_log_file *file, const char *name) {
     /* A record of the file that is vouched for was synced, and the headers before it. */
     int is_vouched = r->expected > file->header.first_seq && r->vouched + 1 >= r->expected;
-    if (file->next == NULL && !is_vouched) return firm_last(r, file, name);
-    int failed = r->set->files->file_sync(handle);
-    return failed == 0 ? MERLE_OK : mrl_log_complain_system(r->report, name, failed, "syncing it");
+    if (file->next != NULL || is_vouched) return MERLE_OK;
+    /* One that is begun again is written anew. */
+    if (mrl_log_is_empty(r->set, r->expected - 1)) return MERLE_OK;
+    return firm_last(r, file, name);
 }
 
 static merle_err read_file(replay *r, mrl_log_file *file) {
@@ -263,7 +265,7 @@ static merle_err read_file(replay *r, mrl_log_file *file) {
     mrl_log_scan_begin(&scan, set->files, handle, file->header.seed, file->header.file_size);
     merle_err err = read_frames(r, file, &scan);
     mrl_log_scan_end(&scan);
-    if (err == MERLE_OK && !set->options.only_reads) err = firm(r, file, name, handle);
+    if (err == MERLE_OK && !set->options.only_reads) err = firm(r, file, name);
     set->files->file_close(handle);
     return err;
 }

@@ -135,6 +135,9 @@ uint64_t mrl_log_next_id(const mrl_log_set *set);
 /* ---- log_writer.c: drain ---- */
 /* The end of all writing: a call on the current file has failed. Its result: MERLE_READ_ONLY. */
 merle_err mrl_log_write_failed(mrl_log_set *set, int system_errno, const char *what);
+/* The newest file has no record, and is such as are made now: an opening begins it again, so that
+ * openings which change nothing leave no files behind. */
+int mrl_log_is_empty(const mrl_log_set *set, uint64_t last_seq);
 /* By setup: the newest file, which has no record, is begun again for the new term. Its first header
  * is still to come. Errors: MERLE_READ_ONLY. */
 merle_err mrl_log_begin_again(mrl_log_set *set);

@@ -147,15 +147,8 @@ static void detach(mrl_log_set *set) {
     mrl_log_older_attach(set->start.log, NULL);
 }
 
-/* Openings that change nothing leave no files behind. */
-static int has_empty_file(const mrl_log_set *set) {
-    const mrl_log_file *last = set->last;
-    return last != NULL && last->header.first_seq == set->start.last_seq + 1 &&
-           last->header.file_size == set->options.file_size && last->size == set->options.file_size;
-}
-
 static merle_err begin_term(mrl_log_set *set, merle_report *report) {
-    int is_again = has_empty_file(set);
+    int is_again = mrl_log_is_empty(set, set->start.last_seq);
     merle_err err = is_again ? MERLE_OK : mrl_log_prepare_first(set, report);
     if (err != MERLE_OK) return err;
     set->term++;

@@ -221,6 +221,12 @@ merle_err mrl_log_begin_file(mrl_log_set *set) {
     return MERLE_OK;
 }
 
+int mrl_log_is_empty(const mrl_log_set *set, uint64_t last_seq) {
+    const mrl_log_file *last = set->last;
+    return last != NULL && last->header.first_seq == last_seq + 1 &&
+           last->header.file_size == set->options.file_size && last->size == set->options.file_size;
+}
+
 merle_err mrl_log_begin_again(mrl_log_set *set) {
     uint8_t block[MRL_LOG_HEADER_SIZE];
     char name[MRL_LOG_NAME_SIZE];
