@@ -86,8 +86,7 @@ MERLE_MUST_USE merle_err mrl_load_effect(mrl_load_collection *collection, mrl_me
 MERLE_MUST_USE merle_err mrl_load_remove(mrl_load_collection *collection, mrl_member *member,
                                          uint32_t slot, uint64_t seq);
 
-/* The key of what is in the slot, borrowed until it is changed, and its seq; size 0: there is
- * none. */
+/* The key of what is in the slot, borrowed until it is changed, and its seq; size 0: nothing is. */
 merle_bytes mrl_load_key(const mrl_load_collection *collection, uint32_t slot, uint64_t *out_seq);
 
 /* Builds tables and indexes, and gives the collections to the store. An index that was added to a

@@ -41,7 +41,8 @@ static merle_err no_memory(merle_report *report) {
 /* ---- beginning ---- */
 
 int mrl_checkpoint_has_work(const mrl_checkpoint *c) {
-    return mrl_log_published_at(c->store->published) > c->current_seq;
+    return mrl_log_published_at(c->store->published) > c->current_seq ||
+           mrl_log_set_id_for(c->log_set, c->current_seq) > c->current.log_id;
 }
 
 /* Takes one collection into the new manifest, as the section sees it. */

@@ -104,7 +104,7 @@ typedef struct mrl_checkpoint {
 void mrl_checkpoint_fini(mrl_checkpoint *checkpoint);
 /* After an opening: counts what the manifest in force has. */
 void mrl_checkpoint_note(mrl_checkpoint *checkpoint);
-/* Something was committed since the manifest in force. */
+/* Something was committed since the manifest in force, or it names a log file that nobody needs. */
 int mrl_checkpoint_has_work(const mrl_checkpoint *checkpoint);
 /* Begins one; none is under way. Errors: MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_checkpoint_begin(mrl_checkpoint *checkpoint, mrl_member *member,

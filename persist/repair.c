@@ -453,8 +453,7 @@ static merle_err set_ids_aside(operation *o) {
     return MERLE_OK;
 }
 
-/* Of a collection whose definition was lost. One that was dropped before the manifest is no
- * loss. */
+/* Of a collection whose definition was lost. What was dropped before the manifest is no loss. */
 static merle_err lose_unknown(operation *o) {
     book nobody = {.id = o->op->collection_id};
     if (is_in_manifest(o) || o->op->kind == MRL_RECORD_DROP) return MERLE_OK;

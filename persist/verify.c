@@ -1,7 +1,7 @@
 /* persist/verify.c - everything in a directory is read and compared.
  *
- * Four passes. Files and pages: of every manifest that can be read, the newest last; a page that
- * an earlier one has in the same place is not read again. The log: from where the oldest manifest
+ * Four passes. Files and pages: of every manifest that can be read, the newest last; a page that an
+ * earlier one has in the same place is not read again. The log: from where the oldest manifest
  * needs it to its end, record by record, operation by operation. Orphans: files that nothing refers
  * to. Recovery: what an opening would do, into memory; whoever calls compares indexes and documents
  * then.

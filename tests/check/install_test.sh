@@ -57,12 +57,21 @@ has_soname() {
     readelf -d "$(dirname "$(dirname "$config")")/libmerle.so" | grep -q 'SONAME.*\[libmerle.so.0\]'
 }
 
+command_runs() { # the program that was installed, and its man page
+    local lib
+    lib=$(dirname "$(dirname "$config")")
+    LD_LIBRARY_PATH=$lib "$folder/root$prefix/bin/merle" --version | grep -q '^merle [0-9]' &&
+        LD_LIBRARY_PATH=$lib "$folder/root$prefix/bin/merle" help dump >/dev/null &&
+        find "$folder/root$prefix" -name 'merle.1*' | grep -q .
+}
+
 config=
-echo "1..5"
+echo "1..6"
 judge install_into_a_folder_works installs
 prefix=$(sed -n 's/^prefix=//p' "$config")
 judge shared_library_names_its_interface has_soname
 judge c_program_with_the_shared_library_runs runs cc user.c "" -lmerle
 judge cpp_program_with_the_shared_library_runs runs c++ user.cc "" -lmerle
+judge installed_command_runs command_runs
 judge c_program_with_the_static_library_runs runs cc user.c --static -l:libmerle.a
 exit $failed

@@ -234,6 +234,24 @@ static void files_that_a_manifest_names_stay(void **state) {
     }
 }
 
+/* Each opening begins a log file: without a checkpoint now and then they would pile up. */
+static void log_files_of_many_short_lives_go(void **state) {
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        world w;
+        world_init(&w, seed + i);
+        w.options.checkpoint_log_bytes = 4 * w.options.log_file_size;
+        for (uint32_t life = 0; life < 40; life++) {
+            open_ok(&w);
+            if (i == 1) work(&w, 100);
+            for (int step = 0; step < 100; step++) (void)merle_step(w.db, 0, 0);
+            close_ok(&w);
+        }
+        assert_true(files_of(&w, "log-") < 16);
+        disk_destroy(w.disk);
+    }
+}
+
 /* ---- damage ---- */
 
 /* A disk with a closed database on it, whose state is known. */
@@ -339,6 +357,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(full_disk_fails_the_checkpoint_alone),
         cmocka_unit_test(page_files_without_live_pages_go),
         cmocka_unit_test(files_that_a_manifest_names_stay),
+        cmocka_unit_test(log_files_of_many_short_lives_go),
         cmocka_unit_test(damaged_bytes_are_refused_or_harmless),
         cmocka_unit_test(cut_files_are_refused_or_harmless),
         cmocka_unit_test(lost_and_swapped_files_are_refused_or_harmless),

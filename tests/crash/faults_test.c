@@ -2,13 +2,14 @@
  *
  * Aim     They do not happen here: a refused insert never comes back, a checkpoint and an opening
  *         later neither; the winner of a race is the winner after an opening; what was removed is
- *         not brought back by an opening; one directory is open once, whoever tries a second time;
- *         what was acknowledged outlives the end of the process as its durability says.
+ *         not brought back by an opening; one flipped bit does not make the rest unreadable; one
+ *         directory is open once, whoever tries a second time; what was acknowledged outlives the
+ *         end of the process as its durability says.
  * Method  The smallest story for each, on a real directory and with real processes: children that
  *         end by _exit, exit and abort, and this program run anew as another process. Each state is
  *         looked at after a clean close and after an end without one, with and without checkpoints.
- * Blind   Power cuts, and the many stories in between: sim_crash_test.c, kill_test.c. One flipped
- *         bit: damage_test.c.
+ * Blind   Power cuts, and the many stories in between: sim_crash_test.c, kill_test.c. A bit
+ *         flipped anywhere: damage_test.c, care_test.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -28,6 +29,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <merle/care.h>
 
 #include "database/database.h"
 #include "tests/model/seed.h"
@@ -365,6 +368,62 @@ static void removes_are_not_undone_by_an_opening(void **state) {
     close_ok(&w);
 }
 
+/* ---- one flipped bit ---- */
+
+/* Flips a bit of a file. */
+static void flip_a_bit(const world *w, const char *name, long at) {
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", w->path, name);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_true(byte != EOF);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 4, file), byte ^ 4);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void put_a_checkpoint_and_more(world *w) {
+    put_many(w);
+    must(merle_checkpoint(w->db), MERLE_OK);
+    must(write_one(w, "more", "more", 1), MERLE_OK);
+    must(write_one(w, "and more", "and more", 1), MERLE_OK);
+    must(merle_wait_durable(w->db, UINT64_MAX), MERLE_OK);
+}
+
+/* It is told, and repair gives back the rest: here all but one commit at most. */
+static void flipped_bit_does_not_make_the_rest_unreadable(void **state) {
+    static const char *const files[] = {"manifest-0000000000000003", "pages-0000000000000001",
+                                        "log-0000000000000001"};
+    static const long offsets[] = {100, 3000, 8192 + 3000};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        world w, repaired;
+        merle_db *db;
+        merle_section s;
+        merle_report report = {0};
+        uint64_t count;
+        world_init(&w);
+        world_init(&repaired);
+        assert_int_equal(in_child(&w, put_a_checkpoint_and_more), 0);
+        flip_a_bit(&w, files[i], offsets[i]);
+        assert_int_equal(try_open(w.path, &db, &report), MERLE_CORRUPT);
+        assert_non_null(strstr(report.path, files[i]));
+        assert_non_null(strstr(report.message, "merle repair"));
+        merle_err err = merle_repair(w.path, repaired.path, NULL, NULL, &report);
+        if (err != MERLE_OK) fail_msg("%s", report.message);
+        open_ok(&repaired);
+        assert_int_equal(merle_section_begin(repaired.db, &s), MERLE_OK);
+        assert_int_equal(merle_count(&s, repaired.players, &count), MERLE_OK);
+        assert_int_equal(merle_section_end(&s), MERLE_OK);
+        test_say("%s: %llu of %d documents", files[i], (unsigned long long)count, REMOVED + 2);
+        assert_true(count >= REMOVED + 1);
+        assert_one(&repaired, "more", "more");
+        close_ok(&repaired);
+    }
+}
+
 /* ---- one directory, one database ---- */
 
 static void assert_busy(const char *path) {
@@ -513,6 +572,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(refused_insert_never_comes_back),
         cmocka_unit_test(winner_of_a_race_is_the_winner_after_reopening),
         cmocka_unit_test(removes_are_not_undone_by_an_opening),
+        cmocka_unit_test(flipped_bit_does_not_make_the_rest_unreadable),
         cmocka_unit_test(directory_is_open_once_in_a_process),
         cmocka_unit_test(directory_is_open_in_one_process),
         cmocka_unit_test(forked_child_neither_opens_nor_frees_it),

@@ -1,10 +1,10 @@
 /* tests/crash/full_test.c - a real file system that fills up.
  *
  * Aim     On a full disk writers get MERLE_NO_SPACE before anything is applied, whatever their
- *         patience and durability; reads and merle_check go on, a checkpoint fails alone; when there
- *         is room again writers go on by themselves; an opening finds what was acknowledged and
- *         nothing that was refused. An opening that has no room for its log is refused, and does
- *         no harm.
+ *         patience and durability; reads and merle_check go on, a checkpoint fails alone; when
+ *         there is room again writers go on by themselves; an opening finds what was acknowledged
+ *         and nothing that was refused. An opening that has no room for its log is refused, and
+ *         does no harm.
  * Method  A tmpfs of a few megabytes, in a mount namespace of a child (nobody else sees it, and it
  *         goes with the child), filled with a file besides the database's. Where a tmpfs may not
  *         be mounted nothing is tested, and that is said.

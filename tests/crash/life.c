@@ -4,6 +4,8 @@
  */
 #include "tests/crash/life.h"
 
+#include <merle/care.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,9 @@
 typedef unsigned long long llu;
 
 enum { LOG_FILE_SIZE = 64 << 10, STEPS_MORE = 200 };
+
+/* The bound of ASYNC, small enough to be met. */
+#define UNSYNCED_OF(seq) ((seq) % 3 == 0 ? 2048u : 16384u)
 
 /* What goes wrong in a life, besides its end. */
 typedef enum life_fault { FAULT_NONE = 0, FAULT_CALL, FAULT_SPACE } life_fault;
@@ -31,6 +36,8 @@ typedef struct life {
     uint32_t await_in;           /* one in so many waits for the disk */
     uint32_t checkpoint_in;      /* one action in so many is a checkpoint */
     int is_armed;
+    uint32_t backup_in; /* one action of worker 0 in so many is a backup */
+    int has_backup;
     int is_read_only; /* a writer was told so */
     int is_opening, is_closing;
     int is_done; /* as many commits as were wanted, and some more */
@@ -221,13 +228,33 @@ static void mark(life_worker *w, note *n) {
     op->doc->fields[PLAIN_NUMBER].i = n->attempt;
 }
 
+/* Puts a document that ends soon, late or never, or removes one. */
+static merle_err touch_session(life_worker *w, merle_commit *commit, note *n) {
+    static const int64_t later_ns[] = {1000000, 20000000, 300000000, 5000000000, 3600000000000};
+    life *l = w->l;
+    if (l->current[NAME_SESSIONS] == ORACLE_NONE) return MERLE_OK;
+    merle_collection *sessions = l->handles[l->current[NAME_SESSIONS]];
+    n->session = 1 + (uint32_t)below(w, ORACLE_SESSION_COUNT);
+    merle_bytes key = oracle_session_key(n->session), doc;
+    merle_build_begin(w->builder);
+    merle_build_int(w->builder, "number", n->attempt);
+    if (merle_build_end(w->builder, &doc) != MERLE_OK) abort();
+    merle_err err = merle_put(commit, sessions, key, doc);
+    n->session_expires_ns = SESSION_REMOVED;
+    /* Put first: to remove what is not there would be refused. */
+    if (err == MERLE_OK && below(w, 6) == 0) return merle_remove(commit, sessions, key);
+    n->session_expires_ns = l->db->clock->wall_ns(l->db->clock->context) + later_ns[below(w, 5)] +
+                            (int64_t)below(w, 1000000);
+    return err != MERLE_OK ? err : merle_expire(commit, sessions, key, n->session_expires_ns);
+}
+
 static merle_err fill_commit(life_worker *w, merle_commit *commit, note *n) {
     life *l = w->l;
     mark(w, n);
     merle_err err = do_op(w, commit, &n->ops[0], &n->bytes);
-    uint32_t usual = l->current[below(w, ORACLE_NAME_COUNT)];
+    uint32_t usual = l->current[below(w, ORACLE_PLAIN_COUNT)];
     for (uint64_t i = below(w, below(w, 4) == 0 ? ORACLE_OP_MAX : 3); i > 0; i--) {
-        uint32_t c = below(w, 4) == 0 ? l->current[below(w, ORACLE_NAME_COUNT)] : usual;
+        uint32_t c = below(w, 4) == 0 ? l->current[below(w, ORACLE_PLAIN_COUNT)] : usual;
         if (err != MERLE_OK || c == ORACLE_NONE) break;
         plain_op *op = &n->ops[n->op_count++];
         random_op(w, c, op);
@@ -235,6 +262,7 @@ static merle_err fill_commit(life_worker *w, merle_commit *commit, note *n) {
         err = do_op(w, commit, op, &bytes);
         if (c != l->current[NAME_MEMORY]) n->bytes += bytes;
     }
+    if (err == MERLE_OK && below(w, 3) == 0) err = touch_session(w, commit, n);
     return err;
 }
 
@@ -345,6 +373,98 @@ static const char *choose_target(crash_run *run) {
     return best->name;
 }
 
+/* ---- backups ---- */
+
+static merle_err open_path(const life *l, const char *path, merle_access access,
+                           merle_report *report, merle_db **out_db) {
+    uint64_t seq = oracle_of(l)->base_seq;
+    merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 64 << 10};
+    memset(report, 0, sizeof *report);
+    options.access = access;
+    options.report = report;
+    options.log_file_size = LOG_FILE_SIZE;
+    options.unsynced_max = UNSYNCED_OF(seq);
+    options.checkpoint_log_bytes = 24 << 10;
+    options.compression = seq % 2 == 0 ? MERLE_COMPRESSION_ZSTD : MERLE_COMPRESSION_NONE;
+    mrl_environment environment = *sim_environment(l->s);
+    environment.files = disk_files(l->run->d);
+    environment.database_id[0] = 7;
+    return mrl_db_open(path, &options, &environment, out_db);
+}
+
+static void forget_backup(crash_run *run) {
+    if (run->backup[0] != 0) world_free(&run->backup_world);
+    disk_lose_all(run->d, run->backup);
+    run->backup[0] = 0;
+}
+
+/* Opens what merle_backup has made, while the others go on. */
+static void judge_backup(life *l, const char *path, uint64_t seq_min) {
+    crash_run *run = l->run;
+    oracle *o = run->o;
+    merle_report report;
+    merle_db *copy = NULL;
+    merle_access access =
+        mrl_random_below(&run->random, 2) ? MERLE_ACCESS_READ : MERLE_ACCESS_DEFAULT;
+    merle_err err = open_path(l, path, access, &report, &copy);
+    if (err != MERLE_OK) {
+        if (!is_excused(l, err))
+            oracle_trouble(o, "opening a backup: %s, %s", merle_err_name(err), report.message);
+        return;
+    }
+    run->backup_seq = mrl_log_published_at(copy->store.published);
+    if (run->backup_seq < seq_min)
+        oracle_trouble(o, "a backup is of seq %llu, it was begun at %llu", (llu)run->backup_seq,
+                       (llu)seq_min);
+    if (oracle_compare_copy(o, copy, &run->backup_world) == 0)
+        (void)snprintf(run->backup, sizeof run->backup, "%s", path);
+    err = merle_close(copy);
+    if (err != MERLE_OK && !is_excused(l, err))
+        oracle_trouble(o, "closing a backup: %s", merle_err_name(err));
+    run->totals.backups_opened++;
+}
+
+static void back_up(life_worker *w) {
+    life *l = w->l;
+    crash_run *run = l->run;
+    char path[sizeof run->backup];
+    merle_report report;
+    memset(&report, 0, sizeof report);
+    if (l->has_backup) return; /* one a life */
+    l->has_backup = 1;
+    forget_backup(run);
+    (void)snprintf(path, sizeof path, "backup-%llu", (llu)run->totals.lives);
+    uint64_t before = published(l);
+    merle_err err = merle_backup(l->db, path, NULL, NULL, &report);
+    if (err == MERLE_OK) {
+        run->totals.backups++;
+        judge_backup(l, path, before);
+    } else if (!is_excused(l, err)) {
+        oracle_trouble(run->o, "a backup: %s, %s", merle_err_name(err), report.message);
+    }
+    if (run->backup[0] == 0) disk_lose_all(run->d, path);
+}
+
+/* The backup of an earlier life has outlived the crash. */
+static void check_backup(life *l) {
+    crash_run *run = l->run;
+    merle_report report;
+    merle_db *copy = NULL;
+    if (run->backup[0] == 0 || l->fault != FAULT_NONE) return;
+    merle_err err = open_path(l, run->backup, MERLE_ACCESS_DEFAULT, &report, &copy);
+    if (err != MERLE_OK) {
+        oracle_trouble(run->o, "opening an older backup: %s, %s", merle_err_name(err),
+                       report.message);
+        return;
+    }
+    (void)oracle_compare_world(run->o, &run->backup_world, run->backup_seq, copy);
+    if (merle_close(copy) != MERLE_OK) oracle_trouble(run->o, "closing an older backup");
+    run->totals.backups_opened++;
+    forget_backup(run);
+}
+
+/* ---- a life's work ---- */
+
 /* From now on the machine may stop, and something may fail. */
 static void arm(life *l) {
     crash_run *run = l->run;
@@ -353,7 +473,8 @@ static void arm(life *l) {
     if (l->fault == FAULT_CALL)
         disk_fail_nth(run->d, l->fault_call, 1 + mrl_random_below(&run->random, 6));
     if (l->fault == FAULT_SPACE)
-        disk_capacity(run->d, disk_used(run->d) + mrl_random_below(&run->random, LOG_FILE_SIZE));
+        disk_capacity(run->d,
+                      disk_used(run->d) + mrl_random_below(&run->random, LOG_FILE_SIZE / 4));
     if (l->stop_within == 0) return;
     const char *target = choose_target(run);
     if (target != NULL)
@@ -370,7 +491,9 @@ static void work(void *context) {
         uint64_t dice = below(w, 64);
         arm(l);
         more -= (uint32_t)l->is_armed;
-        if (w->number == 0 && below(w, l->checkpoint_in) == 0)
+        if (w->number == 0 && below(w, l->backup_in) == 0)
+            back_up(w);
+        else if (w->number == 0 && below(w, l->checkpoint_in) == 0)
             checkpoint(w);
         else if (below(w, l->await_in) == 0)
             await(w);
@@ -396,18 +519,9 @@ static void open_database(void *context) {
     life *l = context;
     oracle *o = oracle_of(l);
     merle_report report;
-    memset(&report, 0, sizeof report);
-    merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 64 << 10};
-    options.report = &report;
-    options.log_file_size = LOG_FILE_SIZE;
-    options.unsynced_max = o->base_seq % 3 == 0 ? 2048 : 16 << 10;
-    options.checkpoint_log_bytes = 24 << 10;
-    options.compression = o->base_seq % 2 == 0 ? MERLE_COMPRESSION_ZSTD : MERLE_COMPRESSION_NONE;
-    mrl_environment environment = *sim_environment(l->s);
-    environment.files = disk_files(l->run->d);
-    environment.database_id[0] = 7;
+    uint64_t unsynced_max = UNSYNCED_OF(o->base_seq);
     l->is_opening = 1;
-    merle_err err = mrl_db_open("db", &options, &environment, &l->db);
+    merle_err err = open_path(l, "db", MERLE_ACCESS_DEFAULT, &report, &l->db);
     l->is_opening = 0;
     if (err != MERLE_OK) {
         l->has_failed_to_open = 1;
@@ -418,7 +532,8 @@ static void open_database(void *context) {
     }
     l->run->totals.opened++;
     if (oracle_judge(o, l->db) != 0) return;
-    o->unsynced_max = options.unsynced_max;
+    o->unsynced_max = unsynced_max;
+    check_backup(l);
     for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {
         l->current[name] = o->base.current[name];
         if (l->current[name] == ORACLE_NONE)
@@ -464,14 +579,16 @@ static int run_sim(life *l) {
 
 static void choose_fault(life *l) {
     static const disk_call calls[] = {
-        DISK_FILE_SYNC, DISK_FILE_WRITE,   DISK_DIR_SYNC,  DISK_FILE_CREATE, DISK_RENAME,
-        DISK_REMOVE,    DISK_FILE_RESERVE, DISK_FILE_SYNC, DISK_FILE_WRITE,  DISK_FILE_READ,
-        DISK_FILE_OPEN, DISK_DIR_EACH,     DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK};
+        DISK_FILE_SYNC,   DISK_FILE_WRITE,   DISK_DIR_SYNC,  DISK_FILE_CREATE, DISK_RENAME,
+        DISK_REMOVE,      DISK_FILE_RESERVE, DISK_FILE_SYNC, DISK_FILE_WRITE,  DISK_FILE_READ,
+        DISK_FILE_OPEN,   DISK_DIR_EACH,     DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
+        DISK_FILE_READ,   DISK_RENAME,       DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
+        DISK_FILE_RESERVE};
     crash_run *run = l->run;
     uint64_t dice = mrl_random_below(&run->random, 16);
-    if (dice < 11) return;
+    if (dice < 10) return;
     run->totals.faulted++;
-    l->fault = dice == 15 ? FAULT_SPACE : FAULT_CALL;
+    l->fault = dice >= 14 ? FAULT_SPACE : FAULT_CALL;
     l->fault_call = calls[mrl_random_below(&run->random, sizeof calls / sizeof calls[0])];
     /* Half of them while it is opened: these calls are hardly made later. */
     if (l->fault == FAULT_CALL &&
@@ -485,7 +602,8 @@ static void plan(life *l) {
     uint64_t dice = mrl_random_below(&run->random, 8);
     l->durability = (merle_durability)mrl_random_below(&run->random, MERLE_SYNC_LATER + 1);
     l->steps_in_64 = (uint32_t)mrl_random_below(&run->random, 40);
-    l->checkpoint_in = mrl_random_below(&run->random, 2) ? 60 : 1000;
+    l->checkpoint_in = mrl_random_below(&run->random, 2) || l->fault == FAULT_SPACE ? 60 : 1000;
+    l->backup_in = mrl_random_below(&run->random, 4) ? 100000 : 50;
     l->await_in = mrl_random_below(&run->random, 2) ? 40 : 2000;
     l->commits_wanted = LIFE_COMMITS_MIN + (uint32_t)mrl_random_below(&run->random, 20);
     if (dice == 0)
@@ -516,6 +634,8 @@ static int live(life *l) {
         run->totals.ends_between++;
         return 1;
     }
+    if (mrl_random_below(&run->random, 2))
+        disk_stop_at(run->d, 1 + mrl_random_below(&run->random, 8));
     sim_spawn(l->s, "closes", close_database, l);
     return run_sim(l);
 }
@@ -544,7 +664,8 @@ int crash_run_live(crash_run *run) {
     l.s =
         sim_create(mrl_random_next(&run->random), 1 + (uint32_t)mrl_random_below(&run->random, 6));
     if (l.s == NULL) abort();
-    sim_clock_advance(l.s, run->now_ns);
+    /* The machine was off for a while. */
+    sim_clock_advance(l.s, run->now_ns + mrl_random_below(&run->random, 2000000000));
     for (uint32_t i = 0; i < ORACLE_NAME_COUNT; i++) l.current[i] = ORACLE_NONE;
     run->totals.lives++;
     plan(&l);
@@ -581,6 +702,7 @@ void crash_run_init(crash_run *run, uint64_t seed) {
 }
 
 void crash_run_fini(crash_run *run) {
+    forget_backup(run);
     disk_destroy(run->d);
     oracle_destroy(run->o);
 }

@@ -26,6 +26,7 @@ typedef struct life_totals {
     uint64_t faulted, refused_openings;
     uint64_t commits, refused, by_durability[MERLE_SYNC_LATER + 1];
     uint64_t definitions, checkpoints, steps, lost;
+    uint64_t backups, backups_opened;
     uint64_t answers[MERLE_NOT_READY + 1]; /* of commits */
 } life_totals;
 
@@ -36,6 +37,9 @@ typedef struct crash_run {
     oracle *o;
     life_totals totals;
     uint64_t now_ns;
+    char backup[24]; /* where the last one lies; empty: nowhere */
+    uint64_t backup_seq;
+    world backup_world;
     int is_told; /* each life is told */
 } crash_run;
 

@@ -11,7 +11,7 @@
 
 typedef unsigned long long llu;
 
-const char *const oracle_names[ORACLE_NAME_COUNT] = {"first", "memory", "second"};
+const char *const oracle_names[ORACLE_NAME_COUNT] = {"first", "memory", "second", "sessions"};
 const merle_index oracle_extras[ORACLE_EXTRA_COUNT] = {{"by_number", MERLE_ORDERED, "number"},
                                                        {"by_list", MERLE_TAGS, "list"}};
 
@@ -21,6 +21,12 @@ const merle_schema *oracle_schema(uint32_t name) {
     in_memory = plain_schema;
     in_memory.memory_only = 1;
     return &in_memory;
+}
+
+merle_bytes oracle_session_key(uint32_t session) {
+    static char names[ORACLE_SESSION_COUNT + 1][12];
+    (void)snprintf(names[session], sizeof names[session], "session-%u", session);
+    return merle_str(names[session]);
 }
 
 /* ---- notes ---- */
@@ -115,11 +121,19 @@ static void apply_commit(oracle *o, world *w, const note *n) {
     plain_result_clear(&result);
 }
 
+static void apply_session(world *w, const note *n) {
+    if (n->session == 0) return;
+    session_cell *cell = &w->sessions[n->session - 1];
+    *cell = (session_cell){n->seq, n->session_expires_ns};
+    if (n->session_expires_ns == SESSION_REMOVED) cell->seq = 0;
+}
+
 static void apply(oracle *o, world *w, const note *n) {
     uint32_t c = n->collection;
     switch (n->kind) {
     case NOTE_COMMIT:
         apply_commit(o, w, n);
+        apply_session(w, n);
         return;
     case NOTE_INDEX_ADD:
         w->extras[c] |= 1u << n->extra;
@@ -140,6 +154,7 @@ static void apply(oracle *o, world *w, const note *n) {
         break;
     }
     plain_clear_collection(w->plain, c);
+    if (n->name == NAME_SESSIONS) memset(w->sessions, 0, sizeof w->sessions);
     w->plain->root_seq[c] = n->seq;
 }
 
@@ -170,6 +185,7 @@ typedef struct comparison {
     const world *w;
     merle_db *db;
     merle_section section;
+    int64_t before_ns, after_ns; /* its begin was between them */
     uint64_t seq;
     char *text; /* the first difference */
     size_t text_size;
@@ -266,6 +282,34 @@ static int compare_extras(comparison *c, uint32_t name, merle_collection *collec
     return 0;
 }
 
+/* A document is there until its end by the clock of the section. */
+static int compare_sessions(comparison *c, merle_collection *collection) {
+    uint64_t there = 0, unsure = 0, counted = 0;
+    for (uint32_t i = 0; i < ORACLE_SESSION_COUNT; i++) {
+        const session_cell *cell = &c->w->sessions[i];
+        merle_doc doc;
+        merle_err err = merle_get(&c->section, collection, oracle_session_key(i + 1), &doc);
+        if (cell->seq != 0 && cell->expires_ns >= c->before_ns && cell->expires_ns <= c->after_ns) {
+            unsure++;
+            continue;
+        }
+        int is_there = cell->seq != 0 && cell->expires_ns > c->after_ns;
+        there += (uint64_t)is_there;
+        if (err != (is_there ? MERLE_OK : MERLE_NOT_FOUND))
+            return differs(c, "session %u of seq %llu, that ends at %lld, is %s at %lld", i + 1,
+                           (llu)cell->seq, (long long)cell->expires_ns, merle_err_name(err),
+                           (long long)c->after_ns);
+        if (is_there && (doc.seq != cell->seq || merle_doc_expires(doc) != cell->expires_ns))
+            return differs(c, "session %u is of seq %llu and ends at %lld, instead of %llu, %lld",
+                           i + 1, (llu)doc.seq, (long long)merle_doc_expires(doc), (llu)cell->seq,
+                           (long long)cell->expires_ns);
+    }
+    merle_err err = merle_count(&c->section, collection, &counted);
+    if (err != MERLE_OK || counted < there || counted > there + unsure)
+        return differs(c, "%llu sessions are counted instead of %llu", (llu)counted, (llu)there);
+    return 0;
+}
+
 static int compare_collection(comparison *c, uint32_t name) {
     merle_collection *collection = NULL;
     merle_err err = merle_collection_find(c->db, oracle_names[name], &collection);
@@ -275,6 +319,8 @@ static int compare_collection(comparison *c, uint32_t name) {
                    : differs(c, "%s is there (%s)", oracle_names[name], merle_err_name(err));
     if (err != MERLE_OK)
         return differs(c, "%s is not there (%s)", oracle_names[name], merle_err_name(err));
+    if (name == NAME_SESSIONS)
+        return compare_sessions(c, collection) != 0 ? -1 : compare_extras(c, name, collection);
     if (compare_documents(c, name, collection) != 0) return -1;
     if (compare_values(c, name, collection) != 0) return -1;
     return compare_extras(c, name, collection);
@@ -283,7 +329,9 @@ static int compare_collection(comparison *c, uint32_t name) {
 static int compare(const world *w, merle_db *db, char *text, size_t text_size) {
     comparison c = {.w = w, .db = db, .text = text, .text_size = text_size};
     int result = 0;
+    c.before_ns = db->clock->wall_ns(db->clock->context);
     if (merle_section_begin(db, &c.section) != MERLE_OK) return differs(&c, "no section");
+    c.after_ns = db->clock->wall_ns(db->clock->context);
     c.seq = merle_section_seq(&c.section);
     for (uint32_t name = 0; name < ORACLE_NAME_COUNT && result == 0; name++)
         result = compare_collection(&c, name);
@@ -371,6 +419,42 @@ static void world_wake(world *w) {
         if (w->plain->life[c] == PLAIN_UNBORN || w->current[NAME_MEMORY] == c)
             plain_clear_collection(w->plain, c);
     }
+}
+
+void world_free(world *w) {
+    plain_state_free(w->plain);
+    w->plain = NULL;
+}
+
+int oracle_compare_world(oracle *o, const world *w, uint64_t seq, merle_db *db) {
+    char text[256];
+    if (published(db) < seq) oracle_trouble(o, "a copy lacks commits");
+    if (compare(w, db, text, sizeof text) != 0)
+        oracle_trouble(o, "the copy of seq %llu: %s", (llu)seq, text);
+    check_whole(o, db);
+    return o->trouble[0] != 0 ? -1 : 0;
+}
+
+int oracle_compare_copy(oracle *o, merle_db *copy, world *out_world) {
+    static uint8_t was_open[ORACLE_NOTE_MAX];
+    uint32_t attempts[ORACLE_WORKER_MAX];
+    uint64_t seqs[ORACLE_WORKER_MAX];
+    /* Commits of others may be in the copy, and not have come back yet: the copy says which. */
+    for (uint32_t w = 0; w < ORACLE_WORKER_MAX; w++)
+        read_marker(o, copy, w, &attempts[w], &seqs[w]);
+    /* From here on nobody else runs, until the notes are again as they were. */
+    for (uint32_t i = 0; i < o->note_count; i++) {
+        note *n = &o->notes[i];
+        was_open[i] = n->kind == NOTE_COMMIT && n->fate == NOTE_OPEN && n->attempt != 0;
+        if (!was_open[i]) continue;
+        n->seq = seqs[n->worker];
+        n->fate = attempts[n->worker] == n->attempt ? NOTE_DONE : NOTE_REFUSED;
+    }
+    *out_world = world_at(o, published(copy));
+    for (uint32_t i = 0; i < o->note_count; i++)
+        if (was_open[i]) o->notes[i].fate = NOTE_OPEN;
+    world_wake(out_world);
+    return oracle_compare_world(o, out_world, published(copy), copy);
 }
 
 /* A definition that had not come back may have been applied, at any seq that nobody else has. */

@@ -23,14 +23,17 @@ enum {
     ORACLE_WORKER_MAX = 3,
     ORACLE_OP_MAX = 10,
     ORACLE_NOTE_MAX = 4096,
-    ORACLE_NAME_COUNT = 3, /* names of collections; the last one is dropped and made again */
+    ORACLE_NAME_COUNT = 4,     /* names of collections */
+    ORACLE_PLAIN_COUNT = 3,    /* the first of them have documents of the plain model */
+    ORACLE_SESSION_COUNT = 12, /* keys of the last one, whose documents end */
     ORACLE_KEY_COUNT = PLAIN_KEY_COUNT - ORACLE_WORKER_MAX, /* the keys behind are markers */
     ORACLE_EXTRA_COUNT = 2,                                 /* indexes that come and go */
     ORACLE_NONE = PLAIN_COLLECTION_MAX
 };
 
-/* The first collection has the markers and stays; the second is in memory only. */
-typedef enum oracle_name { NAME_FIRST = 0, NAME_MEMORY, NAME_SECOND } oracle_name;
+/* The first collection has the markers and stays; the second is in memory only; the third is
+ * dropped and made again; documents of the last have an end. */
+typedef enum oracle_name { NAME_FIRST = 0, NAME_MEMORY, NAME_SECOND, NAME_SESSIONS } oracle_name;
 extern const char *const oracle_names[ORACLE_NAME_COUNT];
 extern const merle_index oracle_extras[ORACLE_EXTRA_COUNT];
 const merle_schema *oracle_schema(uint32_t name);
@@ -59,19 +62,29 @@ typedef struct note {
     uint32_t worker;
     uint32_t attempt; /* of a commit: its number among the worker's */
     uint32_t collection;
-    uint32_t name;   /* of a definition */
-    uint32_t extra;  /* of an index */
-    int may_be_lost; /* acknowledged in ASYNC */
-    uint64_t bytes;  /* at least so many has its record */
+    uint32_t name;    /* of a definition */
+    uint32_t extra;   /* of an index */
+    int may_be_lost;  /* acknowledged in ASYNC */
+    uint64_t bytes;   /* at least so many has its record */
+    uint32_t session; /* of a commit: the number of a key in the last collection, from 1; 0: none */
+    int64_t session_expires_ns; /* SESSION_REMOVED: it is removed */
     uint32_t op_count;
     plain_op ops[ORACLE_OP_MAX + 1];
 } note;
+#define SESSION_REMOVED INT64_MIN
+
+/* A document that ends. */
+typedef struct session_cell {
+    uint64_t seq; /* 0: there is none */
+    int64_t expires_ns;
+} session_cell;
 
 /* All that a database is at one seq. */
 typedef struct world {
     plain_state *plain;
     uint32_t current[ORACLE_NAME_COUNT];   /* which collection has a name; ORACLE_NONE */
     uint32_t extras[PLAIN_COLLECTION_MAX]; /* bits */
+    session_cell sessions[ORACLE_SESSION_COUNT];
 } world;
 
 typedef struct oracle {
@@ -95,6 +108,7 @@ void oracle_destroy(oracle *o);
 /* The first thing that is wrong stays. */
 __attribute__((format(printf, 2, 3))) void oracle_trouble(oracle *o, const char *format, ...);
 
+merle_bytes oracle_session_key(uint32_t session); /* static memory */
 /* Notes down a write before it is called. */
 note *oracle_note(oracle *o, note_kind kind, uint32_t worker, uint64_t published);
 void oracle_done(oracle *o, note *n, uint64_t seq);
@@ -107,5 +121,11 @@ uint32_t oracle_new_collection(const oracle *o);
 int oracle_judge(oracle *o, merle_db *db);
 /* The database runs, and no write is under way: is it what it has to be? */
 int oracle_compare(oracle *o, merle_db *db);
+/* A copy was made while the database ran: is it what that was at its seq? *out_world is what the
+ * copy has to be from then on; freed with world_free. */
+int oracle_compare_copy(oracle *o, merle_db *copy, world *out_world);
+/* Another database has to be this world, which had `seq`. */
+int oracle_compare_world(oracle *o, const world *w, uint64_t seq, merle_db *db);
+void world_free(world *w);
 
 #endif

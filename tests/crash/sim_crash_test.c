@@ -136,10 +136,12 @@ static void tell_totals(void) {
         (llu)t->opened);
     test_say(
         "%llu commits (%llu memory, %llu async, %llu sync, %llu sync later), %llu refused, "
-        "%llu lost, %llu definitions, %llu checkpoints, %llu steps",
+        "%llu lost, %llu definitions, %llu checkpoints, %llu steps, %llu backups, opened "
+        "%llu times",
         (llu)t->commits, (llu)t->by_durability[MERLE_MEMORY], (llu)t->by_durability[MERLE_ASYNC],
         (llu)t->by_durability[MERLE_SYNC], (llu)t->by_durability[MERLE_SYNC_LATER], (llu)t->refused,
-        (llu)t->lost, (llu)t->definitions, (llu)t->checkpoints, (llu)t->steps);
+        (llu)t->lost, (llu)t->definitions, (llu)t->checkpoints, (llu)t->steps, (llu)t->backups,
+        (llu)t->backups_opened);
     test_say(
         "writes lost %llu, kept %llu, torn %llu, lost by failed syncs %llu; names lost %llu, "
         "kept %llu",

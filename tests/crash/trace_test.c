@@ -230,27 +230,33 @@ static void run_one(const injection *in, merle_threads threads,
     judge(in);
 }
 
+static void tell_counts(const char *call, const uint64_t counts[MERLE_NOT_READY + 1]) {
+    for (int err = 1; err <= MERLE_NOT_READY; err++)
+        if (counts[err] != 0)
+            test_say("%s: answered with %s: %llu", call, merle_err_name((merle_err)err),
+                     (unsigned long long)counts[err]);
+}
+
 static void failed_call_ends_writing_and_loses_nothing(void **state) {
-    static const char *const calls[][2] = {
-        {"pwritev", "EIO"}, {"fdatasync", "EIO"}, {"pwritev", "ENOSPC"}, {"fsync", "EIO"}};
-    uint64_t counts[MERLE_NOT_READY + 1] = {0}, runs = 0;
+    static const injection kinds[] = {{"pwritev", "EIO", CALLS_MAX},
+                                      {"fdatasync", "EIO", CALLS_MAX},
+                                      {"pwritev", "ENOSPC", CALLS_MAX},
+                                      {"fsync", "EIO", 8}};
+    uint64_t runs = 0;
     (void)state;
     if (!may_trace()) return;
     /* Calls that every opening makes, and those of the commits, the checkpoint and the close. */
-    for (size_t c = 0; c < 4; c++)
-        for (uint32_t when = 1; when <= CALLS_MAX; when += test_is_long() ? 1 : 2, runs++) {
-            injection in = {calls[c][0], calls[c][1], when};
-            merle_threads threads = when % 4 == 3 ? MERLE_THREADS_DEFAULT : MERLE_THREADS_NONE;
-            if (c == 3 && when > 8) break;
-            run_one(&in, threads, counts);
-        }
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        uint64_t counts[MERLE_NOT_READY + 1] = {0};
+        injection in = kinds[k];
+        for (in.when = 1; in.when <= kinds[k].when; in.when += test_is_long() ? 1 : 2, runs++)
+            run_one(&in, in.when % 4 == 3 ? MERLE_THREADS_DEFAULT : MERLE_THREADS_NONE, counts);
+        tell_counts(in.call, counts);
+        /* Each of them has hit an opening; and all but the directory's sync the log at work. */
+        assert_true(counts[MERLE_SYSTEM] + counts[MERLE_NO_SPACE] > 0);
+        if (k < 3) assert_true(counts[MERLE_NOT_DURABLE] > 0 && counts[MERLE_READ_ONLY] > 0);
+    }
     test_say("%llu runs, %u keys", (unsigned long long)runs, key_next);
-    for (int err = 0; err <= MERLE_NOT_READY; err++)
-        if (counts[err] != 0)
-            test_say("answered with %s: %llu", merle_err_name((merle_err)err),
-                     (unsigned long long)counts[err]);
-    assert_true(counts[MERLE_NOT_DURABLE] > 5 && counts[MERLE_READ_ONLY] > 5);
-    assert_true(counts[MERLE_SYSTEM] > 0);
 }
 
 int main(int argc, char **argv) {

@@ -116,6 +116,8 @@ int disk_flip(disk *d, const char *path, const char *name, uint64_t offset, uint
 int disk_cut_file(disk *d, const char *path, const char *name, uint64_t size);
 int disk_swap(disk *d, const char *path, const char *name, const char *other);
 int disk_lose(disk *d, const char *path, const char *name);
+/* A directory goes, with its files; nothing in it is open. */
+void disk_lose_all(disk *d, const char *path);
 int disk_duplicate(disk *d, const char *path, const char *name, const char *copy_name);
 /* Between a simulated and a real directory; all regular files. 0 or an errno value. */
 int disk_export(disk *d, const char *path, const char *real_path);

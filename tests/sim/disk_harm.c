@@ -77,6 +77,14 @@ int disk_lose(disk *d, const char *path, const char *name) {
     return 0;
 }
 
+void disk_lose_all(disk *d, const char *path) {
+    folder *f = folder_find(d, path);
+    if (f == NULL) return;
+    f->live.count = 0;
+    make_names_durable(f);
+    disk_sweep(d);
+}
+
 int disk_duplicate(disk *d, const char *path, const char *name, const char *copy_name) {
     folder *f = folder_find(d, path);
     const node *n = find_node(d, path, name);

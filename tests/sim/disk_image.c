@@ -79,7 +79,8 @@ void node_resize(disk *d, node *n, uint64_t size) {
 static void node_forget(node *n, size_t count) {
     for (size_t i = 0; i < count; i++) free(n->changes[i].bytes);
     n->change_count -= count;
-    memmove(n->changes, n->changes + count, n->change_count * sizeof(change));
+    if (n->change_count > 0)
+        memmove(n->changes, n->changes + count, n->change_count * sizeof(change));
 }
 
 void node_settle(node *n, uint64_t last_id) {

@@ -20,9 +20,10 @@ static int read_options(care *c, const command_line *line) {
     return EXIT_GOOD;
 }
 
+/* What was taken from an older state with all that came since is no loss. */
 static int is_whole(const merle_care_info *info) {
-    return info->damaged == 0 && info->pages_lost == 0 && info->pages_older == 0 &&
-           info->records_lost == 0 && info->operations_lost == 0 && info->duplicates == 0;
+    return info->damaged == 0 && info->pages_lost == 0 && info->records_lost == 0 &&
+           info->operations_lost == 0 && info->duplicates == 0;
 }
 
 static int run(const command_line *line) {

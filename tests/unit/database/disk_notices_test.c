@@ -23,6 +23,8 @@
 
 #include "database/database.h"
 
+enum { LOG_FILE_SIZE = 64 << 10, DOC_SIZE = 8 << 10 };
+
 typedef struct heard {
     int counts[MERLE_LOG_ERROR + 1];
     char text[256]; /* the last one */
@@ -64,7 +66,7 @@ static merle_db *open_db(heard *h, merle_access access) {
     clock.monotonic_ns = monotonic_ns;
     mrl_environment environment = {.files = &files, .clock = &clock};
     merle_options options = {.threads = MERLE_THREADS_NONE,
-                             .log_file_size = 64 << 10,
+                             .log_file_size = LOG_FILE_SIZE,
                              .access = access,
                              .log = hear,
                              .log_context = h};
@@ -76,6 +78,17 @@ static merle_db *open_db(heard *h, merle_access access) {
 static void step(merle_db *db) {
     now_ns += 200000000;
     for (int i = 0; i < 100 && merle_step(db, 0, 1000000) == MERLE_BUSY; i++) continue;
+}
+
+/* From there on the next one is made ready. */
+static void use_half_of_the_file(merle_db *db) {
+    static const uint8_t doc[DOC_SIZE] = {
+        0x81, 0xa1, 'x', 0xc5, (DOC_SIZE - 6) >> 8, (DOC_SIZE - 6) & 255};
+    merle_collection *things;
+    assert_int_equal(merle_collection_open(db, "things", NULL, &things), MERLE_OK);
+    for (int i = 0; i < LOG_FILE_SIZE / 2 / DOC_SIZE; i++)
+        assert_int_equal(
+            merle_one_put(things, MERLE_STR("a"), merle_bytes_of(doc, sizeof doc), NULL), MERLE_OK);
 }
 
 static int make(void **state) {
@@ -102,6 +115,7 @@ static void disk_that_is_full_is_told_once_and_when_it_is_over(void **state) {
     heard h;
     merle_db *db = open_db(&h, MERLE_ACCESS_DEFAULT);
     is_full = 1;
+    use_half_of_the_file(db);
     for (int i = 0; i < 3; i++) step(db);
     assert_int_equal(h.counts[MERLE_LOG_WARNING], 1);
     assert_non_null(strstr(h.text, "No space left"));

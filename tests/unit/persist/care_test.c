@@ -159,6 +159,26 @@ static void backup_and_original_go_separate_ways(void **state) {
     assert_int_equal(stand_print_of(st, st->path, &seq), st->prints[st->seq]);
 }
 
+static void backup_of_one_opened_for_reading_is_the_same(void **state) {
+    stand *st = *state;
+    merle_care_info info = {0};
+    uint64_t seq;
+    stand_open(st);
+    stand_work(st, 80);
+    stand_checkpoint(st);
+    stand_work(st, 20);
+    stand_close(st);
+    st->options.access = MERLE_ACCESS_READ;
+    assert_int_equal(merle_open(st->path, &st->options, &st->db), MERLE_OK);
+    merle_err err = merle_backup(st->db, st->copy, NULL, &info, &st->report);
+    if (err != MERLE_OK) fail_msg("%s: %s", merle_err_name(err), st->report.message);
+    assert_int_equal(info.seq, st->seq);
+    stand_close(st);
+    st->options.access = MERLE_ACCESS_DEFAULT;
+    verify_ok(st, st->copy);
+    assert_int_equal(stand_print_of(st, st->copy, &seq), st->prints[st->seq]);
+}
+
 static void backup_of_a_database_in_memory_is_refused(void **state) {
     stand *st = *state;
     merle_db *db;
@@ -336,6 +356,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(backup_beside_a_writer_is_of_one_commit, make, clear),
         cmocka_unit_test_setup_teardown(backup_without_its_manifest_cannot_be_opened, make, clear),
         cmocka_unit_test_setup_teardown(backup_and_original_go_separate_ways, make, clear),
+        cmocka_unit_test_setup_teardown(backup_of_one_opened_for_reading_is_the_same, make, clear),
         cmocka_unit_test_setup_teardown(backup_of_a_database_in_memory_is_refused, make, clear),
         cmocka_unit_test_setup_teardown(restore_gives_every_commit_back, make, clear),
         cmocka_unit_test_setup_teardown(restore_to_a_time_takes_the_last_commit_until_then, make,

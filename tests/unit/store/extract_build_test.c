@@ -47,6 +47,15 @@ static void open_plain(stand *s) {
     calls = 0;
 }
 
+/* More than a step of a build looks at. */
+static void put_many(const stand *s) {
+    for (int i = 0; i < 600; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "z%d", i);
+        put_json(s, key, "{}");
+    }
+}
+
 static void add(const stand *s, const merle_index *index) {
     must(s, merle_index_add(s->players, index, NULL));
 }
@@ -278,11 +287,8 @@ static void refused_document_that_is_mended_counts_no_more(void **state) {
     (void)state;
     stand s;
     open_plain(&s);
-    for (int i = 0; i < 600; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "z%d", i);
-        put_json(&s, key, i == 3 ? "{\"wrong\":1}" : "{}");
-    }
+    put_many(&s);
+    put_json(&s, "z3", "{\"wrong\":1}");
     add(&s, &by_turn);
     assert_int_equal(merle_step(s.db, 0, 0), MERLE_BUSY);
     put_json(&s, "z3", "{\"n\":\"z\",\"l\":5}");
@@ -300,11 +306,7 @@ static void two_builds_at_once_keep_both_values(void **state) {
     (void)state;
     stand s;
     open_plain(&s);
-    for (int i = 0; i < 600; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "z%d", i);
-        put_json(&s, key, "{}");
-    }
+    put_many(&s);
     add(&s, &by_turn);
     assert_int_equal(merle_step(s.db, 0, 0), MERLE_BUSY);
     add(&s, &other);

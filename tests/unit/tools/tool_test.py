@@ -73,10 +73,6 @@ def fingerprint(path):
     return told
 
 
-def repair_is_built(world):
-    return "not built yet" not in run("repair", world["small"], str(world["folder"] / "any"))[2]
-
-
 def newest(path, prefix):
     return max(Path(path).glob(prefix + "*"))
 
@@ -292,8 +288,6 @@ def directory_in_use_names_its_owner(world):
         for name in ("info", "dump", "tail", "checkpoint", "verify"):
             fails(3, name, path, says=[f"process {owner.pid}"])
         for name in ("backup", "restore", "repair"):
-            if name == "repair" and not repair_is_built(world):
-                continue
             fails(3, name, path, path + "-to", says=[f"process {owner.pid}"])
             assert not os.path.exists(path + "-to") or not list(Path(path + "-to").glob("man*"))
         owner.stdin.close()
@@ -374,18 +368,32 @@ def backup_and_restore_give_the_same_documents(world):
 
 @case
 def repair_saves_what_is_not_damaged(world):
-    if not repair_is_built(world):
-        return
     path = make("small", world["folder"] / "to repair")
     saved, whole = str(world["folder"] / "saved"), str(world["folder"] / "whole")
     told = answer("repair", path, whole)
     assert told["verdict"] == "nothing was lost" and lines("dump", whole) == lines("dump", path)
     documents = lines("dump", path)
-    flip(newest(path, "manifest-"), 100)
-    fails(3, "info", path)
+    page = newest(path, "pages-")
+    flip(page, page.stat().st_size - 20)
+    before = fingerprint(path)
+    told = answer("repair", path, saved)
+    assert [(f["kind"], f["file"]) for f in told["findings"]] == [("older", page.name)]
+    assert lines("dump", saved) == documents and fingerprint(path) == before
+    fails(3, "repair", path, saved)
+
+
+@case
+def repair_tells_what_it_could_not_save(world):
+    path, saved = make("small", world["folder"] / "holed"), str(world["folder"] / "less")
+    log = min(Path(path).glob("log-*"))  # the later one is only prepared
+    flip(log, log.read_bytes().index(b"back\\slash"))
+    fails(3, "info", path, says=[log.name])
     code, out, err = run("repair", path, saved)
-    assert code in (0, 1), err
-    assert json.loads(out)["findings"] and lines("dump", saved) == documents
+    told = json.loads(out)
+    assert code == 1 and told["verdict"] == "see the findings" and told["records_lost"] >= 1, err
+    assert {f["kind"] for f in told["findings"]} >= {"hole"}
+    keys = {d["key"] for d in lines("dump", saved)}
+    assert "back\\\\slash" not in keys and "a\\x20b" in keys
 
 
 def main():
