@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@
 #include <unistd.h>
 
 #include <merle/merle.h>
+
+#include "database/database.h"
 
 /* Some records of a mebibyte. */
 enum { DOCUMENTS = 6000, FILLER = 400 };
@@ -273,6 +276,32 @@ static void load_that_ends_beside_a_checkpoint_is_there(void **state) {
     assert_has(*state, DOCUMENTS);
 }
 
+/* The log has no room for the record that would say so. */
+static void given_up_on_a_full_disk(const place *p) {
+    open_db o = {0};
+    merle_bulk *bulk;
+    const merle_options options = {
+        .report = &o.report, .threads = MERLE_THREADS_NONE, .durability = MERLE_SYNC};
+    must(&o, merle_open(p->path, &options, &o.db));
+    must(&o, merle_collection_open(o.db, "things", &schema, &o.things));
+    must(&o, merle_bulk_begin(o.things, &bulk));
+    put_some(&o, bulk, 0, DOCUMENTS);
+    uint64_t before = mrl_log_published_at(o.db->store.published);
+    mrl_log_room(o.db->log, 0, ENOSPC);
+    merle_bulk_cancel(bulk);
+    if (mrl_log_published_at(o.db->store.published) != before) _exit(2);
+    mrl_log_room(o.db->log, 1 << 20, 0);
+    put_in(&o, o.things, 1);
+    if (count_in(&o, o.things) != 1) _exit(3);
+}
+
+static void load_given_up_on_a_full_disk_leaves_the_collection_to_others(void **state) {
+    run_child(*state, given_up_on_a_full_disk);
+    assert_has(*state, 1);
+    RUN(*state, CHECKPOINT);
+    assert_has(*state, 1);
+}
+
 static void given_up_beside_another(const place *p) {
     open_db o;
     merle_bulk *bulk, *other;
@@ -332,6 +361,7 @@ int main(void) {
         TEST(load_behind_one_that_was_cut_off_counts_alone),
         TEST(load_that_was_given_up_has_never_been),
         TEST(load_that_ends_beside_a_checkpoint_is_there),
+        TEST(load_given_up_on_a_full_disk_leaves_the_collection_to_others),
         TEST(commit_behind_a_load_given_up_beside_another_stays),
         TEST(collection_dropped_beside_a_load_is_gone),
     };
