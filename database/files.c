@@ -150,6 +150,7 @@ static void stat_checkpoints(const mrl_checkpoint_stats *from, merle_stats_db *s
 
 void mrl_files_stat(merle_db *db, merle_stats_db *stats) {
     mrl_log_set_stats log;
+    mrl_log_stats ring;
     if (db->persist == NULL) return;
     stat_checkpoints(mrl_persist_checkpoint_stats(db->persist), stats);
     mrl_log_set_stat(mrl_persist_log_set(db->persist), &log);
@@ -162,7 +163,8 @@ void mrl_files_stat(merle_db *db, merle_stats_db *stats) {
     stats->log_sync_ns_max = log.sync_ns_max;
     stats->log_files = log.files;
     stats->log_files_spare = log.files_spare;
-    stats->log_unsynced_bytes = log.unsynced_bytes;
+    mrl_log_stat(db->log, &ring);
+    stats->log_unsynced_bytes = ring.loose;
 }
 
 /* ---- the public calls ---- */

@@ -141,7 +141,6 @@ typedef struct mrl_log_set_stats {
     uint64_t bytes_written; /* to the log, marks and padding too */
     uint64_t groups, group_bytes_max, records, syncs;
     uint64_t sync_ns, sync_ns_max; /* spent in syncs; the longest */
-    uint64_t unsynced_bytes;       /* written or not, of all modes: published and not durable */
     uint64_t current_id, current_used, current_size;
     uint32_t is_full; /* writers get MERLE_NO_SPACE */
     uint32_t reserved;

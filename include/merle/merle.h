@@ -763,7 +763,7 @@ typedef struct merle_stats_db {
     uint64_t log_bytes_written;                             /* marks and padding too */
     uint64_t log_groups, log_group_bytes_max, log_records, log_syncs, log_sync_ns, log_sync_ns_max;
     uint64_t log_files, log_files_spare;
-    uint64_t log_unsynced_bytes; /* of commits that are not durable */
+    uint64_t log_unsynced_bytes; /* of MERLE_ASYNC commits that are not durable yet */
     uint64_t durable_seq;        /* without a path: seq */
 } merle_stats_db;
 typedef struct merle_stats_collection {

@@ -526,6 +526,31 @@ static void steps_alone_make_checkpoints(void **state) {
     check(w);
 }
 
+static merle_stats_db stats_of(const world *w) {
+    merle_stats_db stats = {.size = sizeof stats};
+    assert_int_equal(merle_stats(w->db, &stats), MERLE_OK);
+    return stats;
+}
+
+static void what_the_disk_lacks_is_told(void **state) {
+    world *w = *state;
+    uint64_t seq;
+    w->options.threads = MERLE_THREADS_NONE;
+    open_ok(w);
+    assert_int_equal(merle_one_put(w->things, merle_str("a"), merle_bytes_of("\x80", 1), &seq),
+                     MERLE_OK);
+    merle_stats_db before = stats_of(w);
+    assert_true(before.log_unsynced_bytes > 0);
+    assert_true(before.durable_seq < seq);
+    assert_int_equal(merle_wait_durable(w->db, seq), MERLE_OK);
+    merle_stats_db after = stats_of(w);
+    assert_int_equal(after.log_unsynced_bytes, 0);
+    assert_int_equal(after.durable_seq, seq);
+    assert_true(after.log_syncs > before.log_syncs && after.log_groups > before.log_groups &&
+                after.log_records > before.log_records &&
+                after.log_bytes_written > before.log_bytes_written && after.log_sync_ns > 0);
+}
+
 /* ---- damage ---- */
 
 /* The newest file of a kind. */
@@ -713,6 +738,7 @@ int main(int argc, char **argv) {
         TEST(second_owner_is_told_who_has_it),
         TEST(files_are_explained),
         TEST(steps_alone_make_checkpoints),
+        TEST(what_the_disk_lacks_is_told),
         TEST(damaged_manifest_is_refused),
         TEST(missing_manifests_are_noticed),
         TEST(damaged_page_files_are_refused),
