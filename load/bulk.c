@@ -25,7 +25,8 @@
  *
  * Checkpoints. Someone who writes down what a section sees, to read the log again only behind it,
  * would lose the puts of a load that is under way: they are in no section's view. So if the root
- * that the section sees is loading, he has to read again from before its seq, the truncate's
+ * that the section sees is loading, he has to read again from before its seq, the truncate's; and
+ * if he takes nothing of a root that a load has filled, all that is behind the truncate
  * (persist/checkpoint.c).
  *
  * Giving up must not fail for want of memory, since the collection would be loading for ever: the
@@ -119,7 +120,7 @@ static merle_err prepare(merle_bulk *bulk, mrl_member *member, mrl_definition *b
     *out_loading = mrl_root_create(member, bulk->collection, schema);
     mrl_schema_release(schema);
     if (bulk->root == NULL || bulk->empty == NULL || *out_loading == NULL) return MERLE_NO_MEMORY;
-    (*out_loading)->is_loading = 1;
+    atomic_store_explicit(&(*out_loading)->is_loading, 1, memory_order_relaxed);
     err = mrl_definition_make(begin, bulk->store, member, MERLE_ORIGIN_LOAD, id,
                               MRL_RECORD_TRUNCATE, nothing);
     if (err == MERLE_OK)
@@ -156,7 +157,8 @@ static merle_err begin(merle_bulk *bulk, mrl_member *member) {
     mrl_lock_take(&bulk->store->catalog_lock);
     merle_err err = prepare(bulk, member, &d, &loading);
     mrl_lock_drop(&bulk->store->catalog_lock);
-    if (err == MERLE_OK) err = swing(bulk, member, &d, &loading, 1, &seq);
+    if (err == MERLE_OK && (err = swing(bulk, member, &d, &loading, 1, &seq)) == MERLE_OK)
+        bulk->root->loaded_from = seq;
     if (loading != NULL) mrl_root_destroy(loading, member);
     mrl_definition_cancel(&d, member);
     return err;
@@ -324,13 +326,24 @@ static merle_err build(merle_bulk *bulk, mrl_member *member) {
     return err;
 }
 
-/* The collection is empty, and anybody's again. A log that has failed takes no record; nor does it
- * take any of other writers. */
+/* The root of the load is empty: it goes on as any other. */
+static void end_loading(const merle_bulk *bulk) {
+    mrl_lock_take(&bulk->store->catalog_lock);
+    mrl_root *root = mrl_collection_current(bulk->collection);
+    const mrl_schema *schema = mrl_root_schema_now(root);
+    mrl_root_lock_all(root, schema);
+    atomic_store_explicit(&root->is_loading, 0, memory_order_relaxed);
+    mrl_root_unlock_all(root, schema);
+    mrl_lock_drop(&bulk->store->catalog_lock);
+}
+
+/* The collection is empty, and anybody's again. Where the log has no room, or has failed, it is so
+ * without a record: the next change of the collection says it as well. */
 static void undo(merle_bulk *bulk, mrl_member *member) {
     uint64_t seq;
     merle_report *report = member->report;
     member->report = NULL; /* it says why the load was given up */
-    (void)swing(bulk, member, &bulk->undone, &bulk->empty, 0, &seq);
+    if (swing(bulk, member, &bulk->undone, &bulk->empty, 0, &seq) != MERLE_OK) end_loading(bulk);
     member->report = report;
 }
 

@@ -232,18 +232,20 @@ static merle_err take_all(backup *b) {
     return err;
 }
 
-/* The files of checkpoints stay, and the log's. */
+/* The files of checkpoints stay, and the log's. Both at once: the end of a checkpoint, under the
+ * same lock, must not find its own held and the log's not. It would leave an old manifest, and take
+ * away the log that this one needs. */
 static void hold(backup *b) {
     mrl_lock_take(&b->persist->lock);
     b->persist->checkpoint.holds++;
     mrl_directory_name(MRL_FILE_MANIFEST, b->persist->checkpoint.current.number, b->manifest_name);
-    mrl_lock_drop(&b->persist->lock);
     mrl_log_set_hold(b->persist->log_set);
+    mrl_lock_drop(&b->persist->lock);
 }
 
 static void unhold(backup *b) {
-    mrl_log_set_unhold(b->persist->log_set);
     mrl_lock_take(&b->persist->lock);
+    mrl_log_set_unhold(b->persist->log_set);
     b->persist->checkpoint.holds--;
     mrl_lock_drop(&b->persist->lock);
 }

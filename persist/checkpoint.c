@@ -11,8 +11,8 @@
  * pages of a manifest thus have an S of at least its R, however old their bytes are.
  *
  * Where truncate or drop replaces a collection's documents while its pages are being written, those
- * pages are given up: its base becomes the seq of the replacement, and recovery takes all that came
- * later from the log.
+ * pages are given up: its base becomes the seq of the replacement (of a bulk load: of the truncate
+ * that it began with), and recovery takes all that came later from the log.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -257,6 +257,8 @@ static void give_up_pages(mrl_checkpoint *c, const mrl_root *root) {
     mrl_manifest_collection *collection = &c->next.collections[c->collection_number];
     collection->page_count = 0;
     collection->base_seq = atomic_load_explicit(&root->seq, memory_order_acquire);
+    /* What a bulk load has put is older than the root: it comes from the log, too. */
+    if (root->loaded_from != 0) collection->base_seq = root->loaded_from;
     if (collection->base_seq > c->seq_max) c->seq_max = collection->base_seq;
     c->slot = collection->slots_end;
 }

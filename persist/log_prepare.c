@@ -117,9 +117,9 @@ static int finish(mrl_log_set *set, const char *name_now) {
         failed = set->files->rename(set->dir, name_now, name);
     if (failed == 0) failed = set->files->dir_sync(set->dir);
     if (failed != 0) {
-        /* Under which name it stands is not known; neither may stay. */
-        (void)set->files->remove(set->dir, name_now);
-        (void)set->files->remove(set->dir, name);
+        /* Its own name stays, whatever stands there: the end of the file before may say that it
+         * follows. The next try takes its place. */
+        if (strcmp(name, name_now) != 0) (void)set->files->remove(set->dir, name_now);
         return failed;
     }
     mrl_lock_take(&set->lock);
@@ -146,6 +146,7 @@ static int from_spare(mrl_log_set *set, int *out_failed) {
     char name[MRL_LOG_NAME_SIZE];
     uint64_t id = set->prepared_id, size = set->options.file_size;
     mrl_log_spare *spare = id == 0 ? take_spare(set) : NULL;
+    int spare_is_old = id == 0;
     *out_failed = 0;
     /* Of one that was found prepared it is not known how much of it was ever written. */
     set->prepare_next->written_to = spare != NULL ? spare->written_to : MRL_LOG_FRAMES_AT;
@@ -164,10 +165,11 @@ static int from_spare(mrl_log_set *set, int *out_failed) {
         *out_failed = finish(set, name);
         return 1;
     }
-    /* Of another size, or not to be had: a new one takes its place. */
+    /* Of another size, or not to be had: a new one takes its place. One that was prepared stays
+     * until then, under its name, which the end of the file before it may tell. */
     if (set->prepare_file != NULL) set->files->file_close(set->prepare_file);
     set->prepare_file = NULL;
-    (void)set->files->remove(set->dir, name);
+    if (spare_is_old) (void)set->files->remove(set->dir, name);
     return 0;
 }
 

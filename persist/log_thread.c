@@ -157,7 +157,10 @@ static merle_err begin_term(mrl_log_set *set, merle_report *report) {
     err = is_again ? mrl_log_begin_again(set) : mrl_log_switch(set, set->start.last_seq);
     if (err == MERLE_OK) err = mrl_log_begin_file(set);
     if (err == MERLE_OK) return err;
-    if (report != NULL) *report = set->failure;
+    if (report != NULL) {
+        *report = set->failure;
+        report->err = MERLE_SYSTEM;
+    }
     detach(set);
     return MERLE_SYSTEM;
 }

@@ -340,8 +340,9 @@ static merle_err step_locked(mrl_persist *p, mrl_member *member, merle_report *r
     if (was_idle && err == MERLE_OK) plan_next(p, 0);
     if (!was_idle) err = mrl_checkpoint_step(c, member, report);
     if (err != MERLE_OK) {
+        /* Tried again, unless nothing is to be done unasked. */
         p->retry_ns = now(p) + RETRY_NS;
-        p->log_bytes_due = 0;
+        if (p->log_bytes_due != UINT64_MAX) p->log_bytes_due = 0;
     }
     return err;
 }

@@ -143,6 +143,25 @@ static merle_err apply(replay *r, const mrl_record_operation_view *op, uint64_t 
                            seq);
 }
 
+/* Ids are never given twice. So what the manifest knew of, but did not name, had been dropped when
+ * its checkpoint began; where the log is read from before that (a bulk load was under way then),
+ * records of such a collection still come. One that was made since has its definition behind R. */
+static int is_long_gone(replay *r, const mrl_record_operation_view *op) {
+    return op->kind != MRL_RECORD_DEFINE && op->collection_id < r->manifest->collection_next_id &&
+           mrl_manifest_find(r->manifest, op->collection_id) == NULL &&
+           mrl_load_find(r->load, op->collection_id) == NULL;
+}
+
+/* Keeps book of bulk loads. One that was there before what the manifest has of the collection, and
+ * was given up, is over: the documents of its pages came later. */
+static merle_err note_load(replay *r, const mrl_record_operation_view *op, uint32_t origin,
+                           uint64_t seq) {
+    const mrl_manifest_collection *noted = mrl_manifest_find(r->manifest, op->collection_id);
+    mrl_load_collection *target = mrl_load_find(r->load, op->collection_id);
+    if (target == NULL || (noted != NULL && seq < noted->base_seq)) return MERLE_OK;
+    return mrl_load_concern(target, r->member, op->kind, origin, seq);
+}
+
 /* ---- one record ---- */
 
 static merle_err replay_record(void *context, const mrl_frame *frame, merle_bytes body,
@@ -160,9 +179,11 @@ static merle_err replay_record(void *context, const mrl_frame *frame, merle_byte
     merle_err err = mrl_record_read_begin(body, &reader);
     while (err == MERLE_OK) {
         if ((err = mrl_record_read_next(&reader, &op)) != MERLE_OK) break;
-        mrl_load_collection *target = mrl_load_find(r->load, op.collection_id);
-        if (target != NULL)
-            err = mrl_load_concern(target, r->member, op.kind, reader.origin, frame->seq);
+        if (is_long_gone(r, &op)) {
+            r->info->operations_passed_over++;
+            continue;
+        }
+        err = note_load(r, &op, reader.origin, frame->seq);
         if (err != MERLE_OK) return mrl_report_fill(report, err, NULL);
         err = apply(r, &op, frame->seq, report);
         if (err != MERLE_OK) return err;

@@ -80,10 +80,11 @@ typedef struct mrl_root {
     merle_collection *collection;
     _Atomic(mrl_schema *) schema; /* the latest; see mrl_root_schema */
     uint32_t is_dropped;
-    uint32_t is_loading;    /* 1: empty, as long as a bulk load fills the next one */
-    uint32_t ticket;        /* of its retirement */
-    struct mrl_root *dying; /* next in the store's list of roots to tear down */
-    uint32_t teardown_slot; /* how far that went */
+    _Atomic uint32_t is_loading; /* 1: empty, as long as a bulk load fills the next one */
+    uint64_t loaded_from;        /* filled by a bulk load: the seq of its truncate; else 0 */
+    uint32_t ticket;             /* of its retirement */
+    struct mrl_root *dying;      /* next in the store's list of roots to tear down */
+    uint32_t teardown_slot;      /* how far that went */
     /* What its former schemas have left, oldest first; under the store's dying_lock. */
     _Atomic(struct mrl_left *) left_first;
     struct mrl_left *left_last;
@@ -169,7 +170,7 @@ static inline mrl_root *mrl_collection_root(const merle_collection *collection, 
 /* Whether a bulk load is under way. Inside a section, or with the catalog locked. */
 static inline int mrl_collection_is_loading(const merle_collection *collection) {
     const mrl_root *root = mrl_collection_current(collection);
-    return root != NULL && root->is_loading != 0;
+    return root != NULL && atomic_load_explicit(&root->is_loading, memory_order_relaxed) != 0;
 }
 
 /* The schema that a section at S sees; the root is that of the section. */

@@ -382,7 +382,8 @@ static merle_err open_path(const life *l, const char *path, merle_access access,
     memset(report, 0, sizeof *report);
     options.access = access;
     options.report = report;
-    options.log_file_size = LOG_FILE_SIZE;
+    /* Another size now and then: a file that was prepared does not do then. */
+    options.log_file_size = (uint64_t)LOG_FILE_SIZE << (seq / 5 % 2);
     options.unsynced_max = UNSYNCED_OF(seq);
     options.checkpoint_log_bytes = 24 << 10;
     options.compression = seq % 2 == 0 ? MERLE_COMPRESSION_ZSTD : MERLE_COMPRESSION_NONE;

@@ -4,8 +4,8 @@
 # What it cannot see: a crash between the two; tests/crash is for that.
 # Usage: quickstart_test.sh QUICKSTART TICK. SPDX-License-Identifier: Apache-2.0
 set -u
-quickstart=$1
-tick=$2
+quickstart=$(realpath "$1")
+tick=$(realpath "$2")
 place=$(mktemp -d) || exit 1
 trap 'rm -rf "$place"' EXIT
 failed=0

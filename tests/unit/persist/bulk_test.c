@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@
 #include <unistd.h>
 
 #include <merle/merle.h>
+
+#include "database/database.h"
 
 /* Some records of a mebibyte. */
 enum { DOCUMENTS = 6000, FILLER = 400 };
@@ -205,6 +208,148 @@ static void load_that_was_given_up_has_never_been(void **state) {
     assert_has(*state, 1);
 }
 
+/* ---- other things beside a load ---- */
+
+static const uint8_t empty_map[] = {0x80};
+
+static void put_in(const open_db *o, merle_collection *in, uint64_t number) {
+    merle_key key;
+    must(o, merle_one_put(in, merle_key_u64(&key, number), merle_bytes_of(empty_map, 1), NULL));
+}
+
+static uint64_t count_in(const open_db *o, merle_collection *in) {
+    merle_section section;
+    uint64_t count = UINT64_MAX;
+    must(o, merle_section_begin(o->db, &section));
+    must(o, merle_count(&section, in, &count));
+    must(o, merle_section_end(&section));
+    return count;
+}
+
+static uint64_t checkpoints(const open_db *o) {
+    merle_stats_db stats = {.size = sizeof stats};
+    must(o, merle_stats(o->db, &stats));
+    return stats.checkpoints;
+}
+
+/* Runs it in a child, which ends without closing. */
+static void run_child(const place *p, void (*fn)(const place *)) {
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        fn(p);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void load_between_two_pieces_of_a_checkpoint(const place *p) {
+    open_db o = {0};
+    merle_bulk *bulk;
+    merle_key key;
+    const merle_options options = {.report = &o.report,
+                                   .threads = MERLE_THREADS_NONE,
+                                   .checkpoint_log_bytes = 1,
+                                   .durability = MERLE_SYNC};
+    must(&o, merle_open(p->path, &options, &o.db));
+    merle_report_to(o.db, &o.report);
+    must(&o, merle_collection_open(o.db, "things", &schema, &o.things));
+    /* It is empty, and has had documents: there are slots that the checkpoint looks at. */
+    put_in(&o, o.things, 1000000);
+    must(&o, merle_one_remove(o.things, merle_key_u64(&key, 1000000), NULL));
+    while (merle_step(o.db, 0, 1000000000) == MERLE_BUSY) continue;
+    put_in(&o, o.things, 1000000);
+    must(&o, merle_one_remove(o.things, merle_key_u64(&key, 1000000), NULL));
+    (void)merle_step(o.db, 0, 0); /* begins one, and looks at nothing yet */
+    must(&o, merle_bulk_begin(o.things, &bulk));
+    put_some(&o, bulk, 0, DOCUMENTS);
+    must(&o, merle_bulk_end(bulk, NULL));
+    /* To its end, and no further: the next one would have all. */
+    for (uint64_t before = checkpoints(&o); checkpoints(&o) == before;)
+        (void)merle_step(o.db, 0, 0);
+}
+
+static void load_that_ends_beside_a_checkpoint_is_there(void **state) {
+    run_child(*state, load_between_two_pieces_of_a_checkpoint);
+    assert_has(*state, DOCUMENTS);
+}
+
+/* The log has no room for the record that would say so. */
+static void given_up_on_a_full_disk(const place *p) {
+    open_db o = {0};
+    merle_bulk *bulk;
+    const merle_options options = {
+        .report = &o.report, .threads = MERLE_THREADS_NONE, .durability = MERLE_SYNC};
+    must(&o, merle_open(p->path, &options, &o.db));
+    must(&o, merle_collection_open(o.db, "things", &schema, &o.things));
+    must(&o, merle_bulk_begin(o.things, &bulk));
+    put_some(&o, bulk, 0, DOCUMENTS);
+    uint64_t before = mrl_log_published_at(o.db->store.published);
+    mrl_log_room(o.db->log, 0, ENOSPC);
+    merle_bulk_cancel(bulk);
+    if (mrl_log_published_at(o.db->store.published) != before) _exit(2);
+    mrl_log_room(o.db->log, 1 << 20, 0);
+    put_in(&o, o.things, 1);
+    if (count_in(&o, o.things) != 1) _exit(3);
+}
+
+static void load_given_up_on_a_full_disk_leaves_the_collection_to_others(void **state) {
+    run_child(*state, given_up_on_a_full_disk);
+    assert_has(*state, 1);
+    RUN(*state, CHECKPOINT);
+    assert_has(*state, 1);
+}
+
+static void given_up_beside_another(const place *p) {
+    open_db o;
+    merle_bulk *bulk, *other;
+    merle_collection *others;
+    db_open(p, &o);
+    must(&o, merle_collection_open(o.db, "others", NULL, &others));
+    must(&o, merle_bulk_begin(o.things, &bulk));
+    put_some(&o, bulk, 0, DOCUMENTS);
+    must(&o, merle_bulk_begin(others, &other));
+    put_some(&o, other, 0, DOCUMENTS);
+    merle_bulk_cancel(other);
+    put_in(&o, others, 1);
+    must(&o, merle_checkpoint(o.db));
+}
+
+static void commit_behind_a_load_given_up_beside_another_stays(void **state) {
+    open_db o;
+    merle_collection *others;
+    run_child(*state, given_up_beside_another);
+    db_open(*state, &o);
+    must(&o, merle_collection_open(o.db, "others", NULL, &others));
+    assert_int_equal(count_in(&o, o.things), 0);
+    assert_int_equal(count_in(&o, others), 1);
+    assert_int_equal(merle_check(o.db, &o.report), MERLE_OK);
+    assert_int_equal(merle_close(o.db), MERLE_OK);
+}
+
+static void drop_beside(const place *p) {
+    open_db o;
+    merle_bulk *bulk;
+    merle_collection *others;
+    db_open(p, &o);
+    must(&o, merle_collection_open(o.db, "others", NULL, &others));
+    put_in(&o, others, 1);
+    must(&o, merle_bulk_begin(o.things, &bulk));
+    put_some(&o, bulk, 0, DOCUMENTS);
+    put_in(&o, others, 2);
+    must(&o, merle_collection_truncate(others, NULL));
+    must(&o, merle_collection_drop(others, NULL));
+    must(&o, merle_checkpoint(o.db));
+    must(&o, merle_bulk_end(bulk, NULL));
+}
+
+static void collection_dropped_beside_a_load_is_gone(void **state) {
+    run_child(*state, drop_beside);
+    assert_has(*state, DOCUMENTS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, place_make, place_clear)
 
 int main(void) {
@@ -215,6 +360,10 @@ int main(void) {
         TEST(commit_behind_a_load_that_was_cut_off_stays),
         TEST(load_behind_one_that_was_cut_off_counts_alone),
         TEST(load_that_was_given_up_has_never_been),
+        TEST(load_that_ends_beside_a_checkpoint_is_there),
+        TEST(load_given_up_on_a_full_disk_leaves_the_collection_to_others),
+        TEST(commit_behind_a_load_given_up_beside_another_stays),
+        TEST(collection_dropped_beside_a_load_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,6 +74,8 @@ static void backup_is_the_database_at_its_commit(void **state) {
     }
 }
 
+enum { RING = 3000 };
+
 typedef struct writing {
     stand *st;
     _Atomic int stop;
@@ -85,15 +87,42 @@ static void *write_on(void *context) {
     while (!atomic_load(&w->stop)) {
         merle_key key;
         uint64_t n = atomic_fetch_add(&w->commits, 1);
-        uint8_t doc[] = {0x81, 0xa1, 'n', (uint8_t)(n & 127)};
-        if (merle_one_put(w->st->things[1], merle_key_u64(&key, n % 3000),
+        uint8_t doc[] = {
+            0x81,      0xa1, 'n', 0xce, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8),
+            (uint8_t)n};
+        if (merle_one_put(w->st->things[1], merle_key_u64(&key, n % RING),
                           merle_bytes_of(doc, sizeof doc), NULL) != MERLE_OK)
             break;
     }
     return NULL;
 }
 
-/* Every document says which commit of the writer it is from: at commit n all before are there. */
+/* Every document says the how manieth of the writer's it is: where n is there, so are the RING - 1
+ * before, each under its key, and none behind it. */
+static void check_ring(const char *path) {
+    merle_db *db;
+    merle_collection *others;
+    merle_section s;
+    merle_scan scan = {0};
+    merle_doc docs[64];
+    size_t count;
+    uint64_t found = 0, last = 0, first = UINT64_MAX;
+    assert_int_equal(merle_open(path, NULL, &db), MERLE_OK);
+    assert_int_equal(merle_collection_find(db, "others", &others), MERLE_OK);
+    assert_int_equal(merle_section_begin(db, &s), MERLE_OK);
+    while (merle_scan_next(&s, others, &scan, docs, 64, &count) == MERLE_OK)
+        for (size_t i = 0; i < count; i++) {
+            uint64_t n = merle_doc_uint(docs[i], "n", 0);
+            if (n > last) last = n;
+            if (n < first) first = n;
+            found++;
+        }
+    assert_int_equal(last - first + 1, found);
+    assert_int_equal(found, last + 1 < RING ? last + 1 : RING);
+    assert_int_equal(merle_section_end(&s), MERLE_OK);
+    assert_int_equal(merle_close(db), MERLE_OK);
+}
+
 static void backup_beside_a_writer_is_of_one_commit(void **state) {
     stand *st = *state;
     writing w = {.st = st};
@@ -110,11 +139,12 @@ static void backup_beside_a_writer_is_of_one_commit(void **state) {
         while (atomic_load(&w.commits) < (uint64_t)(round + 1) * 2000) (void)sched_yield();
         merle_err err = merle_backup(st->db, st->copy, NULL, &info, &st->report);
         if (err != MERLE_OK) fail_msg("%s: %s", merle_err_name(err), st->report.message);
-        assert_true(info.seq > before);
+        assert_true(info.seq >= before && info.seq > 0);
         before = info.seq;
         (void)stand_print_of(st, st->copy, &seq);
         assert_int_equal(seq, info.seq);
         verify_ok(st, st->copy);
+        check_ring(st->copy);
         stand_remove(st->copy);
     }
     atomic_store(&w.stop, 1);
