@@ -580,20 +580,23 @@ static int run_sim(life *l) {
 
 static void choose_fault(life *l) {
     static const disk_call calls[] = {
-        DISK_FILE_SYNC,   DISK_FILE_WRITE,   DISK_DIR_SYNC,  DISK_FILE_CREATE, DISK_RENAME,
-        DISK_REMOVE,      DISK_FILE_RESERVE, DISK_FILE_SYNC, DISK_FILE_WRITE,  DISK_FILE_READ,
-        DISK_FILE_OPEN,   DISK_DIR_EACH,     DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
-        DISK_FILE_READ,   DISK_RENAME,       DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
-        DISK_FILE_RESERVE};
+        DISK_FILE_SYNC,    DISK_FILE_WRITE,   DISK_DIR_SYNC,  DISK_FILE_CREATE, DISK_RENAME,
+        DISK_REMOVE,       DISK_FILE_RESERVE, DISK_FILE_SYNC, DISK_FILE_WRITE,  DISK_FILE_READ,
+        DISK_FILE_OPEN,    DISK_DIR_EACH,     DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
+        DISK_FILE_READ,    DISK_RENAME,       DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
+        DISK_FILE_RESERVE, DISK_DIR_SYNC};
     crash_run *run = l->run;
     uint64_t dice = mrl_random_below(&run->random, 16);
     if (dice < 10) return;
     run->totals.faulted++;
     l->fault = dice >= 14 ? FAULT_SPACE : FAULT_CALL;
     l->fault_call = calls[mrl_random_below(&run->random, sizeof calls / sizeof calls[0])];
-    /* Half of them while it is opened: these calls are hardly made later. */
-    if (l->fault == FAULT_CALL &&
-        (mrl_random_below(&run->random, 2) || l->fault_call >= DISK_FILE_READ))
+    if (l->fault != FAULT_CALL) return;
+    /* Some calls are hardly made but while it is opened. */
+    int is_of_opening = l->fault_call == DISK_DIR_OPEN || l->fault_call == DISK_DIR_EACH ||
+                        l->fault_call == DISK_DIR_LOCK || l->fault_call == DISK_FILE_OPEN ||
+                        l->fault_call == DISK_FILE_SIZE || l->fault_call == DISK_FILE_READ;
+    if (is_of_opening || mrl_random_below(&run->random, 4) == 0)
         disk_fail_nth(run->d, l->fault_call, 1 + mrl_random_below(&run->random, 4));
 }
 
