@@ -97,8 +97,11 @@ static int read_name(const merle_value *map, char *out) {
 /* A string with an end; NULL: no memory, or it is none. */
 static char *read_string(const merle_value *map, const char *name) {
     merle_value value = field(map, name);
-    if (value.type != MERLE_TYPE_STR) return NULL;
-    return strndup(value.bytes.data, value.bytes.size);
+    char *text = value.type == MERLE_TYPE_STR ? malloc(value.bytes.size + 1) : NULL;
+    if (text == NULL) return NULL;
+    memcpy(text, value.bytes.data, value.bytes.size);
+    text[value.bytes.size] = 0;
+    return text;
 }
 
 /* ---- indexes ---- */

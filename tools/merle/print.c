@@ -122,9 +122,12 @@ static void json_row(const print_cell *cells) {
 
 /* What would move a terminal's cursor becomes a dot. */
 static char *plain_text(merle_bytes bytes) {
-    char *text = strndup(bytes.data, bytes.size);
-    for (char *at = text; at != NULL && *at != 0; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f) *at = '.';
+    char *text = malloc(bytes.size + 1);
+    if (text == NULL) return NULL;
+    if (bytes.size > 0) memcpy(text, bytes.data, bytes.size);
+    text[bytes.size] = 0;
+    for (size_t i = 0; i < bytes.size; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) text[i] = '.';
     return text;
 }
 

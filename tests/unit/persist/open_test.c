@@ -500,7 +500,8 @@ static void files_are_explained(void **state) {
     work(w, 300);
     checkpoint_ok(w);
     assert_int_equal(merle_files(w->db, &json), MERLE_OK);
-    char *text = strndup((const char *)json.data, json.size);
+    char *text = calloc(1, json.size + 1);
+    memcpy(text, json.data, json.size);
     assert_non_null(strstr(text, "the manifest in force"));
     assert_non_null(strstr(text, "pages-0000000000000001"));
     assert_non_null(strstr(text, "commits from 1 on"));
