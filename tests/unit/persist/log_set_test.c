@@ -556,6 +556,50 @@ static void file_that_ends_with_what_is_released_stays(void **state) {
     end(&s);
 }
 
+/* A crash between the mark that file 2 follows and the beginning of file 2, and openings after it
+ * that cannot make a file ready: the next one finds file 2 all the same. */
+static void prepared_file_that_follows_outlives_failed_openings(void **state) {
+    (void)state;
+    for (int fault = 0; fault < 2; fault++) {
+        shelf s;
+        log_stand l;
+        mrl_log_set_stats stats = {0};
+        uint8_t prepared[2 * MRL_LOG_HEADER_SIZE];
+        shelf_init(&s);
+        log_stand_init(&l, &s);
+        log_open_well(&l);
+        for (int i = 0; stats.files_spare == 0; i++) {
+            assert_true(i < 1000);
+            log_put_durable(&l);
+            log_step(&l);
+            mrl_log_set_stat(l.set, &stats);
+        }
+        memcpy(prepared, file_of(&s, 2)->data, sizeof prepared);
+        for (; stats.current_id == 1; mrl_log_set_stat(l.set, &stats)) log_put_durable(&l);
+        log_kill(&l);
+        memset(file_of(&s, 2)->data, 0, file_of(&s, 2)->size);
+        memcpy(file_of(&s, 2)->data, prepared, sizeof prepared);
+        assert_int_equal(reopen(&l), MERLE_OK);
+        uint64_t count = l.given;
+        assert_true(count > 0);
+        /* Of another size and no room for it, or a disk that takes no header. */
+        if (fault == 0) {
+            l.options.file_size = 2 * FILE_SIZE;
+            s.bytes_max = shelf_bytes(&s);
+        }
+        assert_int_equal(log_open(&l), MERLE_OK);
+        if (fault == 1) s.fail_write_at = s.writes + 1;
+        assert_int_not_equal(log_begin(&l), MERLE_OK);
+        assert_int_equal(mrl_log_set_close(l.set, NULL), MERLE_OK);
+        stand_fini(&l.s);
+        s.bytes_max = s.fail_write_at = 0;
+        log_open_well(&l);
+        assert_true(l.given == count);
+        log_close(&l);
+        end(&s);
+    }
+}
+
 /* What a checkpoint has taken over is used again by the opening itself. */
 static void covered_files_are_used_again_by_an_opening(void **state) {
     (void)state;
@@ -768,6 +812,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(torn_record_of_an_empty_file_stays_away),
         cmocka_unit_test(file_torn_while_it_is_begun_again_is_empty),
         cmocka_unit_test(file_that_ends_with_what_is_released_stays),
+        cmocka_unit_test(prepared_file_that_follows_outlives_failed_openings),
         cmocka_unit_test(covered_files_are_used_again_by_an_opening),
         cmocka_unit_test(record_without_room_has_a_file_made),
         cmocka_unit_test(failed_write_or_sync_is_final),
