@@ -429,7 +429,6 @@ void mrl_log_set_stat(mrl_log_set *set, mrl_log_set_stats *out) {
         out->current_size = set->last->header.file_size;
     }
     mrl_lock_drop(&set->lock);
-    if (set->start.log != NULL) out->is_full = mrl_log_room_errno(set->start.log) != 0;
 }
 
 void mrl_log_set_each(mrl_log_set *set, mrl_log_file_fn *fn, void *context) {

@@ -142,8 +142,6 @@ typedef struct mrl_log_set_stats {
     uint64_t groups, group_bytes_max, records, syncs;
     uint64_t sync_ns, sync_ns_max; /* spent in syncs; the longest */
     uint64_t current_id, current_used, current_size;
-    uint32_t is_full; /* writers get MERLE_NO_SPACE */
-    uint32_t reserved;
 } mrl_log_set_stats;
 void mrl_log_set_stat(mrl_log_set *set, mrl_log_set_stats *out_stats);
 
