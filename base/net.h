@@ -60,9 +60,9 @@ typedef struct mrl_net_options {
 } mrl_net_options;
 
 typedef struct mrl_net_stats {
-    uint64_t peers;          /* connected now */
-    uint64_t peers_refused;  /* beyond peer_max */
-    uint64_t peers_seen;     /* connections ever */
+    uint64_t peers;         /* connected now */
+    uint64_t peers_refused; /* beyond peer_max */
+    uint64_t peers_seen;    /* connections ever */
     uint64_t messages_sent, messages_received;
     uint64_t bytes_sent, bytes_received;
     uint64_t dropped; /* where it is known: for slow peers, or because the queue was full */
@@ -77,8 +77,8 @@ typedef struct mrl_net {
     /* Ends connections, drops what waits; `ready` is not called any more when it returns, and open
      * questions of the socket are gone. */
     void (*close)(mrl_socket *socket);
-    /* inproc://name, ipc:///path, tcp://host:port, tls+tcp://host:port, ws://host:port/path, wss://.
-     * Port 0 chooses one; out_url says the address that others can dial. Errors: MERLE_INVALID (no
+    /* inproc://name, ipc:///path, tcp://host:port, tls+tcp://host:port, ws://host:port/path,
+     * wss://. Port 0 chooses one; out_url says the address that others can dial. Errors: MERLE_INVALID (no
      * such address), MERLE_EXISTS (in use), MERLE_UNSUPPORTED (transport), MERLE_SYSTEM. */
     merle_err (*listen)(mrl_socket *socket, const char *url, char *out_url, size_t url_size,
                         merle_report *report);
