@@ -81,6 +81,8 @@ struct mrl_log {
     int is_led;             /* under drain_lock: who holds it signals `moved` afterwards */
     int may_gather;         /* under drain_lock */
     _Atomic uint32_t knock; /* somebody found drain_lock taken, and waits */
+    _Atomic uint32_t telling; /* who has news of durable that are not told yet; 0: nobody tells */
+    uint64_t told;            /* by whoever tells */
     mrl_event work;         /* for the drain's thread: it is wanted */
     mrl_event has_room;     /* for those who wait for credit: look again */
     mrl_event moved;        /* for those who wait for something to be durable: look again */
