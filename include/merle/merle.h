@@ -324,8 +324,10 @@ MERLE_API MERLE_MUST_USE merle_err merle_index_offenders(merle_collection *colle
                                                          merle_offender *out_offenders,
                                                          size_t out_max, size_t *out_count);
 
-/* A number that this collection never gave before and never gives again; gaps are allowed. (With a
- * path a crash may take back that it was given: docs/durability.md.) Threads: any. */
+/* A number that this collection never gave before and never gives again, whatever crashes; gaps are
+ * allowed. With a path the first call after an opening waits for the disk, others hardly ever
+ * (docs/durability.md). Errors: MERLE_GONE, MERLE_READ_ONLY, MERLE_NO_SPACE, MERLE_NO_MEMORY.
+ * Threads: any, may wait on disk. */
 MERLE_API MERLE_MUST_USE merle_err merle_collection_next_id(merle_collection *collection,
                                                             uint64_t *out_id);
 
