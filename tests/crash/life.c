@@ -159,7 +159,6 @@ static void ask_id(life_worker *w) {
         if (id <= o->new_ids[c] || id <= o->ids[c])
             oracle_trouble(o, "id %llu came after %llu", (llu)id, (llu)last);
         o->new_ids[c] = id;
-        o->new_id_seqs[c] = published(l);
     } else if (!is_excused(l, err)) {
         oracle_trouble(o, "an id: %s", merle_err_name(err));
     }
