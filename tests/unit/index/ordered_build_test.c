@@ -1,8 +1,8 @@
 /* tests/unit/index/ordered_build_test.c - a tree made at once from all its hints.
  *
  * Aim     Whatever the number of hints and the kind of their values, the tree that is built has
- *         exactly these, in nodes that are nearly full, and can be changed as any other one. Without
- *         memory it stays empty, and nothing is lost.
+ *         exactly these, in nodes that are nearly full, and can be changed as any other one.
+ *         Without memory it stays empty, and nothing is lost.
  * Method  Universes of ordered_stand.h, as many hints of them as make a level full, one less and
  *         one more; walks compared with the twin, mrl_ordered_check, the number of leaves. Then
  *         random adds and marks. Each allocation in turn is refused.
