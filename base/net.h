@@ -78,8 +78,9 @@ typedef struct mrl_net {
      * questions of the socket are gone. */
     void (*close)(mrl_socket *socket);
     /* inproc://name, ipc:///path, tcp://host:port, tls+tcp://host:port, ws://host:port/path,
-     * wss://. Port 0 chooses one; out_url says the address that others can dial. Errors: MERLE_INVALID (no
-     * such address), MERLE_EXISTS (in use), MERLE_UNSUPPORTED (transport), MERLE_SYSTEM. */
+     * wss://. Port 0 chooses one; out_url says the address that others can dial. Errors:
+     * MERLE_INVALID (no such address), MERLE_EXISTS (in use), MERLE_UNSUPPORTED (transport),
+     * MERLE_SYSTEM. */
     merle_err (*listen)(mrl_socket *socket, const char *url, char *out_url, size_t url_size,
                         merle_report *report);
     /* Connects, and again whenever the connection breaks, until the close; returns at once. Errors:
@@ -100,9 +101,9 @@ typedef struct mrl_net {
     merle_err (*receive)(mrl_socket *socket, mrl_message *out_message);
     /* ANSWER: the next question. out_peer: a number of the connection, never used again.
      * MERLE_NOT_FOUND: none is there. */
-    merle_err (*question)(mrl_socket *socket, mrl_question **out_question, mrl_message *out_message,
+    merle_err (*question)(mrl_socket *socket, mrl_question **out_question, mrl_message *out_msg,
                           uint64_t *out_peer);
-    /* message NULL: it will not be answered. Takes both. The asker may be gone: that is no error. */
+    /* message NULL: it will not be answered. Takes both. An asker that is gone is no error. */
     void (*answer)(mrl_question *question, mrl_message *message);
     void (*stat)(mrl_socket *socket, mrl_net_stats *out_stats);
 } mrl_net;
