@@ -774,6 +774,7 @@ typedef struct merle_stats_db {
     uint64_t log_files, log_files_spare;
     uint64_t log_unsynced_bytes; /* of MERLE_ASYNC commits that are not durable yet */
     uint64_t durable_seq;        /* without a path: seq */
+    uint64_t term_id; /* drawn at the opening: tells it from all others, also of a copy's */
 } merle_stats_db;
 typedef struct merle_stats_collection {
     size_t size;
