@@ -689,8 +689,10 @@ static uint64_t domain_bytes(const stand *s, mrl_purpose purpose) {
     return mrl_domain_bytes(s->db->domain, purpose);
 }
 
-/* What is refused while the tables of many documents are made; 0: nothing was any more. */
-static uint64_t finish_with(const stand *from, uint64_t grants) {
+typedef void supply_fn(supply *s, uint64_t grants);
+
+/* What is refused while tables are made; 0: nothing was any more. */
+static uint64_t finish_with(const stand *from, supply_fn *refuse, uint64_t grants) {
     stand s;
     supply memory;
     supply_init(&memory);
@@ -698,7 +700,7 @@ static uint64_t finish_with(const stand *from, uint64_t grants) {
     uint64_t other = domain_bytes(&s, MRL_FOR_OTHER);
     mrl_load *load = load_begin(&s, 1);
     must(&s, load_some(&s, from, load));
-    supply_only(&memory, grants);
+    refuse(&memory, grants);
     merle_err err = load_finish(&s, load, mrl_log_published_at(store_of(from)->published));
     uint64_t refused = supply_all(&memory);
     assert_int_equal(err, refused > 0 ? MERLE_NO_MEMORY : MERLE_OK);
@@ -712,13 +714,25 @@ static uint64_t finish_with(const stand *from, uint64_t grants) {
     return refused;
 }
 
-static void large_collection_without_memory_gives_all_back(void **state) {
+static void finish_without_memory_gives_all_back(void **state) {
     (void)state;
     stand from;
     uint64_t times = 0;
     large_open(&from, 18000);
-    for (uint64_t grants = 1; finish_with(&from, grants) != 0; grants += grants / 16 + 1) times++;
+    for (uint64_t grants = 1; finish_with(&from, supply_only, grants) != 0;
+         grants += grants / 16 + 1)
+        times++;
     assert_true(times > 40);
+    writing_close(&from);
+}
+
+static void finish_with_one_refusal_fails(void **state) {
+    (void)state;
+    stand from;
+    uint64_t times = 0;
+    large_open(&from, 300);
+    for (uint64_t grants = 0; finish_with(&from, supply_all_but, grants) != 0; grants++) times++;
+    assert_true(times > 100);
     writing_close(&from);
 }
 
@@ -736,7 +750,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(bytes_that_cannot_be_are_refused),
         cmocka_unit_test(ids_and_collections_go_on_behind_those_given),
         cmocka_unit_test(refused_memory_leaves_an_empty_store),
-        cmocka_unit_test(large_collection_without_memory_gives_all_back),
+        cmocka_unit_test(finish_without_memory_gives_all_back),
+        cmocka_unit_test(finish_with_one_refusal_fails),
         cmocka_unit_test(documents_that_end_are_loaded_with_their_moments),
     };
     seed = seed_of(argc, argv);
