@@ -8,9 +8,8 @@
  *         seq it goes on from.
  * Threads begin, define, drop, truncated, ids, finish, cancel: setup, one thread, while no other
  *         one is in a call. put, effect, remove: any thread with its own member, different slots.
- * Limits  Beyond what the database will take in the end, finish takes at most two lists of one
- *         index at a time: 8 bytes a document for keys and unique values, 4 bytes for a tag, 24 and
- *         what is longer than nine bytes for a value in order, twice that while it is sorted.
+ * Limits  finish takes lists of all tables of a collection (load/fill.h), which go as the tables
+ *         come: of a large collection a few per cent beyond what it will take in the end.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
