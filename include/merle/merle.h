@@ -75,7 +75,7 @@ typedef enum merle_durability {
 } merle_durability;
 /* Everything up to seq is on stable storage. Called from a thread of the database, or one that
  * waits for the disk, with no lock held; one call at a time, each with a larger seq than the one
- * before. A call that takes long holds up whoever makes it, and no one else. Must not call merle. */
+ * before. A call that takes long holds up whoever makes it, no one else. Must not call merle. */
 typedef void merle_durable_fn(void *context, uint64_t seq);
 
 /* Whether a call waits where there is no room just now, because the disk is behind: in the log's
