@@ -532,6 +532,7 @@ static void open_database(void *context) {
     }
     l->run->totals.opened++;
     if (oracle_judge(o, l->db) != 0) return;
+    terms_judge(&l->run->terms, o, l->db);
     o->unsynced_max = unsynced_max;
     check_backup(l);
     for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {
