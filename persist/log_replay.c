@@ -134,7 +134,7 @@ static merle_err take_record(replay *r, const mrl_frame *frame, merle_bytes body
     return r->fn(r->context, frame, body, r->report);
 }
 
-/* What is wrong with a whole record was found by whoever takes it: the report says where it stands. */
+/* What is wrong with a whole record was found by whoever takes it: the report says where it is. */
 static merle_err at_record(const replay *r, const mrl_log_file *file, uint64_t offset,
                            merle_err err) {
     char name[MRL_LOG_NAME_SIZE];

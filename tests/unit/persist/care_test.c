@@ -332,8 +332,9 @@ static void verify_says_what_there_is(void **state) {
     stand_checkpoint(st);
     stand_work(st, 50);
     /* Documents that are in the log alone count, too. */
-    assert_int_equal(merle_one_put(st->things[0], merle_str("in the log"),
-                                   merle_bytes_of("\x80", 1), &st->seq), MERLE_OK);
+    assert_int_equal(
+        merle_one_put(st->things[0], merle_str("in the log"), merle_bytes_of("\x80", 1), &st->seq),
+        MERLE_OK);
     uint64_t documents = 0;
     for (int i = 0; i < 2; i++) documents += merle_count_estimate(st->things[i]);
     assert_int_equal(merle_verify(st->path, NULL, NULL, &st->report), MERLE_BUSY);

@@ -770,6 +770,51 @@ static void files_left_by_a_crash_go(void **state) {
     assert_non_null(strstr(path, "pages-00000000000000ab"));
 }
 
+static uint32_t count_files(const world *w, const char *prefix) {
+    uint32_t count = 0;
+    DIR *dir = opendir(w->path);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        count += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+    (void)closedir(dir);
+    return count;
+}
+
+static void older_manifest_that_cannot_be_read_stays_until_a_checkpoint(void **state) {
+    world *w = *state;
+    char path[300], older[300];
+    written_and_closed(w);
+    open_ok(w);
+    newest(w, "manifest-", older);
+    work(w, 100);
+    checkpoint_ok(w);
+    close_ok(w);
+    newest(w, "manifest-", path);
+    assert_true(strcmp(older, path) < 0);
+    flip(older, 30);
+    open_ok(w);
+    assert_int_equal(access(older, F_OK), 0);
+    work(w, 100);
+    checkpoint_ok(w);
+    assert_int_not_equal(access(older, F_OK), 0);
+    check(w);
+}
+
+static void short_lives_do_not_pile_up_log_files(void **state) {
+    world *w = *state;
+    w->options.checkpoint_log_bytes = 0;
+    w->options.threads = MERLE_THREADS_NONE;
+    for (int i = 0; i < 100; i++) {
+        open_ok(w);
+        work(w, 3);
+        close_ok(w);
+        /* Two manifests' worth of them, and those that are prepared or spare. */
+        assert_true(count_files(w, "log-") <= 2 * 16 + 4);
+    }
+    open_ok(w);
+    check(w);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_make, world_clear)
 
 int main(int argc, char **argv) {
@@ -797,6 +842,8 @@ int main(int argc, char **argv) {
         TEST(foreign_files_are_refused),
         TEST(what_is_no_directory_is_refused),
         TEST(files_left_by_a_crash_go),
+        TEST(older_manifest_that_cannot_be_read_stays_until_a_checkpoint),
+        TEST(short_lives_do_not_pile_up_log_files),
     };
     return cmocka_run_group_tests_name("persist/open", tests, NULL, NULL);
 }
