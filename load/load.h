@@ -67,6 +67,11 @@ MERLE_MUST_USE merle_err mrl_load_concern(mrl_load_collection *collection, mrl_m
                                           mrl_record_kind kind, uint32_t origin, uint64_t seq);
 /* Whether a bulk load is under way, as far as the log was read. */
 int mrl_load_is_loading(const mrl_load_collection *collection);
+/* So many slots more are accounted for: by pages, or a put that may take a new one. */
+void mrl_load_expect(mrl_load_collection *collection, uint64_t slots);
+/* Whether there may be such a slot: slots are given densely, so one far behind all that are
+ * accounted for comes from no writer of ours, and would cost memory for all before it. */
+int mrl_load_has_slot(const mrl_load_collection *collection, uint32_t slot);
 /* The first slot behind all that were mentioned. */
 uint32_t mrl_load_slots_end(const mrl_load_collection *collection);
 
