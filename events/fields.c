@@ -67,9 +67,8 @@ typedef struct field {
 } field;
 
 static int begin(merle_doc doc, merle_walk *out_walk) {
-    merle_value map;
-    return merle_doc_value(doc, "", &map) == MERLE_OK &&
-           merle_walk_begin(&map, out_walk) == MERLE_OK;
+    const merle_value map = {.type = MERLE_TYPE_MAP, .bytes = merle_bytes_of(doc.data, doc.size)};
+    return doc.data != NULL && merle_walk_begin(&map, out_walk) == MERLE_OK;
 }
 
 static int next(merle_walk *walk, field *out) {

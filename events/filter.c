@@ -7,8 +7,8 @@
 #include <string.h>
 
 static int fits_key(const mrl_filter *filter, merle_bytes key) {
-    if (filter->key.size > 0 && (key.size != filter->key.size ||
-                                 memcmp(key.data, filter->key.data, key.size) != 0))
+    if (filter->key.size > 0 &&
+        (key.size != filter->key.size || memcmp(key.data, filter->key.data, key.size) != 0))
         return 0;
     return filter->prefix.size == 0 ||
            (key.size >= filter->prefix.size &&

@@ -1,7 +1,7 @@
 /* events/filter.h - which changes somebody wants.
  *
- * What    A filter wants changes of a collection, of a key, of keys with a prefix, of documents that
- *         meet a condition, or of what fits several of these. Of a list of filters one must fit.
+ * What    A filter wants changes of a collection, of a key, of keys with a prefix, of documents
+ *         that meet a condition, or of what fits several of these. One of a list must fit.
  * Owns    nothing: key, prefix, condition and values are the caller's.
  * Sees    a change is wanted if the document before it or the one after it meets the condition. If
  *         one of them is not known and the other does not, it may be wanted.

@@ -84,7 +84,7 @@ static uint32_t *find_place(mrl_latest *latest, uint64_t hash, uint32_t collecti
     }
 }
 
-/* The collection has no documents any more, or all others: its keys so far are not worth telling. */
+/* The collection has no documents any more, or all new ones: its keys so far need not be told. */
 static void forget_keys(mrl_latest *latest, uint32_t collection_id) {
     for (uint32_t i = 0; i < latest->count; i++)
         if (latest->items[i].kind == 0 && latest->items[i].collection_id == collection_id)

@@ -135,7 +135,8 @@ static void sleep_once(merle_watch *watch, uint64_t now, uint64_t until) {
     int often = comes_often(watch, now);
     watch->is_napping = (uint8_t)often;
     if (often) {
-        (void)mrl_event_wait(&watch->event, seen, left < MRL_WATCH_NAP_NS ? left : MRL_WATCH_NAP_NS);
+        (void)mrl_event_wait(&watch->event, seen,
+                             left < MRL_WATCH_NAP_NS ? left : MRL_WATCH_NAP_NS);
         return;
     }
     if (!arm(watch, now)) return;

@@ -131,9 +131,9 @@ static merle_err open_changes(merle_watch *watch, const merle_watch_options *opt
 }
 
 static void follow(merle_watch *watch) {
-    mrl_follow what = !watch->is_durable                           ? MRL_FOLLOW_PUBLISHED
+    mrl_follow what = !watch->is_durable                         ? MRL_FOLLOW_PUBLISHED
                       : watch->store->durability == MERLE_MEMORY ? MRL_FOLLOW_WRITTEN
-                                                                   : MRL_FOLLOW_DURABLE;
+                                                                 : MRL_FOLLOW_DURABLE;
     mrl_event_init(&watch->event);
     mrl_follower_init(&watch->follower, watch->store->log, what, &watch->event, -1);
 }
@@ -141,8 +141,7 @@ static void follow(merle_watch *watch) {
 static void destroy(merle_watch *watch, mrl_member *member) {
     if (watch->changes != NULL) merle_changes_close(watch->changes);
     mrl_latest_fini(watch, member);
-    if (watch->memory != NULL)
-        mrl_free(member, MRL_FOR_OTHER, watch->memory, watch->memory_size);
+    if (watch->memory != NULL) mrl_free(member, MRL_FOR_OTHER, watch->memory, watch->memory_size);
     mrl_free(member, MRL_FOR_OTHER, watch, sizeof *watch);
 }
 
@@ -316,9 +315,9 @@ static merle_err fetch(merle_watch *watch, size_t max) {
         mrl_changes_skip(watch->changes, watch->limit - watch->behind_max);
         return note_gap(watch);
     }
-    merle_err err = merle_changes_next(watch->changes, watch->batch,
-                                       max < MRL_WATCH_BATCH ? max : MRL_WATCH_BATCH,
-                                       &watch->batch_count);
+    merle_err err =
+        merle_changes_next(watch->changes, watch->batch,
+                           max < MRL_WATCH_BATCH ? max : MRL_WATCH_BATCH, &watch->batch_count);
     return err == MERLE_GAP ? note_gap(watch) : err;
 }
 

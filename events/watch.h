@@ -72,7 +72,7 @@ struct merle_watch {
     uint8_t is_half; /* of batch[batch_at] the end of the document before was given */
     uint8_t may_mend;
     uint64_t mend_until;
-    uint64_t limit; /* of the call that is under way */
+    uint64_t limit;               /* of the call that is under way */
     merle_collection *collection; /* the last that was looked up */
     mrl_latest latest;
     merle_watch_stats stats;
