@@ -411,6 +411,10 @@ void mrl_changes_begin_at(merle_changes *changes, uint64_t after_seq, uint32_t p
     changes->gap_first = changes->gap_last = 0;
 }
 
+const mrl_member *mrl_changes_owner(const merle_changes *changes) {
+    return changes->member;
+}
+
 uint32_t mrl_changes_passed(const merle_changes *changes) {
     return changes->is_giving ? changes->reader.operation_next : changes->passed;
 }
