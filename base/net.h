@@ -50,13 +50,18 @@ typedef struct mrl_net_tls {
 } mrl_net_tls;
 
 typedef struct mrl_net_options {
-    size_t receive_max;
-    uint32_t queue;    /* messages that wait for one slow peer (PUBLISH), or to be fetched */
+    size_t receive_max; /* 0: 1 MiB */
+    uint32_t queue;    /* messages that wait for one slow peer (PUBLISH), or to be fetched; 0: 64 */
     uint32_t peer_max; /* 0: no limit */
     uint32_t ipc_mode; /* permissions of ipc:// files; 0: 0600 */
     const mrl_net_tls *tls;
     void *ready_context;
     void (*ready)(void *context); /* NULL: nobody is told */
+    /* ANSWER: a connection is ended that has more questions than this for which no answer was given
+     * and taken (0: 16), or to which more bytes of answers wait than this (0: 8 MiB); one answer
+     * may be of any size. */
+    uint32_t question_max;
+    size_t unsent_max;
 } mrl_net_options;
 
 typedef struct mrl_net_stats {
@@ -65,7 +70,8 @@ typedef struct mrl_net_stats {
     uint64_t peers_seen;    /* connections ever */
     uint64_t messages_sent, messages_received;
     uint64_t bytes_sent, bytes_received;
-    uint64_t dropped; /* where it is known: for slow peers, or because the queue was full */
+    uint64_t dropped;     /* where it is known: for slow peers, or because the queue was full */
+    uint64_t peers_ended; /* where it is known: too large a message, question_max, unsent_max */
 } mrl_net_stats;
 
 typedef struct mrl_net {
@@ -78,12 +84,13 @@ typedef struct mrl_net {
      * questions of the socket are gone. */
     void (*close)(mrl_socket *socket);
     /* inproc://name, ipc:///path, tcp://host:port, tls+tcp://host:port, ws://host:port/path,
-     * wss://. Port 0 chooses one; out_url says the address that others can dial. Errors: MERLE_INVALID (no
-     * such address), MERLE_EXISTS (in use), MERLE_UNSUPPORTED (transport), MERLE_SYSTEM. */
+     * wss://. Port 0 chooses one; out_url says the address that others can dial. Errors:
+     * MERLE_INVALID (no such address), MERLE_EXISTS (in use), MERLE_UNSUPPORTED (transport),
+     * MERLE_SYSTEM. */
     merle_err (*listen)(mrl_socket *socket, const char *url, char *out_url, size_t url_size,
                         merle_report *report);
     /* Connects, and again whenever the connection breaks, until the close; returns at once. Errors:
-     * MERLE_INVALID, MERLE_UNSUPPORTED. */
+     * MERLE_INVALID, MERLE_UNSUPPORTED, MERLE_NO_MEMORY. */
     merle_err (*dial)(mrl_socket *socket, const char *url, merle_report *report);
     /* SUBSCRIBE: messages that begin with these bytes are wanted (or no more). */
     merle_err (*topic)(mrl_socket *socket, merle_bytes topic, int is_wanted);
@@ -93,16 +100,17 @@ typedef struct mrl_net {
     void (*message_free)(mrl_message *message);
 
     /* PUBLISH: to all. ASK: the question; one that is on its way is forgotten. Errors:
-     * MERLE_NO_MEMORY, MERLE_SYSTEM. */
+     * MERLE_NO_MEMORY, MERLE_SYSTEM; the message is taken all the same. */
     merle_err (*send)(mrl_socket *socket, mrl_message *message);
-    /* SUBSCRIBE: the next message. ASK: the answer; MERLE_SYSTEM: there will be none, ask again.
-     * MERLE_NOT_FOUND: nothing is there yet. */
+    /* SUBSCRIBE: the next message. ASK: the answer; MERLE_SYSTEM: there will be none, ask again
+     * (told once). MERLE_NOT_FOUND: nothing is there yet. Others may read the same bytes: nobody
+     * writes into a message that came. */
     merle_err (*receive)(mrl_socket *socket, mrl_message *out_message);
     /* ANSWER: the next question. out_peer: a number of the connection, never used again.
      * MERLE_NOT_FOUND: none is there. */
-    merle_err (*question)(mrl_socket *socket, mrl_question **out_question, mrl_message *out_message,
+    merle_err (*question)(mrl_socket *socket, mrl_question **out_question, mrl_message *out_msg,
                           uint64_t *out_peer);
-    /* message NULL: it will not be answered. Takes both. The asker may be gone: that is no error. */
+    /* message NULL: it will not be answered. Takes both. An asker that is gone is no error. */
     void (*answer)(mrl_question *question, mrl_message *message);
     void (*stat)(mrl_socket *socket, mrl_net_stats *out_stats);
 } mrl_net;

@@ -37,6 +37,9 @@ void mrl_log_fail_with(mrl_log *log, merle_err err, const merle_report *reason) 
     }
     mrl_event_signal(&log->has_room);
     mrl_event_signal(&log->moved);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in mrl_follower_arm */
+    for (mrl_follow at = MRL_FOLLOW_PUBLISHED; at < MRL_FOLLOW_KIND_COUNT; at++)
+        mrl_follow_look(log, at);
 }
 
 void mrl_log_failure_reason(const mrl_log *log, merle_report *out_reason) {
@@ -152,6 +155,8 @@ void mrl_log_written(mrl_log *log, uint64_t seq) {
     atomic_store_explicit(&log->written, seq, memory_order_release);
     mrl_point("log.written");
     mrl_credit_written(log, bytes);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in mrl_follower_arm */
+    mrl_follow_look(log, MRL_FOLLOW_WRITTEN);
 }
 
 void mrl_log_durable(mrl_log *log, uint64_t seq) {
@@ -159,6 +164,8 @@ void mrl_log_durable(mrl_log *log, uint64_t seq) {
     atomic_store_explicit(&log->durable, seq, memory_order_release);
     /* Who holds the drain lock signals when he has dropped it: who is woken may then take it. */
     if (!log->is_led) mrl_event_signal(&log->moved);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in mrl_follower_arm */
+    mrl_follow_look(log, MRL_FOLLOW_DURABLE);
 }
 
 void mrl_log_again(mrl_log *log) {

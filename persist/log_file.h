@@ -26,9 +26,9 @@ enum {
     MRL_LOG_FORMAT_VERSION = 1
 };
 
-/* Flags of a frame. A mark has no body; its seq is the last that was durable when it was written.*/
+/* Flags of a frame, beside MRL_FRAME_PARTIAL. A mark has no body; its seq is the last that was
+ * durable when it was written. */
 enum {
-    MRL_FRAME_PARTIAL = 1, /* operations of memory-only collections were left out */
     MRL_FRAME_MARK = 2,
     MRL_FRAME_CLOSE = 4, /* a mark: the database was closed, and all before is durable */
     MRL_FRAME_NEXT = 8   /* a mark: the log goes on in the file with the next id */

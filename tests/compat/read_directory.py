@@ -191,6 +191,7 @@ def replay(directory, manifest, found):
     for seq, operations in read_log(directory, manifest):
         records += 1
         for collection, slot, key, kind, payload, expires in operations:
+            kind = {"insert": "put", "renew": "put", "expire": "remove"}.get(kind, kind)
             if kind in ("put", "patch", "remove"):
                 if seq <= page_seq(manifest, collection, slot):
                     continue
