@@ -14,8 +14,7 @@
 #include "document/patch.h"
 #include "subscribe/subscriber_private.h"
 
-void mrl_fill_again(merle_subscriber *s, mrl_chosen *chosen) {
-    (void)s;
+void mrl_fill_again(mrl_chosen *chosen) {
     mrl_copy_destroy(chosen->fresh);
     chosen->fresh = NULL;
     chosen->has_page = 0;
@@ -23,23 +22,33 @@ void mrl_fill_again(merle_subscriber *s, mrl_chosen *chosen) {
     chosen->cursor.size = 0;
 }
 
-static void begin_one(merle_subscriber *s, mrl_chosen *chosen, merle_heard_reason reason) {
+static void begin_one(mrl_chosen *chosen, merle_heard_reason reason) {
     chosen->is_filling = 1;
     chosen->reason = reason;
-    mrl_fill_again(s, chosen);
+    mrl_fill_again(chosen);
 }
 
 void mrl_fill_begin(merle_subscriber *s, mrl_chosen *chosen, merle_heard_reason reason) {
     if (chosen != NULL) {
-        begin_one(s, chosen, reason);
+        begin_one(chosen, reason);
     } else {
-        for (uint32_t i = 0; i < s->chosen_count; i++) begin_one(s, s->chosen[i], reason);
+        for (uint32_t i = 0; i < s->chosen_count; i++) begin_one(s->chosen[i], reason);
         s->fills_all = 1;
+        s->has_position = 0;
     }
+    if (!s->is_filling) s->snapshot_seq = 0;
     s->is_filling = 1;
     s->has_open = 0;
     s->is_live = 0;
     s->phase = MRL_PHASE_HELLO;
+}
+
+merle_err mrl_fill_nothing(merle_subscriber *s, mrl_chosen *chosen, uint64_t seq) {
+    begin_one(chosen, MERLE_REASON_ASKED);
+    chosen->has_page = 1;
+    chosen->has_pages = 1;
+    chosen->first_page_seq = seq;
+    return mrl_copy_create(mrl_random_next(&s->random), &chosen->fresh);
 }
 
 mrl_chosen *mrl_fill_next(const merle_subscriber *s) {
@@ -60,7 +69,7 @@ int mrl_fill_is_too_much(const merle_subscriber *s) {
 /* ---- pages ---- */
 
 /* What a page may be wrong in, apart from its documents. 1: it belongs to what came before. */
-static int page_fits(merle_subscriber *s, mrl_chosen *c, const mrl_wire_answer *page) {
+static int page_fits(mrl_chosen *c, const mrl_wire_answer *page) {
     if (!c->has_page) {
         c->has_id = page->has_collection;
         c->id = page->collection_id;
@@ -68,7 +77,6 @@ static int page_fits(merle_subscriber *s, mrl_chosen *c, const mrl_wire_answer *
         c->has_page = 1;
         return 1;
     }
-    (void)s;
     return c->has_id == page->has_collection && (!c->has_id || c->id == page->collection_id);
 }
 
@@ -97,8 +105,8 @@ merle_err mrl_fill_page(merle_subscriber *s, mrl_chosen *chosen, const mrl_wire_
     merle_err err = MERLE_OK;
     /* A page from before `at` would lack changes that nobody will tell again. */
     if (page->seq < s->at.seq + (s->at.position > 0)) return MERLE_CORRUPT;
-    if (!page_fits(s, chosen, page)) {
-        mrl_fill_again(s, chosen); /* it was made anew between two pages */
+    if (!page_fits(chosen, page)) {
+        mrl_fill_again(chosen); /* it was made anew between two pages */
         return MERLE_OK;
     }
     if (chosen->fresh == NULL) err = mrl_copy_create(mrl_random_next(&s->random), &chosen->fresh);
@@ -110,7 +118,7 @@ merle_err mrl_fill_page(merle_subscriber *s, mrl_chosen *chosen, const mrl_wire_
     if (err == MERLE_OK)
         err = mrl_buffer_append(&chosen->cursor, page->cursor.data, page->cursor.size);
     if (err != MERLE_OK) {
-        mrl_fill_again(s, chosen);
+        mrl_fill_again(chosen);
         return err;
     }
     if (page->seq > s->snapshot_seq) s->snapshot_seq = page->seq;
@@ -168,7 +176,7 @@ merle_err mrl_fill_replay(merle_subscriber *s, mrl_chosen *chosen, uint64_t seq,
         case MRL_RECORD_LOADED:
             if (chosen->first_page_seq >= seq) return MERLE_OK;
             /* The first pages did not see what was loaded, and nobody tells it. */
-            mrl_fill_again(s, chosen);
+            mrl_fill_again(chosen);
             s->phase = MRL_PHASE_PAGES;
             s->stops_run = 1;
             return MERLE_OK;

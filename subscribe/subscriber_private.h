@@ -261,7 +261,10 @@ void mrl_heard_init(merle_heard *heard, merle_heard_kind kind, const mrl_chosen 
 /* This collection, or (NULL) all, are to be filled anew; `hello` is the next question. */
 void mrl_fill_begin(merle_subscriber *s, mrl_chosen *chosen, merle_heard_reason reason);
 /* Its pages are asked for again, from the first one on. */
-void mrl_fill_again(merle_subscriber *s, mrl_chosen *chosen);
+void mrl_fill_again(mrl_chosen *chosen);
+/* One of which nothing was there when the others began to be filled: it has no pages. Errors:
+ * MERLE_NO_MEMORY. */
+merle_err mrl_fill_nothing(merle_subscriber *s, mrl_chosen *chosen, uint64_t seq);
 /* The collection whose pages are to be asked for; NULL: all have come. */
 mrl_chosen *mrl_fill_next(const merle_subscriber *s);
 /* Errors: MERLE_CORRUPT (the page makes no sense), MERLE_NO_MEMORY. */

@@ -39,6 +39,8 @@ static mrl_chosen *define(merle_subscriber *s, const taken *t, merle_err *out_er
     mrl_chosen *c = name.size == 0 ? NULL : mrl_chosen_by_name(s, name);
     if (c == NULL && s->wants_all) {
         *out_err = mrl_chosen_add(s, name, &c);
+        if (*out_err == MERLE_OK && s->is_filling && s->fills_all)
+            *out_err = mrl_fill_nothing(s, c, t->seq);
         if (*out_err != MERLE_OK) return NULL;
     }
     if (c == NULL) return NULL;
@@ -78,7 +80,7 @@ static merle_err take_put(merle_subscriber *s, mrl_chosen *c, const taken *t,
                           const mrl_copy_entry *before, merle_heard *heard) {
     merle_bytes payload = t->operation.payload;
     merle_doc doc = {payload.data, payload.size, t->seq, NULL};
-    int is_new = c->kept != NULL ? before == NULL : t->operation.is_new != 0;
+    int is_new = t->operation.is_new || (c->kept != NULL && before == NULL);
     heard->kind = is_new ? MERLE_HEARD_INSERT : MERLE_HEARD_UPDATE;
     merle_err err = mrl_check_document(doc.data, doc.size, NULL);
     return err != MERLE_OK ? err : keep(s, c, t, doc, heard);
@@ -107,7 +109,8 @@ static merle_err take_document(merle_subscriber *s, mrl_chosen *c, const taken *
     if (before != NULL) heard->before = mrl_copy_document(before);
     if (t->operation.kind == MRL_RECORD_PUT) return take_put(s, c, t, before, heard);
     if (t->operation.kind == MRL_RECORD_PATCH) return take_patch(s, c, t, before, heard);
-    heard->kind = t->origin == MERLE_ORIGIN_EXPIRY ? MERLE_HEARD_EXPIRE : MERLE_HEARD_REMOVE;
+    int was_due = t->operation.was_due || t->origin == MERLE_ORIGIN_EXPIRY;
+    heard->kind = was_due ? MERLE_HEARD_EXPIRE : MERLE_HEARD_REMOVE;
     if (before != NULL) mrl_retire(s, mrl_copy_remove(c->kept, t->operation.key));
     return MERLE_OK;
 }
@@ -176,6 +179,7 @@ static int take(merle_subscriber *s, const taken *t, merle_heard *out_heard) {
     if (c == NULL) return 0;
     if (c->is_filling) {
         err = mrl_fill_replay(s, c, t->seq, t->position, &t->operation);
+        if (err == MERLE_OK && mrl_fill_is_too_much(s)) err = MERLE_NO_MEMORY;
         if (err != MERLE_OK) fail_change(s, c, err);
         return 0;
     }
@@ -212,7 +216,8 @@ static void finish(merle_subscriber *s) {
     }
     mrl_run_end(s);
     mrl_early_drop_old(s);
-    if (s->is_filling && s->phase == MRL_PHASE_CHANGES && s->at.seq >= s->snapshot_seq)
+    if (s->is_filling && s->phase == MRL_PHASE_CHANGES && s->at.seq >= s->snapshot_seq &&
+        mrl_fill_next(s) == NULL)
         mrl_fill_end(s);
 }
 
