@@ -49,6 +49,7 @@ void mrl_credit_reset(mrl_log *log) {
     atomic_store_explicit(&log->written, published, memory_order_relaxed);
     atomic_store_explicit(&log->durable, published, memory_order_relaxed);
     atomic_store_explicit(&log->asked, published, memory_order_relaxed);
+    log->told = published;
 }
 
 void mrl_log_drain_attach(mrl_log *log, const mrl_drain *drain) {

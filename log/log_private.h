@@ -77,16 +77,18 @@ struct mrl_log {
     /* By the drain. */
     _Atomic uint64_t written;
     _Atomic uint64_t durable;
-    _Atomic uint64_t asked; /* to be durable */
-    _Atomic uint64_t asks;  /* how often somebody asked */
-    mrl_lock drain_lock;    /* who does the drain's work; only ever tried */
-    int is_led;             /* under drain_lock: who holds it signals `moved` afterwards */
-    int may_gather;         /* under drain_lock */
-    _Atomic uint32_t knock; /* somebody found drain_lock taken, and waits */
-    mrl_event work;         /* for the drain's thread: it is wanted */
-    mrl_event has_room;     /* for those who wait for credit: look again */
-    mrl_event moved;        /* for those who wait for something to be durable: look again */
-    merle_report reason;    /* of the failure; written once, before `failure` */
+    _Atomic uint64_t asked;   /* to be durable */
+    _Atomic uint64_t asks;    /* how often somebody asked */
+    mrl_lock drain_lock;      /* who does the drain's work; only ever tried */
+    int is_led;               /* under drain_lock: who holds it signals `moved` afterwards */
+    int may_gather;           /* under drain_lock */
+    _Atomic uint32_t knock;   /* somebody found drain_lock taken, and waits */
+    _Atomic uint32_t telling; /* who has news of durable that are not told yet; 0: nobody tells */
+    uint64_t told;            /* by whoever tells */
+    mrl_event work;           /* for the drain's thread: it is wanted */
+    mrl_event has_room;       /* for those who wait for credit: look again */
+    mrl_event moved;          /* for those who wait for something to be durable: look again */
+    merle_report reason;      /* of the failure; written once, before `failure` */
 
     mrl_lock follow_lock;
     mrl_follower *followers[MRL_FOLLOW_KIND_COUNT]; /* under follow_lock: those that are armed */

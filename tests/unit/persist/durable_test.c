@@ -114,6 +114,48 @@ static void settle(desk *d) {
     must(&d->s, merle_wait_durable(d->s.db, UINT64_MAX));
 }
 
+/* ---- numbers ---- */
+
+static uint64_t next_id(desk *d) {
+    uint64_t id;
+    must(&d->s, merle_collection_next_id(d->s.players, &id));
+    return id;
+}
+
+static void numbers_are_given_when_they_are_durably_set_aside(void **state) {
+    (void)state;
+    desk d;
+    desk_open(&d, 0, MERLE_MEMORY);
+    uint64_t before = mrl_log_published_at(mrl_log_published(d.s.db->log));
+    assert_true(next_id(&d) == 1 && merle_durable_seq(d.s.db) == before + 1);
+    uint32_t syncs = d.shelf.syncs;
+    while (mrl_log_published_at(mrl_log_published(d.s.db->log)) == before + 1)
+        assert_true(next_id(&d) < 1024);
+    /* The next block is asked of the disk ahead of time, and nobody waits. */
+    assert_true(merle_durable_seq(d.s.db) == before + 1 && d.shelf.syncs == syncs);
+    step_at(&d, 0);
+    assert_true(merle_durable_seq(d.s.db) == before + 2);
+    syncs = d.shelf.syncs;
+    while (next_id(&d) < 1100) continue;
+    assert_true(d.shelf.syncs == syncs);
+    /* Without steps the last of a block's callers waits, and blocks grow. */
+    while (next_id(&d) < 5000) assert_true(merle_durable_seq(d.s.db) >= before + 2);
+    assert_true(d.shelf.syncs > syncs && d.shelf.syncs < syncs + 4);
+    desk_close(&d);
+}
+
+static void numbers_of_a_block_that_never_was_durable_are_not_given(void **state) {
+    (void)state;
+    desk d;
+    uint64_t id = 7;
+    desk_open(&d, 0, MERLE_MEMORY);
+    settle(&d);
+    d.shelf.fail_sync_at = d.shelf.syncs + 1;
+    assert_int_equal(merle_collection_next_id(d.s.players, &id), MERLE_READ_ONLY);
+    assert_true(id == 0 && d.s.report.message[0] != 0);
+    desk_close(&d);
+}
+
 /* ---- modes, without a thread ---- */
 
 static void memory_commits_are_written_and_never_synced(void **state) {
@@ -594,6 +636,8 @@ static void operations_of_memory_only_collections_are_left_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_are_given_when_they_are_durably_set_aside),
+        cmocka_unit_test(numbers_of_a_block_that_never_was_durable_are_not_given),
         cmocka_unit_test(memory_commits_are_written_and_never_synced),
         cmocka_unit_test(async_commits_never_pass_their_bound),
         cmocka_unit_test(async_commit_is_synced_when_it_is_old),
