@@ -166,7 +166,7 @@ static merle_err take_collections(merle_subscriber *s, const mrl_wire_answer *an
     s->others.size = 0;
     while ((err = mrl_wire_collection_next(&list, &there)) == MERLE_OK) {
         mrl_chosen *c = mrl_chosen_by_name(s, there.name);
-        if (c == NULL && s->wants_all) {
+        if (c == NULL && s->wants_all && is_present) {
             err = mrl_chosen_add(s, there.name, &c);
             if (err != MERLE_OK) return err;
             if (s->fills_all) {
@@ -176,10 +176,10 @@ static merle_err take_collections(merle_subscriber *s, const mrl_wire_answer *an
             c->has_id = 1;
             c->id = there.id;
         }
-        if (c == NULL) {
+        if (c == NULL && !s->wants_all) {
             err = mrl_buffer_append(&s->others, &there.id, sizeof there.id);
             if (err != MERLE_OK) return err;
-        } else if (is_present && !c->is_filling) {
+        } else if (c != NULL && is_present && !c->is_filling) {
             c->has_id = 1;
             c->id = there.id;
         }
@@ -224,6 +224,7 @@ static void take_hello(merle_subscriber *s, const mrl_wire_answer *answer) {
         s->has_position = 1;
     }
     s->is_caught_up = 0;
+    s->is_live = 0;
     /* Where some collections go on from a position of another term, the service is asked about it
      * before pages are laid behind it. */
     int is_ours = mrl_history_equal(&s->at.history, &s->server);

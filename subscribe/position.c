@@ -8,9 +8,9 @@
 
 enum {
     VERSION = 1,
-    HEAD_SIZE = 4 + 4 + MRL_WIRE_HISTORY_SIZE + 8 + 4 + 4,
+    HEAD_SIZE = 4 + 4 + MRL_WIRE_HISTORY_SIZE + 8 + 4 + 4 + 4,
     PART_SIZE = 1 + 1 + 4 + 4, /* and the name */
-    PART_COUNT_MAX = 64,
+    FLAG_ALL = 1,
     CRC_SIZE = 4
 };
 
@@ -34,6 +34,7 @@ merle_err mrl_position_write_begin(const mrl_position *position, uint32_t part_c
     memcpy(at, position->history.bytes, MRL_WIRE_HISTORY_SIZE);
     at = mrl_put_little64(at + MRL_WIRE_HISTORY_SIZE, position->seq);
     at = mrl_put_little32(at, position->position);
+    at = mrl_put_little32(at, position->has_all ? FLAG_ALL : 0);
     (void)mrl_put_little32(at, part_count);
     buffer->size += HEAD_SIZE;
     return MERLE_OK;
@@ -80,10 +81,12 @@ merle_err mrl_position_read(merle_bytes bytes, mrl_position *out_position,
         return MERLE_INVALID;
     if (mrl_get_little32(at + 4) != VERSION) return MERLE_UNSUPPORTED;
     uint32_t part_count = mrl_get_little32(at + HEAD_SIZE - 4);
-    if (part_count > PART_COUNT_MAX || !parts_fit(bytes, part_count)) return MERLE_INVALID;
+    uint32_t flags = mrl_get_little32(at + HEAD_SIZE - 8);
+    if (flags > FLAG_ALL || !parts_fit(bytes, part_count)) return MERLE_INVALID;
     memcpy(out_position->history.bytes, at + 8, MRL_WIRE_HISTORY_SIZE);
     out_position->seq = mrl_get_little64(at + 8 + MRL_WIRE_HISTORY_SIZE);
     out_position->position = mrl_get_little32(at + 16 + MRL_WIRE_HISTORY_SIZE);
+    out_position->has_all = flags == FLAG_ALL;
     *out_part_count = part_count;
     return MERLE_OK;
 }

@@ -19,6 +19,7 @@ typedef struct mrl_position {
     mrl_wire_history history;
     uint64_t seq;      /* everything up to this commit was given, ... */
     uint32_t position; /* ... and of the next one the operations below this */
+    int has_all;       /* all collections were wanted: what is no part of it did not exist */
 } mrl_position;
 
 /* One collection as it was wanted. */

@@ -212,6 +212,23 @@ static int find_part(merle_bytes position, uint32_t part_count, const mrl_chosen
     return 0;
 }
 
+/* The collections that there were at the position. */
+static merle_err begin_all(merle_subscriber *s, merle_bytes position, uint32_t part_count,
+                           merle_report *report) {
+    mrl_position_part part;
+    mrl_chosen *c;
+    for (uint32_t i = 0; i < part_count; i++) {
+        mrl_position_part_get(position, i, &part);
+        merle_err err = mrl_chosen_by_name(s, part.name) != NULL
+                            ? MERLE_INVALID
+                            : mrl_chosen_add(s, part.name, &c);
+        if (err != MERLE_OK) return mrl_report_fill(report, err, NULL);
+        c->has_id = part.has_id;
+        c->id = part.id;
+    }
+    return MERLE_OK;
+}
+
 /* Where to begin: at a position, with a snapshot of all, or with one of what the position lacks. */
 static merle_err begin(merle_subscriber *s, const merle_subscriber_options *options,
                        merle_report *report) {
@@ -226,6 +243,7 @@ static merle_err begin(merle_subscriber *s, const merle_subscriber_options *opti
     if (err != MERLE_OK)
         return mrl_report_fill(report, err, "The position's bytes are none of a subscriber's.");
     s->has_position = options->position.size > 0 && !options->keep;
+    if (s->wants_all && !s->at.has_all) s->has_position = 0; /* it lacks what is wanted now */
     if (!s->has_position) {
         s->at = (mrl_position){.seq = 0};
         if (wants_snapshot) mrl_fill_begin(s, NULL, MERLE_REASON_ASKED);
@@ -233,12 +251,13 @@ static merle_err begin(merle_subscriber *s, const merle_subscriber_options *opti
     }
     s->why = MRL_WIRE_RESUME;
     s->fetched = s->at.seq;
+    if (s->wants_all) return begin_all(s, options->position, part_count, report);
     for (uint32_t i = 0; i < s->chosen_count; i++) {
         mrl_chosen *c = s->chosen[i];
         if (find_part(options->position, part_count, c, &part)) {
             c->has_id = part.has_id;
             c->id = part.id;
-        } else if (wants_snapshot) {
+        } else if (wants_snapshot && !s->at.has_all) {
             mrl_fill_begin(s, c, MERLE_REASON_ASKED);
         }
     }
@@ -386,8 +405,10 @@ merle_err merle_subscriber_position(const merle_subscriber *s, merle_buffer *out
     merle_err err;
     out_position->size = 0;
     if (!s->has_position || s->is_filling) return MERLE_NOT_READY;
-    err = mrl_position_write_begin(&s->at, s->wants_all ? 0 : s->chosen_count, out_position);
-    for (uint32_t i = 0; i < s->chosen_count && !s->wants_all && err == MERLE_OK; i++) {
+    mrl_position at = s->at;
+    at.has_all = s->wants_all;
+    err = mrl_position_write_begin(&at, s->chosen_count, out_position);
+    for (uint32_t i = 0; i < s->chosen_count && err == MERLE_OK; i++) {
         const mrl_chosen *c = s->chosen[i];
         mrl_position_part part = {
             .name = {c->name, c->name_size},

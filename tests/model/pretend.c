@@ -239,7 +239,7 @@ void pretend_reopen(pretend *p, uint64_t lost) {
     p->loading = 0;
     p->told = p->seq;
     for (uint32_t c = 0; c < PRETEND_COLLECTIONS; c++) p->before[c] = p->seq;
-    pretend_net_restart(p);
+    pretend_net_restart(p, lost > 0);
 }
 
 void pretend_wipe(pretend *p) {
@@ -252,7 +252,7 @@ void pretend_wipe(pretend *p) {
     p->loading = 0;
     p->term_id = mrl_random_next(&p->random);
     memset(p->before, 0, sizeof p->before);
-    pretend_net_restart(p);
+    pretend_net_restart(p, 1);
 }
 
 void pretend_trim(pretend *p, uint64_t oldest) {

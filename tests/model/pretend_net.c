@@ -474,7 +474,7 @@ void pretend_net_fini(pretend *p) {
     MRL_ASSERT(p->ask == NULL && p->hear == NULL);
 }
 
-void pretend_net_restart(pretend *p) {
+void pretend_net_restart(pretend *p, int is_other) {
     int was_asked = p->has_question || p->has_answer != 0;
     drop_answer(p);
     if (was_asked) {
@@ -482,8 +482,9 @@ void pretend_net_restart(pretend *p) {
         p->answer_ns = p->now_ns;
         MRL_ASSERT(message_make(NULL, 1, &p->answer) == MERLE_OK);
     }
-    /* What is on its way already comes all the same, some of it. */
-    if (below(p, 2) == 0) drop_news(p);
+    /* What is on its way already comes all the same, some of it: but nothing of a past that has
+     * not been, because the oracle knows of one only. */
+    if (is_other || below(p, 2) == 0) drop_news(p);
     p->has_token = 0;
 }
 

@@ -11,7 +11,8 @@
 
 void pretend_net_init(pretend *p);
 void pretend_net_fini(pretend *p);
-/* The server's process ended: what it had not sent is gone, questions break off. */
-void pretend_net_restart(pretend *p);
+/* The server's process ended: what it had not sent is gone, questions break off. is_other: and some
+ * of what it had sent is not true any more. */
+void pretend_net_restart(pretend *p, int is_other);
 
 #endif

@@ -210,6 +210,9 @@ static void hear_change(app *a, const merle_heard *h) {
     const pretend_operation *o = next_operation(a, &seq, &position);
     expect(a, !a->waits && !a->in_snapshot, "a change amid a snapshot");
     expect(a, o != NULL, "a change that there is not");
+    if (h->seq != seq || h->position != position)
+        printf("# expected %llu/%u of %s\n", (unsigned long long)seq, position,
+               pretend_names[o->collection]);
     expect(a, h->seq == seq && h->position == position, "not the next change");
     expect(a, h->count == a->p->commits[seq].count, "count");
     expect(a, strcmp(h->collection, pretend_names[o->collection]) == 0, "collection");
