@@ -22,7 +22,7 @@ void terms_judge(terms_book *book, oracle *o, const merle_db *db) {
         oracle_trouble(o, "the opening has the id of an earlier one, or none");
     /* Openings that failed late may have begun a term each, without a commit in it. */
     if (book->count > 0 && book->list[book->count - 1].end_seq == UINT64_MAX)
-        book->list[book->count - 1].end_seq = o->base_seq;
+        book->list[book->count - 1].end_seq = mrl_log_published_at(db->store.published);
     for (size_t i = 0; i < book->count; i++) {
         const mrl_log_term *term = find(told, count, book->list[i].id);
         if (term == NULL)
