@@ -23,6 +23,7 @@ typedef struct peer {
     uint32_t pipe;     /* nng's number, which comes again some day */
     uint64_t number;   /* ours, which does not */
     uint64_t since_ns;
+    int is_up;          /* it gets what is sent */
     uint32_t questions; /* neither given back nor answered and taken */
     size_t unsent;      /* bytes of answers that are not taken */
 } peer;
@@ -66,7 +67,8 @@ struct mrl_socket {
     mrl_net_stats stats;
     peer *peers[PEER_BUCKETS];
     uint64_t peer_last; /* the last number given */
-    int retry_ms;       /* the shortest time until a connection is made again */
+    uint32_t peer_count;
+    int retry_ms; /* the shortest time until a connection is made again */
     union {
         listening listen;
         asking ask;
