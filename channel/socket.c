@@ -26,6 +26,13 @@ enum {
     HEADER_SIZE = 4 /* what req0 and rep0 put before a message, and nng counts with it */
 };
 
+#if defined(__SANITIZE_THREAD__)
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void) {
+    return "race:libnng.so\nrace:libmbedtls.so\n";
+}
+#endif
+
 #define CLOSE_MAX_NS 2000000000u
 
 /* ---- messages ---- */
@@ -58,6 +65,7 @@ int message_came(mrl_socket *socket, nng_msg *message) {
 
 void tell_ready(mrl_socket *socket) {
     if (socket->options.ready != NULL) socket->options.ready(socket->options.ready_context);
+    TELL_RELEASE(socket);
 }
 
 static merle_err net_message_make(void *context, size_t size, mrl_message *out_message) {
@@ -134,6 +142,9 @@ static void socket_end_role(mrl_socket *socket) {
 }
 
 static void socket_free(mrl_socket *socket) {
+    TELL_ACQUIRE(socket);
+    mrl_lock_take(&socket->lock); /* callbacks that are over have dropped it */
+    mrl_lock_drop(&socket->lock);
     peers_free(socket);
     tls_free(socket);
     free(socket);
@@ -146,7 +157,9 @@ static int socket_set_up(mrl_socket *socket) {
     if (failed == 0) failed = nng_socket_set_ms(socket->nng, NNG_OPT_RECONNMINT, RETRY_MIN_MS);
     if (failed == 0) failed = nng_socket_set_ms(socket->nng, NNG_OPT_RECONNMAXT, RETRY_MAX_MS);
     if (failed == 0) failed = peers_watch(socket);
+    mrl_lock_take(&socket->lock); /* callbacks see what was set up before */
     if (failed == 0) failed = socket_begin_role(socket);
+    mrl_lock_drop(&socket->lock);
     return failed;
 }
 
@@ -204,6 +217,7 @@ static void net_close(mrl_socket *socket) {
     /* Contexts and aios first: what ends them comes back to callbacks that see is_closing. Without
      * our lock, for nng waits for these callbacks. */
     socket_end_role(socket);
+    TELL_ACQUIRE(socket);
     socket_end_bounded(socket);
 }
 
