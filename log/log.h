@@ -75,7 +75,8 @@ typedef struct mrl_drain {
     uint64_t record_max; /* a commit may count for so much: one beyond credit_max takes all the
                           * credit there is. 0: credit_max */
     uint64_t loose_max;  /* bytes of commits that may be lost; 0: no bound */
-    /* Told after durable has moved, holding nothing. NULL: nobody is. */
+    /* Told after durable has moved, holding nothing; one call at a time, each with a larger seq
+     * than the one before; moves in quick succession may be told as one. NULL: nobody is. */
     void (*moved)(void *context, uint64_t durable_seq);
 } mrl_drain;
 
@@ -208,6 +209,9 @@ void mrl_log_rest(mrl_log *log, uint32_t seen, int is_idle, uint64_t timeout_ns)
  * published yet), MERLE_GAP (it has left; *out_first is the oldest that is there). */
 MERLE_MUST_USE merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_entry,
                                       uint64_t *out_first);
+
+/* For who reads one entry after the other: brings one nearer that he will come to. */
+void mrl_log_approach(const mrl_log *log, uint64_t seq);
 
 /* What has left the ring, from files: filled by persist. */
 typedef struct mrl_older {

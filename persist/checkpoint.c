@@ -92,8 +92,7 @@ static void note_numbers(mrl_checkpoint *c) {
     for (size_t i = 0; i < c->next.collection_count; i++) {
         merle_collection *collection = c->next.collections[i].collection;
         mrl_lock_take(&collection->ids_lock);
-        c->next.collections[i].ids_end =
-            atomic_load_explicit(&collection->id_end, memory_order_acquire);
+        c->next.collections[i].ids_end = collection->id_aside;
         mrl_lock_drop(&collection->ids_lock);
     }
 }
@@ -386,6 +385,7 @@ static merle_err step_manifest(mrl_checkpoint *c, merle_report *report) {
 }
 
 static void step_clean(mrl_checkpoint *c) {
+    c->unread_count = 0;
     mrl_checkpoint_clean(c);
     mrl_log_set_release(c->log_set, mrl_checkpoint_oldest_seq(c), mrl_checkpoint_oldest_log(c));
     c->state = MRL_CHECKPOINT_IDLE;

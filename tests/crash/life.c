@@ -159,7 +159,6 @@ static void ask_id(life_worker *w) {
         if (id <= o->new_ids[c] || id <= o->ids[c])
             oracle_trouble(o, "id %llu came after %llu", (llu)id, (llu)last);
         o->new_ids[c] = id;
-        o->new_id_seqs[c] = published(l);
     } else if (!is_excused(l, err)) {
         oracle_trouble(o, "an id: %s", merle_err_name(err));
     }
@@ -533,6 +532,7 @@ static void open_database(void *context) {
     }
     l->run->totals.opened++;
     if (oracle_judge(o, l->db) != 0) return;
+    terms_judge(&l->run->terms, o, l->db);
     o->unsynced_max = unsynced_max;
     check_backup(l);
     for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {
