@@ -2,8 +2,8 @@
  * until there are any.
  *
  * A session's cursor stands where its last answer ended, so who asks on and on reads the log once.
- * Between two pieces of work the cursor rests: a slow client holds no memory of the store's. Nothing
- * is kept of an answer that is not sent yet either; what is held is the question alone.
+ * Between two pieces of work the cursor rests: a slow client holds no memory of the store's.
+ * Nothing is kept of an answer that is not sent yet either; what is held is the question alone.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
