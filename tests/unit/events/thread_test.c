@@ -78,11 +78,9 @@ static void caller_receive(caller *c) {
 static void caller_send(caller *c, mrl_wire_question *question) {
     merle_buffer bytes = {0};
     mrl_message message;
-    if (question->op != MRL_WIRE_HELLO)
-        question->token = merle_bytes_of(c->token, sizeof c->token);
+    if (question->op != MRL_WIRE_HELLO) question->token = merle_bytes_of(c->token, sizeof c->token);
     assert_int_equal(mrl_wire_question_write(question, &bytes), MERLE_OK);
-    assert_int_equal(mrl_net_nng.message_make(mrl_net_nng.context, bytes.size, &message),
-                     MERLE_OK);
+    assert_int_equal(mrl_net_nng.message_make(mrl_net_nng.context, bytes.size, &message), MERLE_OK);
     memcpy(message.data, bytes.data, bytes.size);
     assert_int_equal(mrl_net_nng.send(c->socket, &message), MERLE_OK);
     merle_buffer_free(&bytes);
@@ -166,9 +164,9 @@ static void one_transport(const char *news_url, const char *service_url) {
     uint64_t at = begin;
     while (at < end) {
         caller_receive(&hearing);
-        assert_int_equal(mrl_wire_news_read(
-                             merle_bytes_of(hearing.message.data, hearing.message.size), &heard),
-                         MERLE_OK);
+        assert_int_equal(
+            mrl_wire_news_read(merle_bytes_of(hearing.message.data, hearing.message.size), &heard),
+            MERLE_OK);
         if (heard.type == MRL_WIRE_BATCH) at = read_on(heard.commits, at);
         if (heard.type == MRL_WIRE_BEAT) assert_true(heard.to == at);
     }
