@@ -139,11 +139,23 @@ static verdict judge_collections(const merle_publisher *publisher, const mrl_ses
 
 /* ---- reading ---- */
 
-static int is_full(const merle_publisher *publisher, const found *f, const merle_change *change,
+static int is_full(const merle_publisher *publisher, const found *f, size_t change_size,
                    uint64_t bytes_max) {
     size_t size = publisher->scratch.size;
     int is_empty = f->commit_count == 0 && size == 0;
-    return !is_empty && size + change->bytes.size > 2 * bytes_max;
+    return !is_empty && size + change_size > 2 * bytes_max;
+}
+
+/* A patch by which a document has come to match a condition, as a put of what came out. */
+static merle_err add_whole(mrl_wire_commit_writer *writer, merle_buffer *buffer,
+                           const merle_change *change) {
+    mrl_record_operation_view whole = {.collection_id = change->collection_id,
+                                       .slot = change->slot,
+                                       .kind = MRL_RECORD_PUT,
+                                       .key = change->key,
+                                       .payload = {change->after.data, change->after.size},
+                                       .expires_ns = change->expires_ns};
+    return mrl_wire_operation_add(writer, buffer, change->position, &whole);
 }
 
 /* Takes a run of changes into the answer. Stops at one that does not fit, or is not known well
@@ -160,7 +172,9 @@ static merle_err take_changes(merle_publisher *publisher, mrl_session *session,
         merle_err err = mrl_session_wants(session, publisher, change, &wants);
         if (err == MERLE_OK && !wants) continue;
         if (err == MERLE_GAP) f->gap_until = change->seq + 1;
-        *out_stopped = err != MERLE_OK || is_full(publisher, f, change, session->poll_bytes_max);
+        size_t change_size = wants == MRL_WANTS_WHOLE ? change->after.size : change->bytes.size;
+        *out_stopped =
+            err != MERLE_OK || is_full(publisher, f, change_size, session->poll_bytes_max);
         if (*out_stopped) {
             session->at_seq = change->seq - 1;
             session->at_passed = change->position;
@@ -172,7 +186,9 @@ static merle_err take_changes(merle_publisher *publisher, mrl_session *session,
             *commit_seq = err == MERLE_OK ? change->seq : 0;
         }
         if (err == MERLE_OK)
-            err = mrl_wire_operation_copy(writer, buffer, change->position, change->bytes);
+            err = wants == MRL_WANTS_WHOLE
+                      ? add_whole(writer, buffer, change)
+                      : mrl_wire_operation_copy(writer, buffer, change->position, change->bytes);
         if (err != MERLE_OK) return err;
         publisher->stats.operations_told++;
     }

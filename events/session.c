@@ -171,10 +171,13 @@ static int matches(const merle_condition *condition, merle_doc doc) {
 }
 
 /* Whether the document matched before or after the change. What stood there before is not known of
- * commits that were made before somebody wanted it. */
+ * commits that were made before somebody wanted it. Where it did not match before, an effect would
+ * be of no use: who asks does not have the document. */
 static merle_err condition_wants(const merle_condition *condition, const merle_change *change,
                                  int *out_wants) {
-    *out_wants = matches(condition, change->after) || matches(condition, change->before);
+    int did = matches(condition, change->before), does = matches(condition, change->after);
+    *out_wants = did || does;
+    if (does && !did && change->kind == MERLE_CHANGE_PATCH) *out_wants = MRL_WANTS_WHOLE;
     if (*out_wants) return MERLE_OK;
     int had_before = change->kind != MERLE_CHANGE_PUT || !change->is_new;
     int has_after = change->kind != MERLE_CHANGE_REMOVE;

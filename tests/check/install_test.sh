@@ -23,6 +23,18 @@ int main(void) {
 }
 EOF
 cp "$folder/user.c" "$folder/user.cc"
+cat >"$folder/hears.c" <<'EOF'
+#include <merle/subscribe.h>
+int main(void) {
+    merle_subscriber_options options = {0};
+    merle_subscriber *subscriber;
+    options.service = "inproc://nobody";
+    if (merle_subscriber_open(&options, &subscriber, NULL) != MERLE_OK) return 1;
+    merle_subscriber_close(subscriber);
+    return 0;
+}
+EOF
+cp "$folder/hears.c" "$folder/hears.cc"
 
 judge() { # name, command...: one TAP case
     local name=$1
@@ -45,12 +57,12 @@ settings() { # arguments of pkg-config, for the folder that stands in for the ro
     PKG_CONFIG_PATH=$(dirname "$config") \
         pkg-config --define-variable="prefix=$folder/root$prefix" "$@"
 }
-runs() { # compiler, source, flag of pkg-config, how the library is named
-    local flags
-    flags=$(settings --cflags --libs $3 merle) || return 1
+runs() { # compiler, source, flag of pkg-config, how the library is named, and its package
+    local flags package=${5:-merle}
+    flags=$(settings --cflags --libs $3 "$package") || return 1
     # Split into words on purpose.
     # shellcheck disable=SC2086
-    "$1" -Wall -Wextra -Werror "$folder/$2" -o "$folder/user" ${flags/-lmerle/$4} &&
+    "$1" -Wall -Wextra -Werror "$folder/$2" -o "$folder/user" ${flags/-l$package/$4} &&
         LD_LIBRARY_PATH=$(dirname "$(dirname "$config")") "$folder/user"
 }
 has_soname() {
@@ -66,7 +78,7 @@ command_runs() { # the program that was installed, and its man page
 }
 
 config=
-echo "1..6"
+echo "1..9"
 judge install_into_a_folder_works installs
 prefix=$(sed -n 's/^prefix=//p' "$config")
 judge shared_library_names_its_interface has_soname
@@ -74,4 +86,10 @@ judge c_program_with_the_shared_library_runs runs cc user.c "" -lmerle
 judge cpp_program_with_the_shared_library_runs runs c++ user.cc "" -lmerle
 judge installed_command_runs command_runs
 judge c_program_with_the_static_library_runs runs cc user.c --static -l:libmerle.a
+judge c_subscriber_with_the_shared_library_runs \
+    runs cc hears.c "" -lmerle-subscribe merle-subscribe
+judge cpp_subscriber_with_the_shared_library_runs \
+    runs c++ hears.cc "" -lmerle-subscribe merle-subscribe
+judge c_subscriber_with_the_static_library_runs \
+    runs cc hears.c --static -l:libmerle-subscribe.a merle-subscribe
 exit $failed
