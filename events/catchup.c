@@ -73,8 +73,8 @@ static merle_collection *memory_only_wanted(const merle_publisher *publisher,
                                             const mrl_session *session) {
     merle_collection *collection = NULL;
     if (!session->has_filters) {
-        merle_err err = merle_collection_each(publisher->ground.store->db, note_memory_only,
-                                              &collection);
+        merle_err err =
+            merle_collection_each(publisher->ground.store->db, note_memory_only, &collection);
         return err == MERLE_OK ? collection : NULL;
     }
     for (uint32_t i = 0; i < session->filter_count; i++) {
@@ -117,8 +117,7 @@ static verdict judge_position(const merle_publisher *publisher, const mrl_sessio
     mrl_wire_history_get(&asked->history, theirs, &their_term);
     if (ours[0] != theirs[0] || ours[1] != theirs[1])
         return (verdict){MRL_WIRE_OTHER, MERLE_STR("the position is of another database"), 0};
-    if (our_term != their_term)
-        return judge_earlier_term(publisher, session, asked, their_term);
+    if (our_term != their_term) return judge_earlier_term(publisher, session, asked, their_term);
     uint64_t published = mrl_log_published_at(publisher->ground.store->published);
     if (is_beyond(asked, published))
         return (verdict){MRL_WIRE_LOST, MERLE_STR("there is no such commit yet"), published};
@@ -208,8 +207,8 @@ static merle_err read_piece(merle_publisher *publisher, mrl_session *session, fo
             f->gap_until = last + 1;
         }
         if (err != MERLE_OK) break;
-        err = take_changes(publisher, session, &writer, &commit_seq, changes, count, f,
-                           &is_stopped);
+        err =
+            take_changes(publisher, session, &writer, &commit_seq, changes, count, f, &is_stopped);
         if (err != MERLE_OK || is_stopped) break;
         looked += count;
         session->at_seq = merle_changes_position(session->changes);
@@ -303,8 +302,8 @@ static void note_figures(merle_publisher *publisher, mrl_session *session,
 static merle_err prepare(merle_publisher *publisher, mrl_session *session,
                          const mrl_wire_question *asked, uint64_t now_ns) {
     const merle_publish_options *options = &publisher->options;
-    uint32_t wait_ms = asked->wait_ms < options->wait_ms_max ? asked->wait_ms
-                                                             : options->wait_ms_max;
+    uint32_t wait_ms =
+        asked->wait_ms < options->wait_ms_max ? asked->wait_ms : options->wait_ms_max;
     uint64_t bytes_max = asked->bytes_max == 0 ? options->answer_size : asked->bytes_max;
     if (bytes_max > options->answer_size_max) bytes_max = options->answer_size_max;
     /* A run of changes is taken whole: what is above the half ends the answer. */

@@ -96,8 +96,8 @@ merle_err mrl_news_commit_begin(mrl_wire_commit_writer *writer, merle_buffer *bu
 }
 
 static void end_commit(mrl_topic *topic) {
-    if (topic->is_open) topic->commit_count += (uint32_t)mrl_wire_commit_end(&topic->writer,
-                                                                            &topic->commits);
+    if (topic->is_open)
+        topic->commit_count += (uint32_t)mrl_wire_commit_end(&topic->writer, &topic->commits);
     topic->is_open = 0;
 }
 
@@ -150,8 +150,7 @@ static void send_batch(merle_publisher *publisher, mrl_topic *topic, uint64_t fr
                           .before = topic->before,
                           .collection_id = topic->collection_id};
     end_commit(topic);
-    if (!topic->is_too_large)
-        news.commits = mrl_wire_list_of(&topic->commits, topic->commit_count);
+    if (!topic->is_too_large) news.commits = mrl_wire_list_of(&topic->commits, topic->commit_count);
     message->size = 0;
     merle_err err = mrl_wire_news_write(&news, message);
     if (err == MERLE_OK) err = mrl_publisher_send(publisher, message);
@@ -200,8 +199,8 @@ static void send_flush(merle_publisher *publisher, uint64_t from, uint64_t to) {
     publisher->stats.flushes++;
 }
 
-static merle_err put_all_down(merle_publisher *publisher, const merle_change *changes,
-                              size_t count, size_t *bytes) {
+static merle_err put_all_down(merle_publisher *publisher, const merle_change *changes, size_t count,
+                              size_t *bytes) {
     for (size_t i = 0; i < count; i++) {
         if (!mrl_news_is_told(&changes[i])) continue;
         merle_err err = put_down(publisher, &changes[i], bytes);
@@ -223,9 +222,9 @@ static merle_err gather(merle_publisher *publisher, uint64_t visible, uint64_t *
         if (told == MERLE_OK) told = put_all_down(publisher, changes, count, &bytes);
         looked += count;
         /* A commit is told whole: what is left of one is taken, whatever it is. */
-    } while (count > 0 && (mrl_changes_passed(publisher->changes) > 0 ||
-                           (looked < MRL_PIECE_COUNT &&
-                            bytes < publisher->options.batch_size_max / 2)));
+    } while (count > 0 &&
+             (mrl_changes_passed(publisher->changes) > 0 ||
+              (looked < MRL_PIECE_COUNT && bytes < publisher->options.batch_size_max / 2)));
     *out_to = *out_next = merle_changes_position(publisher->changes);
     if (err == MERLE_GAP) {
         uint64_t first;
@@ -242,8 +241,7 @@ static merle_err gather(merle_publisher *publisher, uint64_t visible, uint64_t *
 static merle_err open_cursor(merle_publisher *publisher) {
     merle_changes_options options = {.after_seq = publisher->told_seq};
     if (publisher->changes != NULL) return MERLE_OK;
-    merle_err err =
-        merle_changes_open(publisher->ground.store->db, &options, &publisher->changes);
+    merle_err err = merle_changes_open(publisher->ground.store->db, &options, &publisher->changes);
     /* Collections in memory only have topics, too: what a file does not have of them is a gap. */
     if (err == MERLE_OK) mrl_changes_be_strict(publisher->changes);
     return err;

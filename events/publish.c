@@ -48,8 +48,8 @@ static void is_ready(void *context) {
     mrl_event_signal(&publisher->wake);
 }
 
-static merle_err listen_to(merle_publisher *publisher, mrl_socket *socket,
-                           const char *const *urls, mrl_address_list *addresses) {
+static merle_err listen_to(merle_publisher *publisher, mrl_socket *socket, const char *const *urls,
+                           mrl_address_list *addresses) {
     const mrl_net *net = publisher->ground.net;
     for (; *urls != NULL; urls++) {
         if (addresses->count == MERLE_PUBLISH_ADDRESS_MAX)
@@ -63,9 +63,8 @@ static merle_err listen_to(merle_publisher *publisher, mrl_socket *socket,
     return MERLE_OK;
 }
 
-static merle_err open_socket(merle_publisher *publisher, mrl_net_role role,
-                             const char *const *urls, mrl_address_list *addresses,
-                             mrl_socket **out_socket) {
+static merle_err open_socket(merle_publisher *publisher, mrl_net_role role, const char *const *urls,
+                             mrl_address_list *addresses, mrl_socket **out_socket) {
     const merle_publish_options *options = &publisher->options;
     const mrl_net *net = publisher->ground.net;
     mrl_net_tls tls = {0};
@@ -209,9 +208,9 @@ static void take_over(merle_publisher *publisher, const mrl_publish_ground *grou
         memcpy(publisher->secret, options->secret.data, options->secret.size);
     mrl_lock_init(&publisher->lock);
     mrl_event_init(&publisher->wake);
-    mrl_follow follow = options->follow == MERLE_FOLLOW_PUBLISHED  ? MRL_FOLLOW_PUBLISHED
-                        : store->durability == MERLE_MEMORY ? MRL_FOLLOW_WRITTEN
-                                                            : MRL_FOLLOW_DURABLE;
+    mrl_follow follow = options->follow == MERLE_FOLLOW_PUBLISHED ? MRL_FOLLOW_PUBLISHED
+                        : store->durability == MERLE_MEMORY       ? MRL_FOLLOW_WRITTEN
+                                                                  : MRL_FOLLOW_DURABLE;
     mrl_follower_init(&publisher->follower, store->log, follow, &publisher->wake, -1);
     publisher->begin_seq = publisher->told_seq = mrl_publisher_visible(publisher);
     publisher->flushed_ns = 0;
@@ -252,8 +251,8 @@ merle_err mrl_publish_open(const mrl_publish_ground *ground, const merle_publish
     err = open_socket(publisher, MRL_NET_PUBLISH, options.news, &publisher->news_addresses,
                       &publisher->news_socket);
     if (err == MERLE_OK)
-        err = open_socket(publisher, MRL_NET_ANSWER, options.service,
-                          &publisher->service_addresses, &publisher->service_socket);
+        err = open_socket(publisher, MRL_NET_ANSWER, options.service, &publisher->service_addresses,
+                          &publisher->service_socket);
     /* What the caller's options point to is his again from here on. */
     if (err == MERLE_OK && ground->may_have_thread && options.threads != MERLE_THREADS_NONE)
         err = start_thread(publisher);

@@ -20,9 +20,9 @@
 #include "store/changes.h"
 
 enum {
-    MRL_CHUNK_COUNT = 64,     /* changes that are taken from a cursor at a time */
-    MRL_PIECE_COUNT = 8192,   /* changes that are looked at for one answer, or one flush, at most */
-    MRL_PAGE_COUNT = 4096,    /* documents that are looked at for one page */
+    MRL_CHUNK_COUNT = 64,   /* changes that are taken from a cursor at a time */
+    MRL_PIECE_COUNT = 8192, /* changes that are looked at for one answer, or one flush, at most */
+    MRL_PAGE_COUNT = 4096,  /* documents that are looked at for one page */
     MRL_QUESTIONS_A_ROUND = 64,
     MRL_SLOW_ANSWER_MAX = 64, /* refusals that wait their moment */
     MRL_URL_MAX = 256,
@@ -31,7 +31,7 @@ enum {
 #define MRL_BEAT_NS 1000000000u
 #define MRL_SECRET_NS 200000000u /* a wrong secret is answered so much later */
 #define MRL_EVICT_NS 5000000000u /* a client that was idle for so long gives way to a new one */
-#define MRL_RETRY_NS 100000000u /* after news that failed */
+#define MRL_RETRY_NS 100000000u  /* after news that failed */
 #define MRL_FOREVER UINT64_MAX
 
 /* What is told of one name. Collections that have it one after the other share it. */

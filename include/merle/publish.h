@@ -38,7 +38,8 @@ typedef enum merle_publish_follow {
 typedef struct merle_publish_tls {
     const char *certificate;
     const char *key;
-    const char *authorities; /* who has signed the clients' certificates; NULL: none are asked for */
+    const char
+        *authorities; /* who has signed the clients' certificates; NULL: none are asked for */
 } merle_publish_tls;
 
 /* Zero-fill; every zero is a good default. Borrowed until merle_publish returns. */
@@ -95,8 +96,8 @@ MERLE_API const char *merle_publisher_service_address(const merle_publisher *pub
 /* ---- inside view ---- */
 
 typedef struct merle_publisher_stats {
-    size_t size;  /* sizeof(merle_publisher_stats) or 0, set by the caller */
-    uint64_t seq; /* up to here listeners may hear */
+    size_t size;       /* sizeof(merle_publisher_stats) or 0, set by the caller */
+    uint64_t seq;      /* up to here listeners may hear */
     uint64_t seq_told; /* up to here news were sent */
     uint64_t flushes, batches, batches_too_large, beats, news_bytes;
     uint64_t news_gaps; /* the publisher itself fell behind the log: listeners ask the service */
@@ -120,9 +121,9 @@ MERLE_API merle_err merle_publisher_stat(merle_publisher *publisher,
 /* One who has said hello. */
 typedef struct merle_client_info {
     char name[MERLE_CLIENT_NAME_SIZE_MAX + 1]; /* as it calls itself; may be any bytes but NUL */
-    uint64_t peer; /* number of the connection that it used last */
-    uint64_t seq;  /* up to here it has been told, by answers; 0: it has not asked for changes */
-    uint64_t lag;  /* seqs that it is behind; of one that listens to news: since it asked last */
+    uint64_t peer;                             /* number of the connection that it used last */
+    uint64_t seq; /* up to here it has been told, by answers; 0: it has not asked for changes */
+    uint64_t lag; /* seqs that it is behind; of one that listens to news: since it asked last */
     uint64_t bytes_waiting; /* of an answer that is held; 0: none is, or it is empty so far */
     uint64_t questions, bytes;
     uint64_t gaps;    /* questions because of news that were missed */
