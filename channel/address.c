@@ -229,6 +229,18 @@ static int free_port(void) {
     return port;
 }
 
+/* nng takes what is no number for 0. */
+static int port_check(const nng_url *parsed, int is_listener) {
+    const char *port = parsed->u_port;
+    long number = 0;
+    if (port == NULL || port[0] == 0 || strlen(port) > 5) return NNG_EADDRINVAL;
+    for (; *port != 0; port++) {
+        if (*port < '0' || *port > '9') return NNG_EADDRINVAL;
+        number = number * 10 + (*port - '0');
+    }
+    return number > 65535 || (number == 0 && !is_listener) ? NNG_EADDRINVAL : 0;
+}
+
 /* ---- listening ---- */
 
 static int listener_options(const mrl_socket *socket, transport is, const char *host,
@@ -290,6 +302,7 @@ merle_err address_listen(mrl_socket *socket, const char *url, char *out_url, siz
     if (err != MERLE_OK) return err;
     if (has_port(is)) {
         failed = nng_url_parse(&parsed, url);
+        if (failed == 0) failed = port_check(parsed, 1);
         if (failed == 0) failed = listen_ported(socket, is, parsed, out_url, url_size);
         if (parsed != NULL) nng_url_free(parsed);
     } else if (strlen(url) >= url_size) {
@@ -305,10 +318,9 @@ merle_err address_listen(mrl_socket *socket, const char *url, char *out_url, siz
 
 /* ---- dialing ---- */
 
-static int dialer_options(const mrl_socket *socket, transport is, const char *url,
+static int dialer_options(const mrl_socket *socket, transport is, const char *host,
                           nng_dialer dialer) {
     nng_tls_config *config = NULL;
-    nng_url *parsed = NULL;
     int failed = 0;
     if (is == TRANSPORT_TCP || is == TRANSPORT_TLS)
         failed = nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
@@ -316,26 +328,32 @@ static int dialer_options(const mrl_socket *socket, transport is, const char *ur
         failed = nng_dialer_set_size(dialer, NNG_OPT_WS_RECVMAXFRAME,
                                      socket->options.receive_max + sizeof(uint32_t));
     if (failed != 0 || (is != TRANSPORT_TLS && is != TRANSPORT_WSS)) return failed;
-    failed = nng_url_parse(&parsed, url);
-    if (failed != 0) return failed;
-    failed = tls_config(socket, parsed->u_hostname, 0, &config);
-    nng_url_free(parsed);
+    failed = tls_config(socket, host, 0, &config);
     if (failed != 0) return failed;
     failed = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, config);
     nng_tls_config_free(config);
     return failed;
 }
 
+static int dial_at(mrl_socket *socket, transport is, const char *host, const char *url) {
+    nng_dialer dialer = NNG_DIALER_INITIALIZER;
+    int failed = nng_dialer_create(&dialer, socket->nng, url);
+    if (failed != 0) return failed;
+    failed = dialer_options(socket, is, host, dialer);
+    if (failed == 0) failed = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
+    if (failed != 0) (void)nng_dialer_close(dialer);
+    return failed;
+}
+
 merle_err address_dial(mrl_socket *socket, const char *url, merle_report *report) {
     transport is = TRANSPORT_NONE;
-    nng_dialer dialer = NNG_DIALER_INITIALIZER;
+    nng_url *parsed = NULL;
+    int failed = 0;
     merle_err err = address_check(socket, url, 0, &is, report);
     if (err != MERLE_OK) return err;
-    int failed = nng_dialer_create(&dialer, socket->nng, url);
-    if (failed != 0) return error_report(report, failed, "dial", url);
-    failed = dialer_options(socket, is, url, dialer);
-    if (failed == 0) failed = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
-    if (failed == 0) return MERLE_OK;
-    (void)nng_dialer_close(dialer);
-    return error_report(report, failed, "dial", url);
+    if (has_port(is)) failed = nng_url_parse(&parsed, url);
+    if (failed == 0 && parsed != NULL) failed = port_check(parsed, 0);
+    if (failed == 0) failed = dial_at(socket, is, parsed == NULL ? "" : parsed->u_hostname, url);
+    if (parsed != NULL) nng_url_free(parsed);
+    return failed == 0 ? MERLE_OK : error_report(report, failed, "dial", url);
 }

@@ -169,11 +169,8 @@ static void question_event(void *context) {
 int answering_begin(mrl_socket *socket) {
     answering *a = &socket->as.answer;
     a->end = &a->first;
-    mrl_lock_take(&socket->lock);
     answering_go_on(socket);
-    int has_begun = a->is_receiving;
-    mrl_lock_drop(&socket->lock);
-    return has_begun ? 0 : NNG_ENOMEM;
+    return a->is_receiving ? 0 : NNG_ENOMEM;
 }
 
 void answering_end(mrl_socket *socket) {

@@ -7,8 +7,8 @@
  * Sees    what base/net.h promises, and no more: nng's pub0 drops the oldest message of a slow
  *         peer and tells nobody, so `dropped` counts only what a full queue of our own lost.
  * Threads any; on one socket one call at a time. close waits for callbacks of nng that are under
- *         way, everything else only for short locks. `ready` comes from nng's threads; none of
- *         our locks is held then.
+ *         way, and two seconds at most for its connections to end; everything else waits only for
+ *         short locks. `ready` comes from nng's threads; none of our locks is held then.
  * Limits  queue at most 8192, MRL_CHANNEL_QUESTION_MAX questions open on one ANSWER socket. On
  *         ws:// and wss:// nng 1.5.2 limits what a listener puts together, but not what a dialer
  *         does: there one frame is limited, and a message that is too large is thrown away whole.

@@ -1,8 +1,7 @@
 /* channel/peers.c - who is connected: numbers, limits, and how soon we dial again.
  *
- * nng tells of a connection before anything is read from it (and lets us end it there), and once
- * more when it is over; both without locks of its own, and not any more when nng_close has
- * returned.
+ * nng tells of a connection before anything is read from it (and lets us end it there), when it is
+ * up, and when it is over; without locks of its own, and not any more when nng_close has returned.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -33,7 +32,7 @@ peer *peer_find(mrl_socket *socket, uint32_t pipe, uint64_t number) {
 static int peer_add(mrl_socket *socket, uint32_t pipe) {
     peer *added = NULL;
     if (socket->is_closing) return 0;
-    if (socket->options.peer_max == 0 || socket->stats.peers < socket->options.peer_max)
+    if (socket->options.peer_max == 0 || socket->peer_count < socket->options.peer_max)
         added = calloc(1, sizeof *added);
     if (added == NULL) {
         socket->stats.peers_refused++;
@@ -45,8 +44,7 @@ static int peer_add(mrl_socket *socket, uint32_t pipe) {
     added->number = ++socket->peer_last;
     added->since_ns = now_ns();
     *place = added;
-    socket->stats.peers++;
-    socket->stats.peers_seen++;
+    socket->peer_count++;
     return 1;
 }
 
@@ -56,8 +54,9 @@ static uint64_t peer_remove(mrl_socket *socket, uint32_t pipe) {
     if (removed == NULL) return 0;
     uint64_t lasted_ns = now_ns() - removed->since_ns;
     *place = removed->next;
+    socket->peer_count--;
+    if (removed->is_up) socket->stats.peers--;
     free(removed);
-    socket->stats.peers--;
     return lasted_ns + 1;
 }
 
@@ -68,6 +67,20 @@ static void peer_comes(nng_pipe pipe, nng_pipe_ev event, void *context) {
     int is_welcome = peer_add(socket, (uint32_t)nng_pipe_id(pipe));
     mrl_lock_drop(&socket->lock);
     if (!is_welcome) (void)nng_pipe_close(pipe);
+}
+
+/* Now it gets what is sent. nng may tell of this after it has told of the end. */
+static void peer_is_up(nng_pipe pipe, nng_pipe_ev event, void *context) {
+    mrl_socket *socket = context;
+    (void)event;
+    mrl_lock_take(&socket->lock);
+    peer *up = peer_find(socket, (uint32_t)nng_pipe_id(pipe), 0);
+    if (up != NULL) {
+        up->is_up = 1;
+        socket->stats.peers++;
+        socket->stats.peers_seen++;
+    }
+    mrl_lock_drop(&socket->lock);
 }
 
 /* nng forgets how long it has waited as soon as a connection is made, so one who is refused (a
@@ -89,8 +102,10 @@ static void peer_goes(nng_pipe pipe, nng_pipe_ev event, void *context) {
 
 int peers_watch(mrl_socket *socket) {
     int failed = nng_pipe_notify(socket->nng, NNG_PIPE_EV_ADD_PRE, peer_comes, socket);
-    if (failed == 0) failed = nng_pipe_notify(socket->nng, NNG_PIPE_EV_REM_POST, peer_goes, socket);
-    return failed;
+    if (failed != 0) return failed;
+    failed = nng_pipe_notify(socket->nng, NNG_PIPE_EV_ADD_POST, peer_is_up, socket);
+    if (failed != 0) return failed;
+    return nng_pipe_notify(socket->nng, NNG_PIPE_EV_REM_POST, peer_goes, socket);
 }
 
 void peers_free(mrl_socket *socket) {

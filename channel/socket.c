@@ -2,6 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +25,15 @@ enum {
     UNSENT_DEFAULT = 8 << 20,
     HEADER_SIZE = 4 /* what req0 and rep0 put before a message, and nng counts with it */
 };
+
+#if defined(__SANITIZE_THREAD__)
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void) {
+    return "race:libnng.so\nrace:libmbedtls.so\n";
+}
+#endif
+
+#define CLOSE_MAX_NS 2000000000u
 
 /* ---- messages ---- */
 
@@ -54,6 +65,7 @@ int message_came(mrl_socket *socket, nng_msg *message) {
 
 void tell_ready(mrl_socket *socket) {
     if (socket->options.ready != NULL) socket->options.ready(socket->options.ready_context);
+    TELL_RELEASE(socket);
 }
 
 static merle_err net_message_make(void *context, size_t size, mrl_message *out_message) {
@@ -130,6 +142,9 @@ static void socket_end_role(mrl_socket *socket) {
 }
 
 static void socket_free(mrl_socket *socket) {
+    TELL_ACQUIRE(socket);
+    mrl_lock_take(&socket->lock); /* callbacks that are over have dropped it */
+    mrl_lock_drop(&socket->lock);
     peers_free(socket);
     tls_free(socket);
     free(socket);
@@ -142,8 +157,56 @@ static int socket_set_up(mrl_socket *socket) {
     if (failed == 0) failed = nng_socket_set_ms(socket->nng, NNG_OPT_RECONNMINT, RETRY_MIN_MS);
     if (failed == 0) failed = nng_socket_set_ms(socket->nng, NNG_OPT_RECONNMAXT, RETRY_MAX_MS);
     if (failed == 0) failed = peers_watch(socket);
+    mrl_lock_take(&socket->lock); /* callbacks see what was set up before */
     if (failed == 0) failed = socket_begin_role(socket);
+    mrl_lock_drop(&socket->lock);
     return failed;
+}
+
+/* The rest of a close, which is given up on if it takes too long. */
+typedef struct ending {
+    mrl_socket *socket;
+    mrl_event over;
+    _Atomic int users; /* the last one frees it */
+} ending;
+
+static void ending_leave(ending *e) {
+    if (atomic_fetch_sub(&e->users, 1) == 1) free(e);
+}
+
+static void *ending_run(void *context) {
+    ending *e = context;
+    (void)nng_close(e->socket->nng);
+    socket_free(e->socket);
+    mrl_event_signal(&e->over);
+    ending_leave(e);
+    return NULL;
+}
+
+/* nng 1.5.2 can wait for ever for a connection over TLS that broke while much was being sent on it
+ * (its reaper waits for an aio that nobody finishes). A caller must not hang with it: after a while
+ * the socket is left to a thread of its own; is_closing keeps its callbacks quiet. */
+static void socket_end_bounded(mrl_socket *socket) {
+    pthread_t thread;
+    pthread_attr_t attributes;
+    ending *e = calloc(1, sizeof *e);
+    int failed = e == NULL || pthread_attr_init(&attributes) != 0;
+    if (!failed) {
+        *e = (ending){.socket = socket, .users = 2};
+        mrl_event_init(&e->over);
+        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        failed = pthread_create(&thread, &attributes, ending_run, e) != 0;
+        (void)pthread_attr_destroy(&attributes);
+    }
+    if (failed) { /* no memory for a thread: then without */
+        free(e);
+        (void)nng_close(socket->nng);
+        socket_free(socket);
+        return;
+    }
+    while (mrl_event_count(&e->over) == 0)
+        if (!mrl_event_wait(&e->over, 0, CLOSE_MAX_NS)) break;
+    ending_leave(e);
 }
 
 static void net_close(mrl_socket *socket) {
@@ -154,8 +217,8 @@ static void net_close(mrl_socket *socket) {
     /* Contexts and aios first: what ends them comes back to callbacks that see is_closing. Without
      * our lock, for nng waits for these callbacks. */
     socket_end_role(socket);
-    (void)nng_close(socket->nng);
-    socket_free(socket);
+    TELL_ACQUIRE(socket);
+    socket_end_bounded(socket);
 }
 
 static merle_err net_open(void *context, mrl_net_role role, const mrl_net_options *options,

@@ -4,10 +4,10 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/lock.h"
+#include "base/thread.h"
 #include "database/step.h"
 #include "store/build.h"
 #include "store/expiry.h"
@@ -84,22 +84,15 @@ static void *run(void *context) {
 }
 
 merle_err mrl_background_start(merle_db *db) {
-    sigset_t all, before;
     struct mrl_background *background = calloc(1, sizeof *background);
     if (background == NULL) return MERLE_NO_MEMORY;
     mrl_event_init(&background->wake);
     db->background = background;
-    /* The host's signals are the host's business: this thread takes none. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&background->thread, NULL, run, db);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
+    if (mrl_thread_start("merle-step", run, db, &background->thread) != 0) {
         db->background = NULL;
         free(background);
         return MERLE_SYSTEM;
     }
-    pthread_setname_np(background->thread, "merle-step");
     return MERLE_OK;
 }
 

@@ -143,10 +143,9 @@ merle_err mrl_db_repair(const mrl_environment *environment, const char *path, co
     return end(&c, err);
 }
 
-/* ---- the public calls ---- */
-
-merle_err merle_backup(merle_db *db, const char *path, const merle_care_options *options,
-                       merle_care_info *out_info, merle_report *report) {
+merle_err mrl_db_backup(merle_db *db, const char *path, const merle_care_options *options,
+                        const _Atomic int *is_cancelled, merle_care_info *out_info,
+                        merle_report *report) {
     call c;
     if (db == NULL || path == NULL) return MERLE_INVALID;
     if (mrl_domain_is_forked(db->domain)) return MERLE_FORKED;
@@ -155,8 +154,16 @@ merle_err merle_backup(merle_db *db, const char *path, const merle_care_options 
         err = mrl_report_fill(&c.report, MERLE_NOT_FOUND, "the database has no directory");
     mrl_member *member = mrl_member_join(db->domain);
     if (err == MERLE_OK && member == NULL) err = mrl_report_fill(&c.report, MERLE_NO_MEMORY, NULL);
+    c.care.is_cancelled = is_cancelled;
     if (err == MERLE_OK) err = mrl_backup(&c.care, db->persist, member, path);
     return end(&c, err);
+}
+
+/* ---- the public calls ---- */
+
+merle_err merle_backup(merle_db *db, const char *path, const merle_care_options *options,
+                       merle_care_info *out_info, merle_report *report) {
+    return mrl_db_backup(db, path, options, NULL, out_info, report);
 }
 
 merle_err merle_restore(const char *from, const char *to, const merle_care_options *options,

@@ -3,13 +3,13 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/lock.h"
 #include "base/report.h"
+#include "base/thread.h"
 #include "database/database.h"
 
 #define LOOK_NS 20000000u /* how often the thread looks whether a checkpoint is due */
@@ -97,22 +97,15 @@ static void *run(void *context) {
 }
 
 merle_err mrl_pages_start(merle_db *db) {
-    sigset_t all, before;
     struct mrl_pages_thread *pages = calloc(1, sizeof *pages);
     if (pages == NULL) return MERLE_NO_MEMORY;
     mrl_event_init(&pages->wake);
     db->pages = pages;
-    /* The host's signals are the host's business: this thread takes none. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&pages->thread, NULL, run, db);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
+    if (mrl_thread_start("merle-pages", run, db, &pages->thread) != 0) {
         db->pages = NULL;
         free(pages);
         return MERLE_SYSTEM;
     }
-    pthread_setname_np(pages->thread, "merle-pages");
     return MERLE_OK;
 }
 

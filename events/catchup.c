@@ -2,8 +2,8 @@
  * until there are any.
  *
  * A session's cursor stands where its last answer ended, so who asks on and on reads the log once.
- * Between two pieces of work the cursor rests: a slow client holds no memory of the store's. Nothing
- * is kept of an answer that is not sent yet either; what is held is the question alone.
+ * Between two pieces of work the cursor rests: a slow client holds no memory of the store's.
+ * Nothing is kept of an answer that is not sent yet either; what is held is the question alone.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -327,13 +327,15 @@ static merle_err prepare(merle_publisher *publisher, mrl_session *session,
     session->poll_deadline_ns = now_ns + (uint64_t)wait_ms * 1000000u;
     session->at_seq = asked->after_seq;
     session->at_passed = asked->after_position;
+    session->told_seq = asked->after_seq;
+    int is_strict = memory_only_wanted(publisher, session) != NULL;
+    /* A cursor does not unlearn it. */
+    if (session->changes_are_strict && !is_strict) mrl_catchup_close(session);
     merle_err err = mrl_catchup_open(publisher, session, asked->after_seq);
-    if (err == MERLE_OK && !session->changes_are_strict &&
-        memory_only_wanted(publisher, session) != NULL) {
-        mrl_changes_be_strict(session->changes);
-        session->changes_are_strict = 1;
-    }
-    return err;
+    if (err != MERLE_OK) return err;
+    if (is_strict) mrl_changes_be_strict(session->changes);
+    session->changes_are_strict = is_strict;
+    return MERLE_OK;
 }
 
 void mrl_catchup_ask(merle_publisher *publisher, mrl_session *session, mrl_question *question,

@@ -272,19 +272,27 @@ static merle_err flush(merle_publisher *publisher, uint64_t visible, uint64_t no
     return err;
 }
 
+/* When what is visible may be told: at once, or a moment after the last flush. */
+static uint64_t flush_due(const merle_publisher *publisher, uint64_t visible, uint64_t now_ns) {
+    uint64_t due_ns = publisher->flushed_ns + publisher->options.gather_ns;
+    int is_early = publisher->flushed_ns != 0 && now_ns < due_ns;
+    return is_early && visible - publisher->told_seq < MRL_CHUNK_COUNT ? due_ns : now_ns;
+}
+
 uint64_t mrl_news_round(merle_publisher *publisher, uint64_t now_ns) {
     uint64_t visible = mrl_publisher_visible(publisher);
     mrl_wire_list none = {0};
+    publisher->is_pausing = 0;
     if (publisher->news_socket == NULL) {
         publisher->told_seq = visible;
         return MRL_FOREVER;
     }
     if (visible > publisher->told_seq) {
-        uint64_t due_ns = publisher->flushed_ns + publisher->options.gather_ns;
-        if (publisher->flushed_ns != 0 && now_ns < due_ns &&
-            visible - publisher->told_seq < MRL_CHUNK_COUNT)
-            return due_ns;
-        if (flush(publisher, visible, now_ns) != MERLE_OK) return now_ns + MRL_RETRY_NS;
+        uint64_t due_ns = flush_due(publisher, visible, now_ns);
+        if (due_ns == now_ns && flush(publisher, visible, now_ns) != MERLE_OK)
+            due_ns = now_ns + MRL_RETRY_NS;
+        publisher->is_pausing = due_ns > now_ns;
+        if (due_ns > now_ns) return due_ns;
         return visible > publisher->told_seq ? now_ns : now_ns + publisher->options.gather_ns;
     }
     if (now_ns - publisher->beat_ns >= MRL_BEAT_NS) {

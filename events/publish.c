@@ -129,7 +129,7 @@ static void rest(merle_publisher *publisher, uint32_t seen, uint64_t wait_ns) {
     if (wait_ns == 0) return;
     if (publisher->was_busy)
         wait_ns = earlier(wait_ns, NAP_NS);
-    else if (!mrl_follower_arm(&publisher->follower, publisher->told_seq))
+    else if (!publisher->is_pausing && !mrl_follower_arm(&publisher->follower, publisher->told_seq))
         return;
     (void)mrl_event_wait(&publisher->wake, seen, wait_ns);
     mrl_follower_disarm(&publisher->follower);
@@ -221,8 +221,8 @@ static void take_down(merle_publisher *publisher) {
     const mrl_net *net = publisher->ground.net;
     mrl_store *store = publisher->ground.store;
     close_cursors(publisher);
-    /* No more `ready` after this: only then may the event go. */
     mrl_service_fini(publisher);
+    /* No more `ready` once they are closed: only then may the event go. */
     if (publisher->news_socket != NULL) net->close(publisher->news_socket);
     if (publisher->service_socket != NULL) net->close(publisher->service_socket);
     mrl_follower_close(&publisher->follower);

@@ -128,7 +128,8 @@ struct merle_publisher {
     uint64_t begin_seq; /* it tells what comes behind */
     uint64_t told_seq;
     uint64_t flushed_ns, beat_ns;
-    int was_busy; /* the last round has told something: more will come soon */
+    int was_busy;   /* the last round has told something: more will come soon */
+    int is_pausing; /* there is something to tell, but not before its time */
     /* The service. */
     mrl_session *sessions;
     uint32_t session_count;

@@ -5,8 +5,9 @@
 #include "load/crew.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
+
+#include "base/thread.h"
 
 enum { CREW_MAX = 64 };
 
@@ -63,24 +64,18 @@ static void *run(void *context) {
 }
 
 mrl_crew *mrl_crew_create(mrl_domain *domain, uint32_t thread_count) {
-    sigset_t all, before;
     mrl_crew *crew = calloc(1, sizeof *crew);
     if (crew == NULL) return NULL;
     crew->domain = domain;
     pthread_mutex_init(&crew->mutex, NULL);
     pthread_cond_init(&crew->job_came, NULL);
     pthread_cond_init(&crew->job_ended, NULL);
-    /* The host's signals are the host's business: these threads take none. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (crew->thread_count + 1 < thread_count && crew->thread_count < CREW_MAX) {
         crew_thread *one = &crew->threads[crew->thread_count];
         *one = (crew_thread){.crew = crew, .worker = crew->thread_count + 1};
-        if (pthread_create(&one->thread, NULL, run, one) != 0) break;
-        pthread_setname_np(one->thread, "merle-load");
+        if (mrl_thread_start("merle-load", run, one, &one->thread) != 0) break;
         crew->thread_count++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return crew;
 }
 

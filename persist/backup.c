@@ -55,6 +55,13 @@ static void tell(backup *b, uint64_t size) {
     mrl_care_progress(b->care, "copy", b->bytes_done, b->bytes_total);
 }
 
+static merle_err go_on(const backup *b) {
+    const _Atomic int *cancelled = b->care->is_cancelled;
+    if (cancelled == NULL || !atomic_load_explicit(cancelled, memory_order_relaxed))
+        return MERLE_OK;
+    return mrl_report_fill(b->care->report, MERLE_AGAIN, "the backup was cancelled");
+}
+
 /* ---- one file ---- */
 
 static merle_err copy_bytes(backup *b, const char *name, mrl_file *from, mrl_file *to,
@@ -63,6 +70,8 @@ static merle_err copy_bytes(backup *b, const char *name, mrl_file *from, mrl_fil
     for (uint64_t at = 0; at < size;) {
         uint64_t wanted = size - at < PIECE_SIZE ? size - at : PIECE_SIZE;
         size_t got = 0;
+        merle_err err = go_on(b);
+        if (err != MERLE_OK) return err;
         int failed = files->file_read(from, at, b->piece, (size_t)wanted, &got);
         if (failed != 0) return fail_from(b, name, "reading", failed);
         if (got == 0) return fail_from(b, name, "reading what should be there", EIO);
@@ -106,6 +115,8 @@ static int cannot_link(int failed) {
 
 static merle_err take_page_file(backup *b, const mrl_manifest_file *file) {
     char name[MRL_FILE_NAME_MAX];
+    merle_err err = go_on(b);
+    if (err != MERLE_OK) return err;
     mrl_directory_name(MRL_FILE_PAGES, file->id, name);
     b->care->info.page_files++;
     int failed = b->care->files->link(b->from->dir, name, b->to.dir, name);

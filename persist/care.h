@@ -34,6 +34,7 @@ typedef struct mrl_care {
     mrl_log_terms terms;  /* of the directory that was recovered, the newest one too */
     mrl_store *store;     /* empty, in memory; NULL where none is needed */
     mrl_member *member;   /* of the store's domain */
+    const _Atomic int *is_cancelled; /* of a backup: looked at while it copies; NULL: it is not */
 } mrl_care;
 
 /* ---- findings ---- */
@@ -105,6 +106,7 @@ MERLE_MUST_USE merle_err mrl_care_found(mrl_care *care, mrl_directory *target,
 
 /* ---- the calls themselves; the care's report and info are filled ---- */
 
+/* Errors besides those of merle_backup: MERLE_AGAIN: it was cancelled. */
 MERLE_MUST_USE merle_err mrl_backup(mrl_care *care, mrl_persist *persist, mrl_member *member,
                                     const char *path);
 MERLE_MUST_USE merle_err mrl_restore(mrl_care *care, const char *from, const char *to);

@@ -7,13 +7,13 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/report.h"
+#include "base/thread.h"
 #include "persist/log_state.h"
 
 #define NAP_NS 2000000u     /* between two looks while commits come */
@@ -97,18 +97,12 @@ static void *run(void *context) {
 }
 
 static merle_err thread_begin(mrl_log_set *set, merle_report *report) {
-    sigset_t all, before;
-    /* The host's signals are the host's business: this thread takes none. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     set->has_thread = 1; /* before it looks */
-    int failed = pthread_create(&set->thread, NULL, run, set);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = mrl_thread_start("merle-disk", run, set, &set->thread);
     if (failed != 0) {
         set->has_thread = 0;
         return mrl_log_complain_system(report, "merle-disk", failed, "starting it");
     }
-    pthread_setname_np(set->thread, "merle-disk");
     return MERLE_OK;
 }
 

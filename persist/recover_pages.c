@@ -8,13 +8,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "base/report.h"
+#include "base/thread.h"
 #include "load/load.h"
 #include "persist/page.h"
 #include "persist/recover.h"
@@ -231,22 +231,17 @@ static void *run(void *context) {
 
 /* Starts what can be started, does a share of the work in this thread, waits for the others. */
 static merle_err work_together(loading *l, mrl_member *member) {
-    sigset_t all, before;
     uint32_t wanted =
         l->options->thread_count < THREADS_MAX ? l->options->thread_count : (uint32_t)THREADS_MAX;
     if (wanted > l->count / 2 + 1) wanted = (uint32_t)(l->count / 2 + 1);
     worker *workers = calloc(wanted, sizeof *workers);
     if (workers == NULL) return MERLE_NO_MEMORY;
     uint32_t started = 1;
-    /* The host's signals are the host's business: these threads take none. */
-    sigfillset(&all);
-    if (wanted > 1) pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; started < wanted; started++) {
         workers[started].shared = l;
-        if (pthread_create(&workers[started].thread, NULL, run, &workers[started]) != 0) break;
-        pthread_setname_np(workers[started].thread, "merle-load");
+        if (mrl_thread_start("merle-load", run, &workers[started], &workers[started].thread) != 0)
+            break;
     }
-    if (wanted > 1) pthread_sigmask(SIG_SETMASK, &before, NULL);
     workers[0].shared = l;
     workers[0].member = member;
     work(&workers[0], 1);

@@ -54,6 +54,9 @@ typedef merle_err piece_fn(mrl_check *check, uint32_t number);
 static merle_err in_section(mrl_check *check, piece_fn *fn, uint32_t number) {
     mrl_epoch_token token;
     merle_err err = MERLE_OK;
+    if (check->is_cancelled != NULL &&
+        atomic_load_explicit(check->is_cancelled, memory_order_relaxed))
+        return mrl_report_fill(check->report, MERLE_AGAIN, "the check was cancelled");
     mrl_member_enter(check->member, &token);
     check->root = mrl_collection_current(check->collection);
     if (check->root != NULL) err = fn(check, number);
@@ -274,17 +277,22 @@ static merle_err check_log(mrl_check *check) {
 
 /* ---- the whole ---- */
 
-merle_err merle_check(merle_db *db, merle_report *report) {
+merle_err mrl_check_all(merle_db *db, const _Atomic int *is_cancelled, merle_report *report) {
     mrl_report_clear(report);
     if (db == NULL) return mrl_report_fill(report, MERLE_INVALID, NULL);
     mrl_store *store = mrl_db_store(db);
     if (mrl_domain_is_forked(store->domain)) return mrl_report_fill(report, MERLE_FORKED, NULL);
     mrl_member *member = mrl_member_join(store->domain);
     if (member == NULL) return mrl_report_fill(report, MERLE_NO_MEMORY, NULL);
-    mrl_check check = {.store = store, .member = member, .report = report};
+    mrl_check check = {
+        .store = store, .member = member, .report = report, .is_cancelled = is_cancelled};
     retired_note before = note_retired(store);
     merle_err err = check_collections(&check);
     if (err == MERLE_OK) err = compare_retired(&check, &before);
     if (err == MERLE_OK) err = check_log(&check);
     return err;
+}
+
+merle_err merle_check(merle_db *db, merle_report *report) {
+    return mrl_check_all(db, NULL, report);
 }

@@ -18,6 +18,7 @@ typedef struct mrl_check {
     mrl_store *store;
     mrl_member *member;
     merle_report *report; /* may be NULL */
+    const _Atomic int *is_cancelled; /* looked at before each piece; NULL: nobody cancels */
     const merle_collection *collection;
     mrl_root *root; /* the one that is looked at */
     /* What is added up over the shards of one root, to be compared with its count. */
@@ -32,6 +33,9 @@ typedef struct mrl_check {
     uint64_t queued_bytes; /* over all roots, as mrl_store_retired_bytes counts them */
 } mrl_check;
 
+/* merle_check that may be cancelled. Errors besides: MERLE_AGAIN: it was. */
+MERLE_MUST_USE merle_err mrl_check_all(merle_db *db, const _Atomic int *is_cancelled,
+                                       merle_report *report);
 /* What is wrong: expected and found in a few words. Gives MERLE_CORRUPT. */
 merle_err mrl_check_broken(const mrl_check *check, const char *index, const mrl_version *version,
                            const char *expected, const char *found, ...)

@@ -1,7 +1,7 @@
 /* bench/events/watch.c - what watches cost: those who watch, and those who write.
  *
  * What    watch_drain: changes a second that a watch takes from the ring, of single commits that
- *         set a record anew; _prefix with a filter, _documents with what was there before and after.
+ *         set a record anew; _prefix with a filter, _documents with what was there before, too.
  *         watch_commit: processor time of such a commit, with nobody who watches, with a watch
  *         whose thread polls its descriptor, and with one that was armed and never looked again.
  *         --commits=N --watches=N: so many commits beside armed watches, and nothing else, to be

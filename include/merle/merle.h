@@ -698,8 +698,7 @@ typedef struct merle_change {
     merle_doc after;    /* data NULL: none, or not asked for */
     merle_doc before;   /* only where the cursor asked for it */
     int64_t expires_ns; /* 0: never */
-    /* PUT: 1, if the key had no living document. Of commits of version 0.1.0 it is not known, and
-     * 0. */
+    /* PUT: 1, if the key had no living document. Log files of before this was told have 0. */
     uint32_t is_new;
     /* PUT, REMOVE: 1, if a document that was past its time went with it: the one that was removed,
      * or the one that had the key before. */

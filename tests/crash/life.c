@@ -531,8 +531,9 @@ static void open_database(void *context) {
         return;
     }
     l->run->totals.opened++;
-    if (oracle_judge(o, l->db) != 0) return;
+    /* Before the oracle asks for numbers, which are commits of this opening: it may stop there. */
     terms_judge(&l->run->terms, o, l->db);
+    if (oracle_judge(o, l->db) != 0) return;
     o->unsynced_max = unsynced_max;
     check_backup(l);
     for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {

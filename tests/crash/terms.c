@@ -30,7 +30,8 @@ void terms_judge(terms_book *book, oracle *o, const merle_db *db) {
     if (find(book->list, book->count, db->term_id) != NULL || db->term_id == 0)
         oracle_trouble(o, "the opening has the id of an earlier one, or none");
     if (book->count > 0 && book->list[book->count - 1].end_seq == UINT64_MAX)
-        book->list[book->count - 1].end_seq = end_of_last(book, told, count, o->base_seq);
+        book->list[book->count - 1].end_seq =
+            end_of_last(book, told, count, mrl_log_published_at(db->store.published));
     for (size_t i = 0; i < book->count; i++) {
         const mrl_log_term *term = find(told, count, book->list[i].id);
         if (term == NULL)

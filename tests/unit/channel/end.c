@@ -135,6 +135,7 @@ mrl_question *end_question(end *e, const char *text, uint64_t *out_peer) {
 
 void end_answer(mrl_question *question, const char *text, size_t size) {
     mrl_message message;
+    assert_non_null(question);
     message_of(text, size, &message);
     net->answer(question, &message);
 }

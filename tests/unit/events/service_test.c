@@ -262,39 +262,55 @@ static void changes_with_a_condition_from_before_it_are_a_gap(void **state) {
     world_close(&w);
 }
 
-static void commit_larger_than_the_answer_comes_in_parts(void **state) {
-    world w;
-    client c;
+/* A document of about so many bytes. */
+static merle_bytes padded(uint8_t *bytes, size_t size) {
+    memset(bytes, 0, size);
+    memcpy(bytes, "\x81\xa1p\xc5", 4);
+    bytes[4] = (uint8_t)((size - 6) >> 8);
+    bytes[5] = (uint8_t)(size - 6);
+    return merle_bytes_of(bytes, size);
+}
+
+static void one_large_commit(world *w, client *c, uint64_t after, size_t size) {
     merle_commit *commit;
-    uint8_t bytes[16];
+    uint8_t bytes[1024];
     char key[16], expected[1 << 13];
     size_t at = 0;
+    uint64_t upto = after, rounds = 0;
+    uint32_t position = 0;
+    assert_int_equal(merle_begin(w->db, &commit), MERLE_OK);
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(key, sizeof key, "k%03u", i);
+        at += (size_t)snprintf(expected + at, sizeof expected - at, "%s ", key);
+        assert_int_equal(merle_put(commit, w->players, merle_str(key), padded(bytes, size)),
+                         MERLE_OK);
+    }
+    assert_int_equal(merle_end(commit, NULL), MERLE_OK);
+    for (at = 0; upto == after; rounds++) {
+        mrl_wire_question question = changes_after(c, upto, position);
+        question.bytes_max = 2000;
+        assert_int_equal(client_ask(c, &question), MRL_WIRE_OK);
+        const char *keys = keys_of(c->answer.commits);
+        assert_memory_equal(expected + at, keys, strlen(keys));
+        at += strlen(keys);
+        assert_true(c->message.size < 2600 && strlen(keys) > 0);
+        upto = c->answer.upto_seq;
+        position = c->answer.upto_position;
+    }
+    assert_true(at == strlen(expected) && rounds > 5 && upto == after + 1 && position == 0);
+}
+
+static void commit_larger_than_the_answer_comes_in_parts(void **state) {
+    static const size_t sizes[] = {8, 20, 40, 300, 1000};
+    world w;
+    client c;
     (void)state;
     world_open(&w);
     client_open(&c, &w);
     assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
-    uint64_t seq = put(&w, "a", 1), rounds = 0;
-    assert_int_equal(merle_begin(w.db, &commit), MERLE_OK);
-    for (unsigned i = 0; i < 500; i++) {
-        snprintf(key, sizeof key, "k%03u", i);
-        at += (size_t)snprintf(expected + at, sizeof expected - at, "%s ", key);
-        assert_int_equal(merle_put(commit, w.players, merle_str(key), level(bytes, i)), MERLE_OK);
-    }
-    assert_int_equal(merle_end(commit, NULL), MERLE_OK);
-    uint64_t upto = seq;
-    uint32_t position = 0;
-    for (at = 0; upto == seq; rounds++) {
-        mrl_wire_question question = changes_after(&c, upto, position);
-        question.bytes_max = 2000;
-        assert_int_equal(client_ask(&c, &question), MRL_WIRE_OK);
-        const char *keys = keys_of(c.answer.commits);
-        assert_memory_equal(expected + at, keys, strlen(keys));
-        at += strlen(keys);
-        assert_true(c.message.size < 2600 && strlen(keys) > 0);
-        upto = c.answer.upto_seq;
-        position = c.answer.upto_position;
-    }
-    assert_true(at == strlen(expected) && rounds > 5 && upto == seq + 1 && position == 0);
+    uint64_t seq = put(&w, "a", 1);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        one_large_commit(&w, &c, seq + i, sizes[i]);
     client_close(&c);
     world_close(&w);
 }
@@ -419,9 +435,11 @@ static void position_not_durable_yet_is_not_told(void **state) {
     assert_string_equal(keys_of(c.answer.commits), "");
     assert_true(c.answer.newest == before && c.answer.upto_seq == before);
     assert_int_equal(merle_wait_durable(w.db, seq), MERLE_OK);
+    (void)put(&w, "b", 1);
     question = changes_after(&c, before, 0);
     assert_int_equal(client_ask(&c, &question), MRL_WIRE_OK);
     assert_string_equal(keys_of(c.answer.commits), "a ");
+    assert_true(c.answer.newest == seq && c.answer.upto_seq == seq);
     client_close(&c);
     world_close(&w);
 }

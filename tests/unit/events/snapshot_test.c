@@ -4,8 +4,8 @@
  * Aim     Pages and the changes behind them, put together by the rule of docs/protocol.md, are the
  *         store's state at one seq, whatever writers do meanwhile; filters hold; nothing is shown
  *         that a crash may take.
- * Method  A client takes pages while random commits are made between them, applies what is behind by
- *         the rule, and compares with the store, document by document. The seed is printed.
+ * Method  A client takes pages while random commits are made between them, applies what is behind
+ *         by the rule, and compares with the store, document by document. The seed is printed.
  * Blind   Writers come between pages, not within them; sections see to the rest, and have tests.
  *
  * SPDX-License-Identifier: Apache-2.0

@@ -720,9 +720,9 @@ static void finish_without_memory_gives_all_back(void **state) {
     uint64_t times = 0;
     large_open(&from, 18000);
     for (uint64_t grants = 1; finish_with(&from, supply_only, grants) != 0;
-         grants += grants / 16 + 1)
+         grants += grants / 4 + 1)
         times++;
-    assert_true(times > 40);
+    assert_true(times > 20);
     writing_close(&from);
 }
 
@@ -730,7 +730,7 @@ static void finish_with_one_refusal_fails(void **state) {
     (void)state;
     stand from;
     uint64_t times = 0;
-    large_open(&from, 300);
+    large_open(&from, 120);
     for (uint64_t grants = 0; finish_with(&from, supply_all_but, grants) != 0; grants++) times++;
     assert_true(times > 100);
     writing_close(&from);
