@@ -34,9 +34,8 @@ static merle_err add_filters(merle_subscriber *s) {
     s->filters.size = 0;
     for (uint32_t i = 0; i < s->chosen_count && err == MERLE_OK; i++) {
         const mrl_chosen *c = s->chosen[i];
-        mrl_wire_filter filter = {.name = {c->name, c->name_size},
-                                  .has_id = c->has_id,
-                                  .collection_id = c->id};
+        mrl_wire_filter filter = {
+            .name = {c->name, c->name_size}, .has_id = c->has_id, .collection_id = c->id};
         if (c->prefix.size > 0) filter.prefix = merle_bytes_of(c->prefix.data, c->prefix.size);
         if (c->condition_text.size > 0)
             filter.condition = merle_bytes_of(c->condition_text.data, c->condition_text.size);
@@ -92,14 +91,12 @@ static void ask_page(merle_subscriber *s, const mrl_chosen *c) {
 
 static void ask_changes(merle_subscriber *s) {
     /* What lies between `at` and `fetched` is in the run, which is told before the answer is. */
-    int is_ahead =
-        s->run.is_on && !s->run.is_news &&
-        mrl_place_order(s->fetched, s->fetched_position, s->at.seq, s->at.position) > 0;
+    int is_ahead = s->run.is_on && !s->run.is_news &&
+                   mrl_place_order(s->fetched, s->fetched_position, s->at.seq, s->at.position) > 0;
     mrl_wire_question question = {.op = MRL_WIRE_CHANGES,
                                   .history = s->at.history,
                                   .after_seq = is_ahead ? s->fetched : s->at.seq,
-                                  .after_position = is_ahead ? s->fetched_position
-                                                             : s->at.position,
+                                  .after_position = is_ahead ? s->fetched_position : s->at.position,
                                   .why = s->why,
                                   .lost = s->lost_untold};
     if (!s->wants_all) {
@@ -255,8 +252,8 @@ static void take_page(merle_subscriber *s, const mrl_wire_answer *answer) {
 /* Takes the message. */
 static void take_changes(merle_subscriber *s, mrl_message *message, const mrl_wire_answer *answer) {
     int is_other = !mrl_history_equal(&answer->history, &s->at.history);
-    if (mrl_place_order(answer->upto_seq, answer->upto_position, s->fetched,
-                        s->fetched_position) < 0) {
+    if (mrl_place_order(answer->upto_seq, answer->upto_position, s->fetched, s->fetched_position) <
+        0) {
         reject(s, "Changes came that end before the position that they were asked for.");
         s->net->message_free(message);
         return;
@@ -302,11 +299,16 @@ static void take_reset(merle_subscriber *s, merle_bytes name, const char *text) 
 
 static merle_err error_of(const mrl_wire_answer *answer) {
     switch (answer->status) {
-        case MRL_WIRE_SECRET: return MERLE_INVALID;
-        case MRL_WIRE_BUSY: return MERLE_BUSY;
-        case MRL_WIRE_BAD: return MERLE_INVALID;
-        case MRL_WIRE_UNKNOWN: return MERLE_UNSUPPORTED;
-        default: break;
+    case MRL_WIRE_SECRET:
+        return MERLE_INVALID;
+    case MRL_WIRE_BUSY:
+        return MERLE_BUSY;
+    case MRL_WIRE_BAD:
+        return MERLE_INVALID;
+    case MRL_WIRE_UNKNOWN:
+        return MERLE_UNSUPPORTED;
+    default:
+        break;
     }
     int is_error = answer->status == MRL_WIRE_FAILED && answer->number > MERLE_OK &&
                    answer->number <= MERLE_NOT_READY;

@@ -137,9 +137,11 @@ static merle_err drive_make(const merle_subscriber_options *options,
     struct merle_subscriber_drive *drive = mrl_allocate(sizeof *drive);
     *out_drive = NULL;
     if (drive == NULL) return MERLE_NO_MEMORY;
-    *drive = (struct merle_subscriber_drive){
-        .fd = -1, .bell = -1, .timer = -1, .hear = options->hear,
-        .hear_context = options->hear_context};
+    *drive = (struct merle_subscriber_drive){.fd = -1,
+                                             .bell = -1,
+                                             .timer = -1,
+                                             .hear = options->hear,
+                                             .hear_context = options->hear_context};
     drive->fd = epoll_create1(EPOLL_CLOEXEC);
     drive->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     drive->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

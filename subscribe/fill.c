@@ -170,17 +170,22 @@ merle_err mrl_fill_replay(merle_subscriber *s, mrl_chosen *chosen, uint64_t seq,
                           const mrl_record_operation_view *operation) {
     mrl_copy_entry *list = NULL;
     switch (operation->kind) {
-        case MRL_RECORD_DEFINE: return MERLE_OK;
-        case MRL_RECORD_DROP: chosen->has_id = 0; break;
-        case MRL_RECORD_TRUNCATE: break;
-        case MRL_RECORD_LOADED:
-            if (chosen->first_page_seq >= seq) return MERLE_OK;
-            /* The first pages did not see what was loaded, and nobody tells it. */
-            mrl_fill_again(chosen);
-            s->phase = MRL_PHASE_PAGES;
-            s->stops_run = 1;
-            return MERLE_OK;
-        default: return replay_document(s, chosen, seq, position, operation);
+    case MRL_RECORD_DEFINE:
+        return MERLE_OK;
+    case MRL_RECORD_DROP:
+        chosen->has_id = 0;
+        break;
+    case MRL_RECORD_TRUNCATE:
+        break;
+    case MRL_RECORD_LOADED:
+        if (chosen->first_page_seq >= seq) return MERLE_OK;
+        /* The first pages did not see what was loaded, and nobody tells it. */
+        mrl_fill_again(chosen);
+        s->phase = MRL_PHASE_PAGES;
+        s->stops_run = 1;
+        return MERLE_OK;
+    default:
+        return replay_document(s, chosen, seq, position, operation);
     }
     mrl_copy_remove_older(chosen->fresh, seq, position, &list);
     while (list != NULL) {

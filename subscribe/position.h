@@ -25,7 +25,7 @@ typedef struct mrl_position {
 /* One collection as it was wanted. */
 typedef struct mrl_position_part {
     merle_bytes name;
-    int has_id;      /* it existed */
+    int has_id; /* it existed */
     uint32_t id;
     uint32_t filter; /* mrl_position_filter of how it was wanted */
 } mrl_position_part;

@@ -58,9 +58,9 @@ static merle_err next_commit(mrl_run *run, mrl_run_list *list) {
 
 void mrl_run_advance(merle_subscriber *s, mrl_run_list *list) {
     mrl_run *run = &s->run;
-    merle_err err = list->has_commit ? mrl_wire_operation_next(&list->commit, &list->position,
-                                                               &list->operation)
-                                     : MERLE_NOT_FOUND;
+    merle_err err = list->has_commit
+                        ? mrl_wire_operation_next(&list->commit, &list->position, &list->operation)
+                        : MERLE_NOT_FOUND;
     while (err == MERLE_NOT_FOUND) {
         err = next_commit(run, list);
         if (err == MERLE_NOT_FOUND) {

@@ -128,8 +128,7 @@ merle_err mrl_chosen_add(merle_subscriber *s, merle_bytes name, mrl_chosen **out
         uint32_t capacity = s->chosen_capacity == 0 ? 8 : s->chosen_capacity * 2;
         mrl_chosen **chosen = mrl_allocate(capacity * sizeof(mrl_chosen *));
         if (chosen == NULL) return MERLE_NO_MEMORY;
-        if (s->chosen_count > 0)
-            memcpy(chosen, s->chosen, s->chosen_count * sizeof(mrl_chosen *));
+        if (s->chosen_count > 0) memcpy(chosen, s->chosen, s->chosen_count * sizeof(mrl_chosen *));
         free(s->chosen);
         s->chosen = chosen;
         s->chosen_capacity = capacity;
@@ -219,9 +218,8 @@ static merle_err begin_all(merle_subscriber *s, merle_bytes position, uint32_t p
     mrl_chosen *c;
     for (uint32_t i = 0; i < part_count; i++) {
         mrl_position_part_get(position, i, &part);
-        merle_err err = mrl_chosen_by_name(s, part.name) != NULL
-                            ? MERLE_INVALID
-                            : mrl_chosen_add(s, part.name, &c);
+        merle_err err = mrl_chosen_by_name(s, part.name) != NULL ? MERLE_INVALID
+                                                                 : mrl_chosen_add(s, part.name, &c);
         if (err != MERLE_OK) return mrl_report_fill(report, err, NULL);
         c->has_id = part.has_id;
         c->id = part.id;
@@ -238,8 +236,7 @@ static merle_err begin(merle_subscriber *s, const merle_subscriber_options *opti
     merle_err err = MERLE_OK;
     s->phase = MRL_PHASE_HELLO;
     s->why = MRL_WIRE_BEGIN;
-    if (options->position.size > 0)
-        err = mrl_position_read(options->position, &s->at, &part_count);
+    if (options->position.size > 0) err = mrl_position_read(options->position, &s->at, &part_count);
     if (err != MERLE_OK)
         return mrl_report_fill(report, err, "The position's bytes are none of a subscriber's.");
     s->has_position = options->position.size > 0 && !options->keep;
@@ -460,8 +457,7 @@ merle_err merle_subscriber_get_stats(const merle_subscriber *s, merle_subscriber
     stats.size = size;
     stats.seq = s->at.seq;
     stats.newest = s->newest;
-    if (s->has_position)
-        mrl_wire_history_get(&s->at.history, stats.database_id, &stats.term_id);
+    if (s->has_position) mrl_wire_history_get(&s->at.history, stats.database_id, &stats.term_id);
     for (uint32_t i = 0; i < s->chosen_count; i++) {
         count_copy(s->chosen[i]->kept, &stats);
         count_copy(s->chosen[i]->fresh, &stats);

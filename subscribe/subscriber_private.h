@@ -70,13 +70,13 @@ typedef struct mrl_run {
     uint32_t count;
     uint32_t capacity;
     int is_on;
-    int is_news;    /* a flush, else an answer */
-    int is_alone;   /* one batch, without having seen its beat */
-    int has_drop;   /* and a collection was dropped in it: see mrl_run_finish */
-    int is_broken;  /* some list is not what it should be */
-    int was_given;  /* something told points into its messages */
-    uint64_t from;  /* news: commits up to it do not belong here */
-    uint64_t end;   /* everything up to this commit is in it ... */
+    int is_news;           /* a flush, else an answer */
+    int is_alone;          /* one batch, without having seen its beat */
+    int has_drop;          /* and a collection was dropped in it: see mrl_run_finish */
+    int is_broken;         /* some list is not what it should be */
+    int was_given;         /* something told points into its messages */
+    uint64_t from;         /* news: commits up to it do not belong here */
+    uint64_t end;          /* everything up to this commit is in it ... */
     uint32_t end_position; /* ... and of the next one the operations below this */
 } mrl_run;
 
@@ -113,7 +113,7 @@ struct merle_subscriber {
     const mrl_clock *clock;
     mrl_random random;
     mrl_socket *ask;
-    mrl_socket *hear; /* NULL: there is no publisher, or it cannot be used */
+    mrl_socket *hear;                 /* NULL: there is no publisher, or it cannot be used */
     merle_subscriber_options options; /* numbers only, with what they default to */
     char name[MRL_WIRE_CLIENT_MAX + 1];
     merle_buffer secret;
@@ -124,7 +124,7 @@ struct merle_subscriber {
     uint32_t chosen_capacity;
     uint32_t chosen_last; /* the one that an operation had last */
     int wants_all;
-    int is_filtered; /* prefix or condition somewhere: the publisher is of no use */
+    int is_filtered;     /* prefix or condition somewhere: the publisher is of no use */
     merle_buffer others; /* ids (uint32_t) of collections that are not wanted */
 
     /* Where we are. */
@@ -176,7 +176,7 @@ struct merle_subscriber {
     size_t tell_cursor;
 
     mrl_run run;
-    int stops_run; /* what was just taken makes the rest of the run useless */
+    int stops_run;     /* what was just taken makes the rest of the run useless */
     uint64_t open_seq; /* a commit of which something was told and the end was not */
     int has_open;
     merle_buffer patched; /* scratch */

@@ -94,8 +94,7 @@ static merle_err take_patch(merle_subscriber *s, mrl_chosen *c, const taken *t,
     if (c->kept == NULL) return MERLE_OK;
     if (before == NULL) return MERLE_CONFLICT;
     merle_doc was = mrl_copy_document(before);
-    merle_err err =
-        mrl_effect_apply(was.data, was.size, t->operation.payload, &s->patched, NULL);
+    merle_err err = mrl_effect_apply(was.data, was.size, t->operation.payload, &s->patched, NULL);
     if (err == MERLE_BAD_DOCUMENT || err == MERLE_TOO_BIG) return MERLE_CONFLICT;
     if (err != MERLE_OK) return err;
     merle_doc after = {s->patched.data, s->patched.size, t->seq, NULL};
@@ -124,26 +123,26 @@ static void empty(merle_subscriber *s, mrl_chosen *c, const taken *t) {
 static void take_collection(merle_subscriber *s, mrl_chosen *c, const taken *t,
                             merle_heard *heard) {
     switch (t->operation.kind) {
-        case MRL_RECORD_DEFINE:
-            heard->kind = MERLE_HEARD_DEFINE;
-            heard->effect = t->operation.payload;
-            break;
-        case MRL_RECORD_TRUNCATE:
-            heard->kind = MERLE_HEARD_TRUNCATE;
-            empty(s, c, t);
-            break;
-        case MRL_RECORD_DROP:
-            heard->kind = MERLE_HEARD_DROP;
-            empty(s, c, t);
-            c->has_id = 0;
-            s->run.has_drop = 1;
-            break;
-        default:
-            heard->kind = MERLE_HEARD_LOADED;
-            /* Its documents were not told, so what follows cannot be understood without them. */
-            mrl_fill_begin(s, c, MERLE_REASON_LOADED);
-            s->stops_run = 1;
-            break;
+    case MRL_RECORD_DEFINE:
+        heard->kind = MERLE_HEARD_DEFINE;
+        heard->effect = t->operation.payload;
+        break;
+    case MRL_RECORD_TRUNCATE:
+        heard->kind = MERLE_HEARD_TRUNCATE;
+        empty(s, c, t);
+        break;
+    case MRL_RECORD_DROP:
+        heard->kind = MERLE_HEARD_DROP;
+        empty(s, c, t);
+        c->has_id = 0;
+        s->run.has_drop = 1;
+        break;
+    default:
+        heard->kind = MERLE_HEARD_LOADED;
+        /* Its documents were not told, so what follows cannot be understood without them. */
+        mrl_fill_begin(s, c, MERLE_REASON_LOADED);
+        s->stops_run = 1;
+        break;
     }
 }
 

@@ -41,9 +41,10 @@ typedef struct merle_wanted {
 typedef enum merle_heard_kind {
     MERLE_HEARD_CONNECTED = 1,    /* the service has answered, for the first time or again */
     MERLE_HEARD_DISCONNECTED = 2, /* it answers no more; the subscriber keeps trying */
-    MERLE_HEARD_TROUBLE = 3, /* an answer that refuses, or makes no sense: err and text say more; the
+    MERLE_HEARD_TROUBLE =
+        3,               /* an answer that refuses, or makes no sense: err and text say more; the
                                 subscriber asks again, ever more slowly */
-    MERLE_HEARD_GAP = 4,     /* changes are lost to this subscriber, as `reason` says; a snapshot of
+    MERLE_HEARD_GAP = 4, /* changes are lost to this subscriber, as `reason` says; a snapshot of
                                 the collection (NULL: of all) will follow */
     MERLE_HEARD_SNAPSHOT_BEGIN = 5, /* what was known of the collection is void: it has ... */
     MERLE_HEARD_DOCUMENT = 6,       /* ... these documents (key, after) ... */
@@ -78,7 +79,8 @@ typedef struct merle_heard {
     merle_heard_kind kind;
     merle_heard_reason reason; /* GAP, SNAPSHOT_BEGIN */
     merle_err err;             /* TROUBLE, DISCONNECTED */
-    uint32_t ends; /* 1: nothing more will come of commit `seq`, nor of the snapshot: a whole stands */
+    uint32_t
+        ends; /* 1: nothing more will come of commit `seq`, nor of the snapshot: a whole stands */
     uint64_t seq;
     int64_t time_ns; /* of a change's commit: wall clock of the server */
     const char *collection;
@@ -88,11 +90,11 @@ typedef struct merle_heard {
     uint32_t position;
     uint32_t count;
     merle_bytes key;
-    merle_bytes effect;  /* msgpack, see docs/format.md; of UPDATE size 0 where `after` is all */
-    merle_doc after;     /* data NULL: none, or an update by effect without `keep` */
-    merle_doc before;    /* only with `keep`; data NULL: none */
-    int64_t expires_ns;  /* when the document ends; 0: never */
-    uint32_t leaves;     /* with `keep`: 1: `after` does not meet the condition; it is kept no more */
+    merle_bytes effect; /* msgpack, see docs/format.md; of UPDATE size 0 where `after` is all */
+    merle_doc after;    /* data NULL: none, or an update by effect without `keep` */
+    merle_doc before;   /* only with `keep`; data NULL: none */
+    int64_t expires_ns; /* when the document ends; 0: never */
+    uint32_t leaves; /* with `keep`: 1: `after` does not meet the condition; it is kept no more */
     uint32_t reserved;
     const char *text; /* GAP, TROUBLE, DISCONNECTED: a sentence for people; else "" */
 } merle_heard;
@@ -125,9 +127,9 @@ typedef struct merle_subscriber_options {
      * snapshot. size 0: none. */
     merle_bytes position;
     merle_subscriber_begin begin;
-    uint32_t keep;       /* 1: the documents are kept: changes have `before` and `after` */
-    uint64_t memory_max; /* bytes of documents held, for `keep` and for snapshots; 0: 1 GiB */
-    uint64_t early_max;  /* bytes of news that came before their turn; 0: 8 MiB */
+    uint32_t keep;        /* 1: the documents are kept: changes have `before` and `after` */
+    uint64_t memory_max;  /* bytes of documents held, for `keep` and for snapshots; 0: 1 GiB */
+    uint64_t early_max;   /* bytes of news that came before their turn; 0: 8 MiB */
     uint64_t receive_max; /* bytes of a message; 0: 40 MiB */
     uint32_t answer_max;  /* bytes of one answer that are asked for; 0: 256 KiB */
     uint32_t wait_ms;     /* how long a question may wait for news; 0: 10,000 */
@@ -183,9 +185,9 @@ MERLE_API MERLE_MUST_USE merle_err merle_subscriber_each(const merle_subscriber 
 /* ---- inside view ---- */
 
 typedef struct merle_subscriber_stats {
-    size_t size;           /* sizeof(merle_subscriber_stats) or 0, set by the caller */
-    uint64_t seq;          /* everything up to this commit was given */
-    uint64_t newest;       /* the newest one that the server has spoken of */
+    size_t size;     /* sizeof(merle_subscriber_stats) or 0, set by the caller */
+    uint64_t seq;    /* everything up to this commit was given */
+    uint64_t newest; /* the newest one that the server has spoken of */
     uint64_t database_id[2], term_id;
     uint64_t changes;      /* given */
     uint64_t documents;    /* kept, or held for a snapshot */

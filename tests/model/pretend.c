@@ -117,8 +117,8 @@ static pretend_operation *add(pretend_commit *commit, uint32_t collection, uint3
 }
 
 static void put(pretend *p, pretend_operation *o, pretend_doc *doc) {
-    o->size = make_document(o->payload, (uint8_t)below(p, 256), below(p, 2) == 0,
-                            (uint8_t)below(p, 256));
+    o->size =
+        make_document(o->payload, (uint8_t)below(p, 256), below(p, 2) == 0, (uint8_t)below(p, 256));
     o->is_new = doc->size == 0;
     doc->size = o->size;
     doc->seq = p->seq;

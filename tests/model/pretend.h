@@ -78,13 +78,13 @@ typedef struct pretend {
     uint64_t term_id;
     mrl_wire_term terms[PRETEND_TERMS]; /* newest last */
     uint32_t term_count;
-    uint64_t seq;       /* of the last commit */
-    uint64_t oldest;    /* the log reaches back to this one */
-    uint64_t told;      /* up to where it was published */
+    uint64_t seq;    /* of the last commit */
+    uint64_t oldest; /* the log reaches back to this one */
+    uint64_t told;   /* up to where it was published */
     uint64_t before[PRETEND_COLLECTIONS];
     uint32_t next_id;
-    int loading;        /* collection + 1 */
-    pretend_state load; /* what is being loaded: of that collection alone */
+    int loading;             /* collection + 1 */
+    pretend_state load;      /* what is being loaded: of that collection alone */
     pretend_commit *commits; /* [seq] */
     pretend_state *states;   /* [seq] */
     int has_news;            /* batches are published */

@@ -344,18 +344,25 @@ static void serve(pretend *p) {
         return;
     }
     if (happens(p, p->faults.token_one_in)) p->has_token = 0;
-    if (q.op != MRL_WIRE_HELLO &&
-        (!p->has_token || q.token.size != sizeof p->token ||
-         memcmp(q.token.data, p->token, sizeof p->token) != 0)) {
+    if (q.op != MRL_WIRE_HELLO && (!p->has_token || q.token.size != sizeof p->token ||
+                                   memcmp(q.token.data, p->token, sizeof p->token) != 0)) {
         refuse(p, q.op, MRL_WIRE_TOKEN, 0, "who are you");
         return;
     }
     mrl_wire_answer newest = {.op = q.op};
     switch (q.op) {
-        case MRL_WIRE_HELLO: answer_hello(p); break;
-        case MRL_WIRE_CHANGES: answer_changes(p, &q); break;
-        case MRL_WIRE_SNAPSHOT: answer_page(p, &q); break;
-        default: write_answer(p, &newest); break;
+    case MRL_WIRE_HELLO:
+        answer_hello(p);
+        break;
+    case MRL_WIRE_CHANGES:
+        answer_changes(p, &q);
+        break;
+    case MRL_WIRE_SNAPSHOT:
+        answer_page(p, &q);
+        break;
+    default:
+        write_answer(p, &newest);
+        break;
     }
 }
 

@@ -41,13 +41,13 @@ typedef struct app {
     int has_publisher;
     pretend_state copy;
     int knows[PRETEND_COLLECTIONS]; /* it had a snapshot, or began where there was nothing */
-    uint64_t seq;      /* heard up to here ... */
-    uint32_t position; /* ... and so much of the next one */
+    uint64_t seq;                   /* heard up to here ... */
+    uint32_t position;              /* ... and so much of the next one */
     int in_snapshot;
-    int in_series;     /* of snapshots of one instant */
-    int waits;         /* for a snapshot of all: nothing else may come */
+    int in_series; /* of snapshots of one instant */
+    int waits;     /* for a snapshot of all: nothing else may come */
     uint64_t changes, snapshots, gaps, resumes, troubles;
-    merle_buffer place; /* the position that was kept, ... */
+    merle_buffer place;       /* the position that was kept, ... */
     pretend_state place_copy; /* ... and what the copy was then */
     int place_knows[PRETEND_COLLECTIONS];
     merle_buffer scratch;
@@ -128,38 +128,37 @@ static void apply(app *a, const merle_heard *h, const pretend_operation *o) {
     if (a->keep && o->kind <= MRL_RECORD_REMOVE)
         expect_doc(a, doc, h->before, "before is not what was there");
     switch (o->kind) {
-        case MRL_RECORD_PUT:
-            expect(a, h->kind == (o->is_new ? MERLE_HEARD_INSERT : MERLE_HEARD_UPDATE), "kind");
-            set_doc(doc, h->after.data, h->after.size, h->seq);
-            expect(a, o->size == doc->size && memcmp(o->payload, doc->bytes, o->size) == 0, "put");
-            break;
-        case MRL_RECORD_PATCH:
-            expect(a, h->kind == MERLE_HEARD_UPDATE && h->effect.size == o->size, "kind of patch");
-            expect(a, doc->size > 0, "a patch of nothing");
-            assert_int_equal(
-                mrl_effect_apply(doc->bytes, doc->size, h->effect, &a->scratch, NULL), MERLE_OK);
-            set_doc(doc, a->scratch.data, a->scratch.size, h->seq);
-            if (a->keep) expect_doc(a, doc, h->after, "after");
-            break;
-        case MRL_RECORD_REMOVE:
-            expect(a, h->kind == MERLE_HEARD_REMOVE, "kind of remove");
-            doc->size = 0;
-            break;
-        case MRL_RECORD_DEFINE:
-            expect(a, h->kind == MERLE_HEARD_DEFINE && h->collection_id == o->id, "define");
-            a->copy.id[c] = o->id;
-            break;
-        case MRL_RECORD_LOADED:
-            expect(a, h->kind == MERLE_HEARD_LOADED, "loaded");
-            a->knows[c] = 0;
-            break;
-        default:
-            expect(a, h->kind == (o->kind == MRL_RECORD_DROP ? MERLE_HEARD_DROP
-                                                             : MERLE_HEARD_TRUNCATE),
-                   "truncate or drop");
-            if (o->kind == MRL_RECORD_DROP) a->copy.id[c] = 0;
-            memset(a->copy.docs[c], 0, sizeof a->copy.docs[c]);
-            break;
+    case MRL_RECORD_PUT:
+        expect(a, h->kind == (o->is_new ? MERLE_HEARD_INSERT : MERLE_HEARD_UPDATE), "kind");
+        set_doc(doc, h->after.data, h->after.size, h->seq);
+        expect(a, o->size == doc->size && memcmp(o->payload, doc->bytes, o->size) == 0, "put");
+        break;
+    case MRL_RECORD_PATCH:
+        expect(a, h->kind == MERLE_HEARD_UPDATE && h->effect.size == o->size, "kind of patch");
+        expect(a, doc->size > 0, "a patch of nothing");
+        assert_int_equal(mrl_effect_apply(doc->bytes, doc->size, h->effect, &a->scratch, NULL),
+                         MERLE_OK);
+        set_doc(doc, a->scratch.data, a->scratch.size, h->seq);
+        if (a->keep) expect_doc(a, doc, h->after, "after");
+        break;
+    case MRL_RECORD_REMOVE:
+        expect(a, h->kind == MERLE_HEARD_REMOVE, "kind of remove");
+        doc->size = 0;
+        break;
+    case MRL_RECORD_DEFINE:
+        expect(a, h->kind == MERLE_HEARD_DEFINE && h->collection_id == o->id, "define");
+        a->copy.id[c] = o->id;
+        break;
+    case MRL_RECORD_LOADED:
+        expect(a, h->kind == MERLE_HEARD_LOADED, "loaded");
+        a->knows[c] = 0;
+        break;
+    default:
+        expect(a, h->kind == (o->kind == MRL_RECORD_DROP ? MERLE_HEARD_DROP : MERLE_HEARD_TRUNCATE),
+               "truncate or drop");
+        if (o->kind == MRL_RECORD_DROP) a->copy.id[c] = 0;
+        memset(a->copy.docs[c], 0, sizeof a->copy.docs[c]);
+        break;
     }
 }
 
@@ -171,9 +170,10 @@ static void compare(const app *a, uint64_t seq) {
         for (uint32_t k = 0; k < PRETEND_KEYS; k++) {
             const pretend_doc *mine = &a->copy.docs[c][k], *theirs = &truth->docs[c][k];
             if (!has_prefix(a, c, pretend_key(k))) continue;
-            expect(a, mine->size == theirs->size && memcmp(mine->bytes, theirs->bytes,
-                                                           mine->size) == 0,
-                   "the copy differs");
+            expect(
+                a,
+                mine->size == theirs->size && memcmp(mine->bytes, theirs->bytes, mine->size) == 0,
+                "the copy differs");
         }
     }
 }
@@ -230,9 +230,10 @@ static void hear_snapshot(app *a, const merle_heard *h) {
         a->in_snapshot = 1;
         uint64_t seq = 0;
         uint32_t position;
-        expect(a, a->waits || a->in_series || next_operation(a, &seq, &position) == NULL ||
-                      seq > h->seq,
-               "a snapshot that goes ahead of changes of other collections");
+        expect(
+            a,
+            a->waits || a->in_series || next_operation(a, &seq, &position) == NULL || seq > h->seq,
+            "a snapshot that goes ahead of changes of other collections");
         a->in_series = 1;
         if (h->collection == NULL) return;
         memset(a->copy.docs[c], 0, sizeof a->copy.docs[c]);
@@ -276,25 +277,36 @@ static void hear_end(app *a, const merle_heard *h, int is_last) {
 
 static void hear(app *a, const merle_heard *h, int is_last) {
     if (getenv("HEAR_TRACE") != NULL)
-        printf("# kind %d reason %d err %d ends %u seq %llu/%u of %u, %s, %s\n", h->kind, h->reason, h->err,
-               h->ends, (unsigned long long)h->seq, h->position, h->count, h->collection, h->text);
+        printf("# kind %d reason %d err %d ends %u seq %llu/%u of %u, %s, %s\n", h->kind, h->reason,
+               h->err, h->ends, (unsigned long long)h->seq, h->position, h->count, h->collection,
+               h->text);
     switch (h->kind) {
-        case MERLE_HEARD_CONNECTED:
-        case MERLE_HEARD_DISCONNECTED: break;
-        case MERLE_HEARD_TROUBLE: a->troubles++; break;
-        case MERLE_HEARD_GAP:
-            a->gaps++;
-            expect(a, h->reason != MERLE_REASON_DIFFERS, "a change did not fit");
-            if (h->collection == NULL) a->waits = 1;
-            if (h->collection == NULL) memset(a->knows, 0, sizeof a->knows);
-            else a->knows[collection_of(a, h->collection)] = 0;
-            a->place.size = 0;
-            break;
-        case MERLE_HEARD_SNAPSHOT_BEGIN:
-        case MERLE_HEARD_DOCUMENT:
-        case MERLE_HEARD_SNAPSHOT_END: hear_snapshot(a, h); break;
-        case MERLE_HEARD_END: break;
-        default: hear_change(a, h); break;
+    case MERLE_HEARD_CONNECTED:
+    case MERLE_HEARD_DISCONNECTED:
+        break;
+    case MERLE_HEARD_TROUBLE:
+        a->troubles++;
+        break;
+    case MERLE_HEARD_GAP:
+        a->gaps++;
+        expect(a, h->reason != MERLE_REASON_DIFFERS, "a change did not fit");
+        if (h->collection == NULL) a->waits = 1;
+        if (h->collection == NULL)
+            memset(a->knows, 0, sizeof a->knows);
+        else
+            a->knows[collection_of(a, h->collection)] = 0;
+        a->place.size = 0;
+        break;
+    case MERLE_HEARD_SNAPSHOT_BEGIN:
+    case MERLE_HEARD_DOCUMENT:
+    case MERLE_HEARD_SNAPSHOT_END:
+        hear_snapshot(a, h);
+        break;
+    case MERLE_HEARD_END:
+        break;
+    default:
+        hear_change(a, h);
+        break;
     }
     if (h->ends) hear_end(a, h, is_last);
 }

@@ -201,8 +201,7 @@ static void large_file_is_made_piece_by_piece(void **state) {
     mrl_log_set_options set_options = {
         .files = &files.files, .dir = shelf_dir(&files), .database_id = {1, 2}, .file_size = size};
     must(&s, mrl_log_set_open(&set_options, &set, &report));
-    mrl_log_start_options start = {
-        .log = s.db->log, .store = &s.db->store, .domain = s.db->domain};
+    mrl_log_start_options start = {.log = s.db->log, .store = &s.db->store, .domain = s.db->domain};
     must(&s, mrl_log_set_start(set, &start, &report));
     assert_true(piece_max > 0 && piece_max <= 8 << 20);
     assert_true(shelf_bytes(&files) == size);
