@@ -17,10 +17,12 @@
 
 #include <sched.h>
 
+#include "channel/channel.h"
 #include "database/care.h"
 #include "database/operate.h"
 #include "store/check.h"
 #include "tests/unit/persist/care_stand.h"
+#include "wire/event.h"
 
 static uint64_t seed;
 
@@ -145,17 +147,57 @@ static void cancelled_work_says_so_and_leaves_nothing(void **state) {
                      MERLE_OK);
 }
 
+static void came(void *context) {
+    mrl_event_signal(context);
+}
+
+/* Says hello there; 0: no answer within seconds. */
+static int answers(const char *path) {
+    const mrl_net *net = &mrl_net_nng;
+    mrl_wire_question hello = {.op = MRL_WIRE_HELLO, .client = MERLE_STR("test")};
+    mrl_event event;
+    mrl_net_options options = {.receive_max = 1 << 20, .ready = came, .ready_context = &event};
+    mrl_socket *socket;
+    mrl_message message;
+    merle_buffer bytes = {0};
+    char url[128];
+    int is_there = 0, has_time = 1;
+    mrl_event_init(&event);
+    (void)snprintf(url, sizeof url, "ipc://%s", path);
+    assert_int_equal(net->open(net->context, MRL_NET_ASK, &options, &socket, NULL), MERLE_OK);
+    assert_int_equal(net->dial(socket, url, NULL), MERLE_OK);
+    assert_int_equal(mrl_wire_question_write(&hello, &bytes), MERLE_OK);
+    assert_int_equal(net->message_make(net->context, bytes.size, &message), MERLE_OK);
+    memcpy(message.data, bytes.data, bytes.size);
+    assert_int_equal(net->send(socket, &message), MERLE_OK);
+    while (has_time && !is_there) {
+        uint32_t seen = mrl_event_count(&event);
+        is_there = net->receive(socket, &message) == MERLE_OK;
+        if (!is_there) has_time = mrl_event_wait(&event, seen, 5000000000u);
+    }
+    if (is_there) net->message_free(&message);
+    net->close(socket);
+    merle_buffer_free(&bytes);
+    return is_there;
+}
+
 static void socket_is_there_until_the_close(void **state) {
     stand *st = *state;
     merle_operator *op, *second;
     struct stat found;
     merle_operator_options options = {.report = &st->report};
+    st->options.threads = MERLE_THREADS_DEFAULT;
     stand_open(st);
     assert_int_equal(merle_operator_open(st->db, &options, &op), MERLE_OK);
     const char *path = merle_operator_socket(op);
     assert_true(lstat(path, &found) == 0 && S_ISSOCK(found.st_mode));
     assert_int_equal(found.st_mode & 0777, 0600);
     assert_int_equal(merle_close(st->db), MERLE_BUSY);
+    assert_true(answers(path));
+    /* Somebody else is told, and the one who listens does not notice. */
+    options.socket = path;
+    assert_int_equal(merle_operator_open(st->db, &options, &second), MERLE_EXISTS);
+    assert_true(answers(path));
     options.socket = st->path; /* a directory */
     assert_int_equal(merle_operator_open(st->db, &options, &second), MERLE_EXISTS);
     assert_null(second);
