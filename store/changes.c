@@ -28,7 +28,8 @@ struct merle_changes {
     uint64_t gap_first, gap_last;
     int is_open; /* the section */
     mrl_section section;
-    void *older; /* reads files; NULL: the ring has what comes next */
+    void *older;        /* reads files; NULL: the ring has what comes next */
+    uint64_t older_seq; /* it stands behind this one */
     /* The commit that is being given. */
     int is_giving;
     const mrl_entry *entry; /* in the ring; NULL: it comes from a file */
@@ -248,10 +249,15 @@ static merle_err begin_older(merle_changes *changes, size_t given) {
     mrl_frame frame;
     merle_bytes body;
     if (older == NULL || changes->wants_after || changes->wants_before) return MERLE_GAP;
+    /* The ring had what followed, in a call that had begun in files, and has lost it again: what is
+     * being read stands too far back. */
+    int is_stale = changes->older != NULL && changes->older_seq != changes->position;
+    if ((changes->older == NULL || is_stale) && given > 0) return MERLE_AGAIN;
+    if (is_stale) older_close(changes);
     if (changes->older == NULL) {
-        if (given > 0) return MERLE_AGAIN;
         merle_err err = older->open(older->context, changes->position, &changes->older);
         if (err != MERLE_OK) return err;
+        changes->older_seq = changes->position;
     }
     merle_err err = older->next(changes->older, &frame, &body);
     if (err == MERLE_AGAIN && given == 0) {
@@ -259,6 +265,7 @@ static merle_err begin_older(merle_changes *changes, size_t given) {
         if (err == MERLE_OK) err = older->next(changes->older, &frame, &body);
     }
     if (err == MERLE_OK) err = begin_giving(changes, NULL, frame.seq, frame.time_ns, body);
+    if (err == MERLE_OK) changes->older_seq = frame.seq;
     if (err != MERLE_OK && err != MERLE_AGAIN) older_close(changes);
     return err;
 }
