@@ -131,8 +131,11 @@ static merle_err choose_manifest(mrl_persist *p, const mrl_file_list *list, merl
     if (err != MERLE_OK) return err;
     for (size_t i = 0; i + 1 < count && err == MERLE_OK; i++) {
         mrl_manifest older;
-        /* One that cannot be read is of no use to anybody: it goes with the next checkpoint. */
-        if (read_manifest(p, &list->entries[i], &older, NULL) != MERLE_OK) continue;
+        /* One that cannot be read is of no use to anybody: it goes, and what it names after it. */
+        if (read_manifest(p, &list->entries[i], &older, NULL) != MERLE_OK) {
+            c->has_stale = 1;
+            continue;
+        }
         err = mrl_checkpoint_keep(c, &older);
         mrl_manifest_fini(&older);
     }
@@ -190,7 +193,7 @@ static merle_err start_log(mrl_persist *p, merle_report *report) {
     options.store = p->options.store;
     options.domain = p->options.store->domain;
     options.last_seq = p->recovery.last_seq;
-    options.covered_seq = mrl_checkpoint_oldest_seq(&p->checkpoint);
+    options.covered_seq = p->checkpoint.has_stale ? 0 : mrl_checkpoint_oldest_seq(&p->checkpoint);
     options.named_id = mrl_checkpoint_oldest_log(&p->checkpoint);
     options.with_thread = p->options.with_threads;
     merle_err err = mrl_log_set_start(p->log_set, &options, report);

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "database/care.h"
 #include "database/database.h"
 #include "tests/sim/disk.h"
 #include "tests/unit/seed.h"
@@ -109,6 +110,15 @@ static uint64_t files_of(const world *w, const char *prefix) {
     for (size_t i = 0; disk_file_at(w->disk, path, i, name, &size); i++)
         count += strncmp(name, prefix, strlen(prefix)) == 0;
     return count;
+}
+
+/* Every manifest that is there has all that it names. */
+static void verify_ok(world *w, const char *what, unsigned long long n) {
+    merle_care_info info = {0};
+    const merle_care_options options = {.threads = 1};
+    merle_err err = mrl_db_verify(&w->environment, path, &options, &info, &w->report);
+    if (err != MERLE_OK)
+        fail_msg("%s %llu: %s: %s", what, n, merle_err_name(err), w->report.message);
 }
 
 /* ---- failures ---- */
@@ -350,6 +360,80 @@ static void lost_and_swapped_files_are_refused_or_harmless(void **state) {
     disk_destroy(w.disk);
 }
 
+static uint64_t faults_of(const disk *d) {
+    size_t count;
+    uint64_t faults = 0;
+    const disk_point *points = disk_points(d, &count);
+    for (size_t i = 0; i < count; i++) faults += points[i].faults;
+    return faults;
+}
+
+/* A manifest that could not be removed, or whose removal may not be on the disk, can be restored to
+ * still: neither its pages nor its log go before it does. 1: a call has failed. */
+static int fail_cleaning(disk_call call, uint64_t n) {
+    world w;
+    world_init(&w, seed);
+    open_ok(&w);
+    for (int round = 0; round < 4; round++) {
+        work(&w, 1);
+        assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+    }
+    work(&w, 1);
+    disk_fail_nth(w.disk, call, n);
+    merle_err err = merle_checkpoint(w.db);
+    disk_fail_none(w.disk);
+    int has_failed = faults_of(w.disk) > 0;
+    /* The next one cleans up. */
+    int goes_on = mrl_log_failure(w.db->log) == MERLE_OK;
+    disk *before = disk_copy(w.disk, seed + n);
+    if (goes_on) work(&w, 1);
+    if (goes_on) assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+    assert_int_equal(merle_close(w.db), goes_on ? MERLE_OK : MERLE_NOT_DURABLE);
+    if (goes_on || err == MERLE_OK) verify_ok(&w, disk_call_name(call), n);
+    disk_cut_power(w.disk);
+    verify_ok(&w, disk_call_name(call), n);
+    disk_destroy(w.disk);
+    w.environment.files = disk_files(before);
+    verify_ok(&w, disk_call_name(call), n);
+    disk_destroy(before);
+    return has_failed;
+}
+
+static void manifest_that_cannot_be_removed_keeps_what_it_names(void **state) {
+    (void)state;
+    uint64_t n;
+    for (n = 1; fail_cleaning(DISK_REMOVE, n); n++) continue;
+    assert_true(n > 2);
+    for (n = 1; fail_cleaning(DISK_DIR_SYNC, n); n++) continue;
+    assert_true(n > 2);
+}
+
+/* What is kept of the log beyond need is not thrown away because it could not be read once. */
+static void log_file_that_cannot_be_read_once_is_kept(void **state) {
+    (void)state;
+    for (uint64_t n = 1; n < 30; n++) {
+        world w;
+        world_init(&w, seed);
+        w.options.log_keep_bytes = UINT64_MAX;
+        open_ok(&w);
+        for (int round = 0; round < 8; round++) {
+            work(&w, 1);
+            assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+        }
+        close_ok(&w);
+        uint64_t files = files_of(&w, "log-");
+        assert_true(files > 3);
+        disk_fail_nth(w.disk, n % 2 == 0 ? DISK_FILE_READ : DISK_FILE_OPEN, n / 2 + 1);
+        merle_err err = open_db(&w);
+        disk_fail_none(w.disk);
+        if (err == MERLE_OK) close_ok(&w);
+        if (files_of(&w, "log-") < files)
+            fail_msg("of %llu log files %llu are there", (unsigned long long)files,
+                     (unsigned long long)files_of(&w, "log-"));
+        disk_destroy(w.disk);
+    }
+}
+
 int main(int argc, char **argv) {
     seed = seed_of(argc, argv);
     const struct CMUnitTest tests[] = {
@@ -358,6 +442,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(page_files_without_live_pages_go),
         cmocka_unit_test(files_that_a_manifest_names_stay),
         cmocka_unit_test(log_files_of_many_short_lives_go),
+        cmocka_unit_test(manifest_that_cannot_be_removed_keeps_what_it_names),
+        cmocka_unit_test(log_file_that_cannot_be_read_once_is_kept),
         cmocka_unit_test(damaged_bytes_are_refused_or_harmless),
         cmocka_unit_test(cut_files_are_refused_or_harmless),
         cmocka_unit_test(lost_and_swapped_files_are_refused_or_harmless),
