@@ -75,6 +75,10 @@ static void identify(merle_db *db) {
     }
     /* Without files every opening is a database of its own, in its first term. */
     db->term = 1;
+    /* A simulated run has to be the same each time. */
+    uint64_t seed = db->environment.hash_seed;
+    if (seed != 0) seed = mrl_mix_u64(seed ^ (uint64_t)db->clock->wall_ns(db->clock->context));
+    db->term_id = seed != 0 ? seed : mrl_random_seed();
 }
 
 static merle_err wire(merle_db *db, const char *path) {

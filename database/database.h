@@ -24,6 +24,7 @@ struct merle_db {
     mrl_environment environment;
     uint64_t database_id[2];
     uint64_t term;
+    uint64_t term_id;
     uint64_t memory_max;
     struct mrl_background *background; /* NULL: no thread */
     mrl_persist *persist;              /* NULL: in memory only */
@@ -39,6 +40,15 @@ _Static_assert(offsetof(struct merle_db, store) == 0, "mrl_db_store finds the st
  * close. */
 MERLE_MUST_USE merle_err mrl_db_open(const char *path, const merle_options *options,
                                      const mrl_environment *environment, merle_db **out_db);
+
+/* ---- database/history.c: which past the seqs of this opening belong to ---- */
+enum { MRL_HISTORY_SIZE = 24 };
+/* The database's id, two numbers, and the id of this opening's term; all big-endian. It is drawn
+ * anew by each opening, also in memory. Threads: any. */
+void mrl_db_history(const merle_db *db, uint8_t out_history[MRL_HISTORY_SIZE]);
+/* Terms before this one, newest first: their ids, and up to which seq they are part of this one. A
+ * term that is not among them is of another past, or too old. Gives at most `max`. Threads: any. */
+void mrl_db_terms(const merle_db *db, mrl_log_term *out_terms, size_t max, size_t *out_count);
 
 /* ---- database/background.c ---- */
 /* Starts the thread that does what merle_step does. Errors: MERLE_SYSTEM. */

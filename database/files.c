@@ -43,6 +43,7 @@ merle_err mrl_files_open(merle_db *db, const char *path, mrl_member *member) {
     if (err != MERLE_OK) return err;
     memcpy(db->database_id, mrl_persist_database_id(db->persist), sizeof db->database_id);
     db->term = mrl_persist_recovery(db->persist)->term;
+    db->term_id = mrl_log_set_term_id(mrl_persist_log_set(db->persist));
     return MERLE_OK;
 }
 

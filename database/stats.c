@@ -247,6 +247,7 @@ merle_err merle_stats(merle_db *db, merle_stats_db *out_stats) {
     memset(&stats, 0, sizeof stats);
     stats.size = asked;
     stats.term = db->term;
+    stats.term_id = db->term_id;
     memcpy(stats.database_id, db->database_id, sizeof stats.database_id);
     fill_sections(db, &stats);
     fill_bytes(db, &stats);

@@ -56,8 +56,8 @@ size_t mrl_ordered_sweep(mrl_ordered *tree, mrl_member *member, size_t max);
 /* Gives the next hint, in strict order; 0: there is none. *out_value is valid until the next call.
  * */
 typedef int mrl_ordered_next_fn(void *context, merle_bytes *out_value, uint32_t *out_slot);
-/* Fills an empty tree that nobody else uses yet. Leaves are nearly full. Errors: MERLE_NO_MEMORY:
- * what came before stays in the tree. */
+/* Fills an empty tree that nobody else uses yet, from the leaves up: they are nearly full, and no
+ * node is ever made twice. Errors: MERLE_NO_MEMORY: the tree is empty as before. */
 MERLE_MUST_USE merle_err mrl_ordered_build(mrl_ordered *tree, mrl_member *member,
                                            mrl_ordered_next_fn *next, void *context);
 

@@ -36,6 +36,18 @@ int mrl_okey_compare(const okey *a, const okey *b) {
     return slot_order(a->slot, b->slot);
 }
 
+void mrl_okey_between(const okey *before, const okey *at, okey *out) {
+    enum { NUMBER_SIZE = 9 };
+    uint32_t shared = 0;
+    *out = *at;
+    while (shared < at->size && shared < before->size && before->bytes[shared] == at->bytes[shared])
+        shared++;
+    if (shared == at->size) return; /* the same value: the slots tell */
+    out->slot = 0;
+    /* Numbers keep their size, so that nodes of them are plain. */
+    if (at->size > NUMBER_SIZE && shared + 1 < at->size) out->size = shared + 1;
+}
+
 /* What of a key lies behind the node's prefix, as 8 bytes; what the key does not have is as low, or
  * as high, as can be. */
 static uint64_t key_head(const okey *key, uint32_t prefix_size) {

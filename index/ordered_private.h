@@ -162,6 +162,9 @@ static inline okey okey_to(const mrl_ordered_range *range) {
 }
 /* The order of two places; below, at or above 0. */
 int mrl_okey_compare(const okey *a, const okey *b);
+/* A place above `before` and not above `at`, which is above it: as few of its bytes as will do.
+ * Borrows them. */
+void mrl_okey_between(const okey *before, const okey *at, okey *out);
 
 /* ---- fields of a node ---- */
 

@@ -15,8 +15,7 @@ typedef struct adding {
     mrl_ordered *tree;
     mrl_member *member;
     okey key;
-    uint32_t leaf_max; /* LEAF_MAX, or less while a tree is being built */
-    otail *spare;      /* for the leaf's new entry, made before the leaf is locked */
+    otail *spare; /* for the leaf's new entry, made before the leaf is locked */
     int is_added;
     owalk walk;
     /* The separator that a node of need_level must be able to take. */
@@ -216,17 +215,12 @@ static uint32_t item_value(const adding *a, const onode *leaf, uint32_t at, uint
 /* The shortest bytes that lie between the items before and at `cut`. */
 static void separator_between(adding *a, const onode *leaf, uint32_t cut, uint32_t key_at,
                               okey *out) {
-    enum { NUMBER_SIZE = 9 };
     uint8_t before[MERLE_VALUE_SIZE_MAX];
-    uint32_t size = item_value(a, leaf, cut, key_at, a->separator_bytes), shared = 0;
-    uint32_t before_size = item_value(a, leaf, cut - 1, key_at, before);
-    *out = (okey){a->separator_bytes, size, a->items.items[cut].slot, 0};
-    while (shared < size && shared < before_size && before[shared] == a->separator_bytes[shared])
-        shared++;
-    if (shared == size) return; /* the same value: the slots tell */
-    out->slot = 0;
-    /* Numbers keep their size, so that nodes of them are plain. */
-    if (size > NUMBER_SIZE && shared + 1 < size) out->size = shared + 1;
+    okey left = {before, 0, a->items.items[cut - 1].slot, 0};
+    okey right = {a->separator_bytes, 0, a->items.items[cut].slot, 0};
+    right.size = item_value(a, leaf, cut, key_at, a->separator_bytes);
+    left.size = item_value(a, leaf, cut - 1, key_at, before);
+    mrl_okey_between(&left, &right, out);
 }
 
 /* The leaf in two. Rows that only go up, or down, leave full leaves behind: then the new hint is
@@ -249,8 +243,6 @@ static int leaf_split(adding *a, const ostep *parent, onode *leaf, uint32_t at) 
     if (!parent_takes(a, parent->node, &h.separator)) return NEED;
     h.left = (omake){.count = cut, .room = 2, .like = leaf};
     h.right = (omake){.first = cut, .count = count - cut, .room = 2, .like = leaf};
-    /* While a tree is being built, the rest of the leaf's entries is about to come. */
-    if (a->leaf_max < LEAF_MAX) h.right.room = a->leaf_max - 1;
     return split(a, &h);
 }
 
@@ -283,14 +275,14 @@ static int leaf_renew(adding *a, uint32_t at, int takes, uint32_t epoch) {
     int status = RETRY;
     if (!node_try_lock(parent->node, parent->version)) goto leave;
     half_store(&leaf->touched, epoch); /* what replaces the leaf takes it over */
-    if (takes && node_count(leaf) < a->leaf_max) {
+    if (takes && node_count(leaf) < LEAF_MAX) {
         status = leaf_grow(a, parent, leaf, at);
     } else {
         a->items.count = 0;
         mrl_oitems_load(&a->items, leaf);
         mrl_oitems_insert(&a->items, at, &a->key, 0);
-        status = a->items.count <= a->leaf_max ? leaf_reform(a, parent, leaf)
-                                               : leaf_split(a, parent, leaf, at);
+        status = a->items.count <= LEAF_MAX ? leaf_reform(a, parent, leaf)
+                                            : leaf_split(a, parent, leaf, at);
     }
     if (status == DONE) {
         old_give_up(a->tree, a->member, parent, leaf);
@@ -347,7 +339,7 @@ static int leaf_add(adding *a) {
     if (node_count(leaf) == leaf->capacity && leaf_marks(leaf) != 0 &&
         mrl_oleaf_purge(a->tree, a->member, leaf) != 0)
         at = mrl_onode_search(leaf, 0, &a->key, &is_equal);
-    if (!takes || node_count(leaf) == leaf->capacity || node_count(leaf) == a->leaf_max)
+    if (!takes || node_count(leaf) == leaf->capacity || node_count(leaf) == LEAF_MAX)
         return leaf_renew(a, (uint32_t)at, takes, epoch);
     mrl_onode_insert(leaf, (uint32_t)at, &a->key, has_tail ? a->spare : NULL, 0);
     leaf_touch(walk, epoch);
@@ -366,8 +358,8 @@ static int add_once(adding *a) {
     return status;
 }
 
-static merle_err add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
-                     uint32_t leaf_max, int *out_added) {
+merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
+                          int *out_added) {
     adding a;
     uint32_t spins = 0;
     int status;
@@ -375,7 +367,6 @@ static merle_err add(mrl_ordered *tree, mrl_member *member, merle_bytes value, u
     a.tree = tree;
     a.member = member;
     a.key = okey_of(value, slot);
-    a.leaf_max = leaf_max;
     a.spare = NULL;
     a.is_added = 0;
     for (;;) {
@@ -388,24 +379,6 @@ static merle_err add(mrl_ordered *tree, mrl_member *member, merle_bytes value, u
     mrl_otail_free(tree, member, a.spare);
     *out_added = a.is_added;
     return status == DONE ? MERLE_OK : MERLE_NO_MEMORY;
-}
-
-merle_err mrl_ordered_add(mrl_ordered *tree, mrl_member *member, merle_bytes value, uint32_t slot,
-                          int *out_added) {
-    return add(tree, member, value, slot, LEAF_MAX, out_added);
-}
-
-merle_err mrl_ordered_build(mrl_ordered *tree, mrl_member *member, mrl_ordered_next_fn *next,
-                            void *context) {
-    enum { BUILT_MAX = LEAF_MAX * 9 / 10 };
-    merle_bytes value;
-    uint32_t slot;
-    int is_added;
-    while (next(context, &value, &slot)) {
-        merle_err err = add(tree, member, value, slot, BUILT_MAX, &is_added);
-        if (err != MERLE_OK) return err;
-    }
-    return MERLE_OK;
 }
 
 /* ---- marking ---- */

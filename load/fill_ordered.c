@@ -1,12 +1,15 @@
 /* load/fill_ordered.c - ordered indexes in bulk.
  *
- * A task goes over a range of slots and makes a run: the values of its documents, sorted. Then each
- * tree is built from its runs, which are merged on the way. As many trees are made at the same time
- * as there are threads, since a tree is built by one.
+ * A range of slots makes a run: the values of its documents, sorted while they are in the cache.
+ * Then each tree is built by one thread, in parts: some items of all runs say where the parts end,
+ * so that one takes little memory; what each run has of a part is put together and sorted again,
+ * and the tree takes it from there.
  *
- * Sorting compares the first byte and the eight behind it, as numbers: all of a number, which is
- * nine bytes, and most often enough of a text. What a longer value has behind these stands in
- * memory of the run's own, so that no comparison goes back to a document.
+ * Sorting goes by the first byte and the eight behind it, as numbers, byte by byte from the last
+ * one on, and only by those bytes in which items differ: all of a number, which is nine bytes, and
+ * most often enough of a text. It keeps the order of what is equal, and items come in the order of
+ * slots. What a longer value has behind these bytes stands in memory of the run's own, so that no
+ * comparison goes back to a document; items that are told apart only there are merged at the end.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -16,7 +19,14 @@
 #include "store/entries.h"
 #include "store/expiry.h"
 
-enum { HEAD_SIZE = 9, REST_CHUNK = 64 * 1024 - 64, INSERTED = 8 };
+enum {
+    HEAD_SIZE = 9,
+    REST_CHUNK = 64 * 1024 - 64,
+    INSERTED = 8,      /* items that are sorted by putting each in its place */
+    COUNTED = 256,     /* from so many on byte by byte */
+    PART_ITEMS = 8192, /* of a part, about */
+    SAMPLE_EVERY = 256 /* of a run's items */
+};
 
 typedef struct item {
     uint64_t head;       /* bytes 1 to 8, big-endian */
@@ -36,19 +46,21 @@ typedef struct rest_chunk {
 typedef struct run {
     item *items;
     size_t count, capacity;
+    size_t taken; /* those that are in the tree */
     rest_chunk *rests;
 } run;
 
-typedef struct tree {
-    const mrl_schema_index *index; /* NULL: the index by time */
-    run *runs;                     /* one for each range */
-} tree;
-
 typedef struct growing {
-    mrl_filling *f;
-    uint32_t tree_count;
-    tree trees[MERLE_INDEX_COUNT_MAX];
+    mrl_column column; /* index NULL: the index by time */
+    run *runs;         /* one for each range */
+    uint32_t run_count;
 } growing;
+
+/* Items in one piece, and room for as many. */
+typedef struct item_room {
+    item *items, *others;
+    size_t capacity;
+} item_room;
 
 /* ---- order ---- */
 
@@ -67,12 +79,10 @@ static inline int is_below(const item *a, const item *b) {
     return a->rest == NULL || b->rest == NULL ? a->slot < b->slot : rests_below(a, b);
 }
 
-/* ---- collecting ---- */
+/* ---- taking down ---- */
 
 typedef struct collecting {
-    mrl_filling *f;
     mrl_member *member;
-    const mrl_schema_index *index;
     run *run;
     uint32_t slot;
 } collecting;
@@ -131,14 +141,17 @@ static int collect_moment(collecting *c, const mrl_version *v) {
     return collect_value(c, merle_bytes_of(value, sizeof value));
 }
 
-static int collect(void *context, const mrl_version *v) {
-    collecting *c = context;
-    c->slot = v->slot;
-    int failed =
-        c->index == NULL ? collect_moment(c, v) : mrl_entries_each(v, c->index, collect_value, c);
-    if (!failed) return 1;
-    mrl_filling_fail(c->f, MERLE_NO_MEMORY);
-    return 0;
+static int note(mrl_column *column, const mrl_fill_batch *batch) {
+    const growing *g = (const growing *)column;
+    collecting c = {batch->member, &g->runs[batch->range], 0};
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const mrl_version *v = batch->versions[i];
+        c.slot = v->slot;
+        int failed = column->index == NULL ? collect_moment(&c, v)
+                                           : mrl_entries_each(v, column->index, collect_value, &c);
+        if (failed) return 0;
+    }
+    return 1;
 }
 
 /* ---- sorting ---- */
@@ -172,22 +185,81 @@ static void merge_all(const item *from, size_t count, size_t width, item *to) {
     }
 }
 
-/* 0: no memory. */
-static int sort_run(mrl_member *member, run *r) {
-    if (r->count < 2) return 1;
-    item *from = r->items;
-    item *to = mrl_alloc(member, MRL_FOR_OTHER, r->capacity * sizeof *to);
-    if (to == NULL) return 0;
-    for (size_t at = 0; at < r->count; at += INSERTED)
-        sort_few(from + at, r->count - at < INSERTED ? r->count - at : INSERTED);
-    for (size_t width = INSERTED; width < r->count; width *= 2) {
-        merge_all(from, r->count, width, to);
+/* By comparisons; where they stand is where they end. */
+static void sort_by_merging(item *items, size_t count, item *others) {
+    item *from = items, *to = others;
+    for (size_t at = 0; at < count; at += INSERTED)
+        sort_few(from + at, count - at < INSERTED ? count - at : INSERTED);
+    for (size_t width = INSERTED; width < count; width *= 2) {
+        merge_all(from, count, width, to);
         item *swapped = from;
         from = to;
         to = swapped;
     }
-    mrl_free(member, MRL_FOR_OTHER, to, r->capacity * sizeof *to);
-    r->items = from;
+    if (from != items) memcpy(items, from, count * sizeof *items);
+}
+
+static inline uint32_t byte_of(const item *one, uint32_t shift) {
+    return shift == 64 ? one->first : (uint32_t)(one->head >> shift) & 0xff;
+}
+
+/* By one byte of head, or the first byte (shift 64), into `to`; equal ones keep their order. */
+static void sort_by_byte(const item *from, size_t count, uint32_t shift, item *to) {
+    size_t places[256] = {0}, before = 0;
+    for (size_t i = 0; i < count; i++) places[byte_of(&from[i], shift)]++;
+    for (uint32_t i = 0; i < 256; i++) {
+        size_t here = places[i];
+        places[i] = before;
+        before += here;
+    }
+    for (size_t i = 0; i < count; i++) to[places[byte_of(&from[i], shift)]++] = from[i];
+}
+
+/* Those that are told apart only by what is behind their heads. */
+static void sort_rests(item *items, size_t count, item *others) {
+    for (size_t at = 0, end; at < count; at = end) {
+        for (end = at + 1; end < count; end++)
+            if (items[end].first != items[at].first || items[end].head != items[at].head) break;
+        if (end - at > 1 && items[at].rest != NULL)
+            sort_by_merging(items + at, end - at, others + at);
+    }
+}
+
+/* The items come in the order of their slots, or of runs of slots. `others` has as much room. */
+static void sort_items(item *items, size_t count, item *others) {
+    if (count < COUNTED) {
+        sort_by_merging(items, count, others);
+        return;
+    }
+    item *from = items, *to = others;
+    uint64_t differ = 0, firsts = 0;
+    int has_rests = 0;
+    for (size_t i = 0; i < count; i++) {
+        differ |= items[i].head ^ items[0].head;
+        firsts |= (uint64_t)(items[i].first ^ items[0].first);
+        has_rests |= items[i].rest != NULL;
+    }
+    for (uint32_t shift = 0; shift <= 64; shift += 8) {
+        if ((shift == 64 ? firsts : differ >> shift & 0xff) == 0) continue;
+        sort_by_byte(from, count, shift, to);
+        item *swapped = from;
+        from = to;
+        to = swapped;
+    }
+    if (from != items) memcpy(items, from, count * sizeof *items);
+    if (has_rests) sort_rests(items, count, others);
+}
+
+/* 0: no memory. */
+static int end_range(mrl_column *column, const mrl_fill_batch *batch) {
+    const growing *g = (const growing *)column;
+    run *r = &g->runs[batch->range];
+    if (r->count < 2) return 1;
+    size_t size = r->count * sizeof(item);
+    item *others = mrl_alloc(batch->member, MRL_FOR_OTHER, size);
+    if (others == NULL) return 0;
+    sort_items(r->items, r->count, others);
+    mrl_free(batch->member, MRL_FOR_OTHER, others, size);
     return 1;
 }
 
@@ -197,129 +269,147 @@ static void free_run(mrl_member *member, run *r) {
         next = chunk->next;
         mrl_free(member, MRL_FOR_OTHER, chunk, sizeof *chunk + chunk->size);
     }
-    *r = (run){NULL, 0, 0, NULL};
+    *r = (run){NULL, 0, 0, 0, NULL};
 }
 
-static void collect_range(void *context, mrl_member *member, uint32_t worker, uint32_t task) {
-    growing *g = context;
-    uint32_t range = task % g->f->range_count;
-    tree *t = &g->trees[task / g->f->range_count];
-    collecting c = {g->f, member, t->index, &t->runs[range], 0};
-    if (mrl_filling_is_over(g->f)) return;
-    mrl_filling_each(g->f, range, MRL_FILL_LINES, collect, &c);
-    if (!sort_run(member, c.run)) mrl_filling_fail(g->f, MERLE_NO_MEMORY);
-    mrl_filling_tell(g->f, worker);
+/* ---- parts ---- */
+
+static void free_room(mrl_member *member, item_room *room) {
+    if (room->capacity != 0)
+        mrl_free(member, MRL_FOR_OTHER, room->items, 2 * room->capacity * sizeof(item));
+    *room = (item_room){NULL, NULL, 0};
 }
 
-/* ---- merging runs into a tree ---- */
+/* What was in it is gone. 0: no memory. */
+static int make_room(mrl_member *member, item_room *room, size_t count) {
+    if (count <= room->capacity) return 1;
+    size_t capacity = count + count / 4;
+    free_room(member, room);
+    room->items = mrl_alloc(member, MRL_FOR_OTHER, 2 * capacity * sizeof(item));
+    if (room->items == NULL) return 0;
+    room->others = room->items + capacity;
+    room->capacity = capacity;
+    return 1;
+}
 
-typedef struct head {
-    const item *at, *end;
-} head;
-
-/* A heap of the runs that have something left, the one with the smallest item on top. */
-typedef struct merging {
-    head *heads;
-    size_t count;
+/* A tree on its way: the part that it is given, item by item. */
+typedef struct parting {
+    growing *g;
+    mrl_member *member;
+    item_room ends; /* each part ends before one of these, but for the last one */
+    size_t end_count, end_step, next_end;
+    item_room room;
+    size_t count, at; /* of the part */
+    int is_without_memory;
     uint8_t value[MERLE_VALUE_SIZE_MAX];
-} merging;
+} parting;
 
-static void sift_down(merging *m, size_t at) {
-    head moved = m->heads[at];
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= m->count) break;
-        if (child + 1 < m->count && is_below(m->heads[child + 1].at, m->heads[child].at)) child++;
-        if (!is_below(m->heads[child].at, moved.at)) break;
-        m->heads[at] = m->heads[child];
-        at = child;
+/* Some items of all runs, sorted, of which every so many-th ends a part. 0: no memory. */
+static int choose_ends(parting *p) {
+    size_t all = 0, count = 0;
+    for (uint32_t i = 0; i < p->g->run_count; i++) all += p->g->runs[i].count;
+    if (all <= PART_ITEMS) return 1;
+    if (!make_room(p->member, &p->ends, all / SAMPLE_EVERY + p->g->run_count)) return 0;
+    for (uint32_t i = 0; i < p->g->run_count; i++)
+        for (size_t at = SAMPLE_EVERY / 2; at < p->g->runs[i].count; at += SAMPLE_EVERY)
+            p->ends.items[count++] = p->g->runs[i].items[at];
+    sort_by_merging(p->ends.items, count, p->ends.others);
+    p->end_count = count;
+    p->end_step = PART_ITEMS / SAMPLE_EVERY;
+    p->next_end = p->end_step;
+    return 1;
+}
+
+/* The first of the run's items from `taken` on that are not below the end. */
+static size_t find_end(const run *r, const item *end) {
+    size_t low = r->taken, high = r->count;
+    while (end != NULL && low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (is_below(&r->items[middle], end))
+            low = middle + 1;
+        else
+            high = middle;
     }
-    m->heads[at] = moved;
+    return high;
+}
+
+/* Puts the next part together. 0: there is none, or no memory for it. */
+static int next_part(parting *p) {
+    const growing *g = p->g;
+    const item *end = p->next_end < p->end_count ? &p->ends.items[p->next_end] : NULL;
+    size_t count = 0;
+    p->next_end += p->end_step;
+    for (uint32_t i = 0; i < g->run_count; i++)
+        count += find_end(&g->runs[i], end) - g->runs[i].taken;
+    p->at = p->count = 0;
+    if (!make_room(p->member, &p->room, count)) {
+        p->is_without_memory = 1;
+        return 0;
+    }
+    for (uint32_t i = 0; i < g->run_count; i++) {
+        run *r = &g->runs[i];
+        size_t to = find_end(r, end);
+        if (to > r->taken)
+            memcpy(&p->room.items[p->count], &r->items[r->taken],
+                   (to - r->taken) * sizeof *r->items);
+        p->count += to - r->taken;
+        r->taken = to;
+    }
+    sort_items(p->room.items, p->count, p->room.others);
+    return p->count > 0 || end != NULL;
 }
 
 static int next_item(void *context, merle_bytes *out_value, uint32_t *out_slot) {
-    merging *m = context;
-    if (m->count == 0) return 0;
-    const item *at = m->heads[0].at;
+    parting *p = context;
+    while (p->at == p->count)
+        if (!next_part(p)) return 0;
+    const item *at = &p->room.items[p->at++];
     uint64_t head_bytes = __builtin_bswap64(at->head);
-    m->value[0] = at->first;
-    memcpy(m->value + 1, &head_bytes, sizeof head_bytes);
-    if (at->rest != NULL) memcpy(m->value + HEAD_SIZE, at->rest, at->size - (size_t)HEAD_SIZE);
-    *out_value = merle_bytes_of(m->value, at->size);
+    p->value[0] = at->first;
+    memcpy(p->value + 1, &head_bytes, sizeof head_bytes);
+    if (at->rest != NULL) memcpy(p->value + HEAD_SIZE, at->rest, at->size - (size_t)HEAD_SIZE);
+    *out_value = merle_bytes_of(p->value, at->size);
     *out_slot = at->slot;
-    if (++m->heads[0].at == m->heads[0].end) m->heads[0] = m->heads[--m->count];
-    if (m->count > 0) sift_down(m, 0);
     return 1;
 }
 
-static void build_tree(void *context, mrl_member *member, uint32_t worker, uint32_t task) {
-    growing *g = context;
-    const tree *t = &g->trees[task];
-    uint32_t range_count = g->f->range_count;
-    (void)worker;
-    if (mrl_filling_is_over(g->f)) return;
-    merging m = {.heads = mrl_alloc(member, MRL_FOR_OTHER, range_count * sizeof *m.heads)};
-    if (m.heads == NULL) {
-        mrl_filling_fail(g->f, MERLE_NO_MEMORY);
-        return;
+/* ---- the column ---- */
+
+static merle_err make_tree(mrl_column *column, mrl_member *member, uint32_t task) {
+    growing *g = (growing *)column;
+    mrl_root *root = column->filling->root;
+    parting p = {.g = g, .member = member};
+    (void)task;
+    merle_err err = MERLE_NO_MEMORY;
+    if (choose_ends(&p)) {
+        mrl_ordered *made = column->index == NULL ? mrl_root_expiry(root)
+                                                  : root->indexes[column->index->number].ordered;
+        err = mrl_ordered_build(made, member, next_item, &p);
+        if (p.is_without_memory) err = MERLE_NO_MEMORY;
     }
-    for (uint32_t i = 0; i < range_count; i++)
-        if (t->runs[i].count > 0)
-            m.heads[m.count++] = (head){t->runs[i].items, t->runs[i].items + t->runs[i].count};
-    for (size_t i = m.count / 2; i-- > 0;) sift_down(&m, i);
-    mrl_ordered *made = t->index == NULL ? mrl_root_expiry(g->f->root)
-                                         : g->f->root->indexes[t->index->number].ordered;
-    merle_err err = mrl_ordered_build(made, member, next_item, &m);
-    mrl_free(member, MRL_FOR_OTHER, m.heads, range_count * sizeof *m.heads);
-    if (err != MERLE_OK) mrl_filling_fail(g->f, err);
+    free_room(member, &p.ends);
+    free_room(member, &p.room);
+    for (uint32_t i = 0; i < g->run_count; i++) free_run(member, &g->runs[i]);
+    return err;
 }
 
-/* ---- some trees ---- */
+static void destroy(mrl_column *column, mrl_member *member) {
+    growing *g = (growing *)column;
+    for (uint32_t i = 0; g->runs != NULL && i < g->run_count; i++) free_run(member, &g->runs[i]);
+    if (g->runs != NULL) mrl_free(member, MRL_FOR_OTHER, g->runs, g->run_count * sizeof *g->runs);
+    mrl_free(member, MRL_FOR_OTHER, g, sizeof *g);
+}
 
-static void free_trees(growing *g, mrl_member *member) {
-    for (uint32_t i = 0; i < g->tree_count; i++) {
-        for (uint32_t range = 0; range < g->f->range_count; range++)
-            free_run(member, &g->trees[i].runs[range]);
-        mrl_free(member, MRL_FOR_OTHER, g->trees[i].runs, g->f->range_count * sizeof(run));
+mrl_column *mrl_column_of_tree(mrl_filling *f, mrl_member *member, const mrl_schema_index *index) {
+    static const mrl_column_type type = {note, end_range, make_tree, destroy};
+    growing *g = mrl_alloc(member, MRL_FOR_OTHER, sizeof *g);
+    if (g == NULL) return NULL;
+    *g = (growing){.column = {&type, f, index, 1}, .run_count = f->range_count};
+    g->runs = mrl_alloc(member, MRL_FOR_OTHER, g->run_count * sizeof *g->runs);
+    if (g->runs != NULL) {
+        memset(g->runs, 0, g->run_count * sizeof *g->runs);
+        return &g->column;
     }
-}
-
-static int add_tree(growing *g, mrl_member *member, const mrl_schema_index *index) {
-    tree *t = &g->trees[g->tree_count];
-    size_t runs_size = g->f->range_count * sizeof(run);
-    if ((t->runs = mrl_alloc(member, MRL_FOR_OTHER, runs_size)) == NULL) {
-        mrl_filling_fail(g->f, MERLE_NO_MEMORY);
-        return 0;
-    }
-    memset(t->runs, 0, runs_size);
-    t->index = index;
-    g->tree_count++;
-    return 1;
-}
-
-static void make_trees(growing *g, mrl_member *member) {
-    mrl_crew_run(g->f->crew, member, collect_range, g, g->tree_count * g->f->range_count);
-    mrl_crew_run(g->f->crew, member, build_tree, g, g->tree_count);
-    free_trees(g, member);
-}
-
-uint32_t mrl_fill_ordered(mrl_filling *f, mrl_member *member, uint32_t first) {
-    growing g = {.f = f};
-    uint32_t number = first;
-    if (f->range_count == 0) return f->schema->index_count;
-    for (; number < f->schema->index_count && g.tree_count < mrl_crew_size(f->crew); number++)
-        if (mrl_index_has_tree(&f->schema->indexes[number]) &&
-            !add_tree(&g, member, &f->schema->indexes[number]))
-            break;
-    make_trees(&g, member);
-    return number;
-}
-
-void mrl_fill_expiry(mrl_filling *f, mrl_member *member) {
-    growing g = {.f = f};
-    if (mrl_root_expiry(f->root) == NULL || f->range_count == 0) return;
-    if (add_tree(&g, member, NULL)) make_trees(&g, member);
-    mrl_expiry_enable(f->root->collection->store);
-    /* Whatever there is may have come due while nobody looked. */
-    mrl_expiry_wake(f->root, 1);
+    destroy(&g->column, member);
+    return NULL;
 }

@@ -5,6 +5,9 @@
  * dictionaries are put together, tag by tag. A dictionary is divided by hash, as the tables of a
  * collection are, so that this too can be shared.
  *
+ * Where tags are many, each step into the dictionary is a cache miss: the place, the word, the end
+ * of its list. So the tags of a batch of documents take these steps side by side.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <string.h>
@@ -14,7 +17,13 @@
 #include "store/entries.h"
 #include "tags/tags.h"
 
-enum { PART_COUNT = MRL_SHARD_COUNT, SLOTS_FIRST = 4, SLOTS_MOST = 1020 };
+enum {
+    PART_COUNT = MRL_SHARD_COUNT,
+    SLOTS_FIRST = 4,
+    SLOTS_MOST = 1020,
+    WAITING_MAX = 64, /* tags that are looked for side by side */
+    WAITING_BYTES = 2 * MERLE_VALUE_SIZE_MAX
+};
 
 typedef struct slot_chunk {
     struct slot_chunk *next; /* the one filled before; the first one of all has NULL */
@@ -37,10 +46,23 @@ typedef struct part {
     uint32_t place_count, word_count;
 } part;
 
+/* A tag of a document that is about to be put into the dictionary. */
+typedef struct waiting_tag {
+    uint64_t hash;
+    word *found; /* of those with its place, the first one */
+    uint32_t slot, name_at, name_size;
+} waiting_tag;
+
+typedef struct waiting {
+    uint32_t count, bytes_used;
+    waiting_tag tags[WAITING_MAX];
+    uint8_t bytes[WAITING_BYTES]; /* the names */
+} waiting;
+
 typedef struct tagging {
-    mrl_filling *f;
-    const mrl_schema_index *index;
-    part *parts; /* PART_COUNT for each worker */
+    mrl_column column;
+    part *parts;       /* PART_COUNT for each worker */
+    waiting *waitings; /* one for each worker */
     uint32_t worker_count;
 } tagging;
 
@@ -63,11 +85,13 @@ static word *find_word(const part *p, uint64_t hash, merle_bytes name) {
     return w;
 }
 
-/* ---- collecting ---- */
+/* ---- taking down ---- */
 
 typedef struct collecting {
     const tagging *t;
     mrl_member *member;
+    waiting *waiting;
+    uint64_t hash_seed;
     uint32_t worker, slot;
 } collecting;
 
@@ -102,41 +126,83 @@ static word *add_word(mrl_member *member, part *p, uint64_t hash, merle_bytes na
     return w;
 }
 
-/* Non-zero: no memory. */
-static int collect_tag(void *context, merle_bytes name) {
-    const collecting *c = context;
-    uint64_t hash =
-        mrl_hash_bytes(name.data, name.size, c->t->f->root->collection->store->hash_seed);
-    part *p = part_of(c->t, c->worker, mrl_shard_of(hash));
-    word *w = find_word(p, hash, name);
-    if (w == NULL && (w = add_word(c->member, p, hash, name)) == NULL) return 1;
+/* 0: no memory. */
+static int add_slot(mrl_member *member, word *w, uint32_t slot) {
     if (w->last == NULL || w->last->count == w->last->capacity) {
         uint32_t capacity = w->last == NULL ? SLOTS_FIRST : w->last->capacity * 2;
         if (capacity > SLOTS_MOST) capacity = SLOTS_MOST;
-        slot_chunk *chunk = mrl_alloc(c->member, MRL_FOR_OTHER, chunk_size(capacity));
-        if (chunk == NULL) return 1;
+        slot_chunk *chunk = mrl_alloc(member, MRL_FOR_OTHER, chunk_size(capacity));
+        if (chunk == NULL) return 0;
         *chunk = (slot_chunk){.next = w->last, .capacity = capacity};
         w->last = chunk;
     }
-    w->last->slots[w->last->count++] = c->slot;
+    w->last->slots[w->last->count++] = slot;
     w->count++;
+    return 1;
+}
+
+static int put_waiting(const collecting *c, const waiting_tag *tag) {
+    merle_bytes name = merle_bytes_of(c->waiting->bytes + tag->name_at, tag->name_size);
+    part *p = part_of(c->t, c->worker, mrl_shard_of(tag->hash));
+    word *w = find_word(p, tag->hash, name);
+    if (w == NULL && (w = add_word(c->member, p, tag->hash, name)) == NULL) return 0;
+    return add_slot(c->member, w, tag->slot);
+}
+
+/* Puts them into the dictionary, in the order in which they came. What is asked for ahead is where
+ * it is most likely found: words that are added meanwhile may change it. 0: no memory. */
+static int put_all_waiting(const collecting *c) {
+    waiting *w = c->waiting;
+    int ok = 1;
+    for (uint32_t i = 0; i < w->count; i++) {
+        const part *p = part_of(c->t, c->worker, mrl_shard_of(w->tags[i].hash));
+        if (p->places != NULL)
+            __builtin_prefetch(&p->places[w->tags[i].hash & (p->place_count - 1)]);
+    }
+    for (uint32_t i = 0; i < w->count; i++) {
+        const part *p = part_of(c->t, c->worker, mrl_shard_of(w->tags[i].hash));
+        w->tags[i].found =
+            p->places == NULL ? NULL : p->places[w->tags[i].hash & (p->place_count - 1)];
+        __builtin_prefetch(w->tags[i].found, 1);
+    }
+    for (uint32_t i = 0; i < w->count; i++) {
+        const slot_chunk *last = w->tags[i].found == NULL ? NULL : w->tags[i].found->last;
+        __builtin_prefetch(last, 1);
+    }
+    for (uint32_t i = 0; ok && i < w->count; i++) ok = put_waiting(c, &w->tags[i]);
+    w->count = 0;
+    w->bytes_used = 0;
+    return ok;
+}
+
+/* Non-zero: no memory. */
+static int collect_tag(void *context, merle_bytes name) {
+    const collecting *c = context;
+    waiting *w = c->waiting;
+    if ((w->count == WAITING_MAX || name.size > WAITING_BYTES - w->bytes_used) &&
+        !put_all_waiting(c))
+        return 1;
+    w->tags[w->count++] = (waiting_tag){.hash = mrl_hash_bytes(name.data, name.size, c->hash_seed),
+                                        .slot = c->slot,
+                                        .name_at = w->bytes_used,
+                                        .name_size = (uint32_t)name.size};
+    memcpy(w->bytes + w->bytes_used, name.data, name.size);
+    w->bytes_used += (uint32_t)name.size;
     return 0;
 }
 
-static int collect(void *context, const mrl_version *v) {
-    collecting *c = context;
-    c->slot = v->slot;
-    if (mrl_entries_each(v, c->t->index, collect_tag, c) == 0) return 1;
-    mrl_filling_fail(c->t->f, MERLE_NO_MEMORY);
-    return 0;
-}
-
-static void collect_range(void *context, mrl_member *member, uint32_t worker, uint32_t task) {
-    tagging *t = context;
-    collecting c = {t, member, worker, 0};
-    if (mrl_filling_is_over(t->f)) return;
-    mrl_filling_each(t->f, task, MRL_FILL_LINES, collect, &c);
-    mrl_filling_tell(t->f, worker);
+static int note(mrl_column *column, const mrl_fill_batch *batch) {
+    const tagging *t = (const tagging *)column;
+    collecting c = {.t = t,
+                    .member = batch->member,
+                    .waiting = &t->waitings[batch->worker],
+                    .hash_seed = column->filling->root->collection->store->hash_seed,
+                    .worker = batch->worker};
+    for (uint32_t i = 0; i < batch->count; i++) {
+        c.slot = batch->versions[i]->slot;
+        if (mrl_entries_each(batch->versions[i], column->index, collect_tag, &c) != 0) return 0;
+    }
+    return put_all_waiting(&c);
 }
 
 /* ---- putting together ---- */
@@ -200,6 +266,10 @@ static uint32_t *gather_slots(const tagging *t, mrl_member *member, uint32_t num
     return from;
 }
 
+static mrl_tags *tags_of(const tagging *t) {
+    return t->column.filling->root->indexes[t->column.index->number].tags;
+}
+
 static merle_err fill_tag(const tagging *t, mrl_member *member, uint32_t number, uint32_t worker,
                           word *w) {
     uint64_t count = count_slots(t, number, worker, w);
@@ -212,29 +282,26 @@ static merle_err fill_tag(const tagging *t, mrl_member *member, uint32_t number,
     lists[1] = needs_both ? mrl_alloc(member, MRL_FOR_OTHER, size) : NULL;
     if (lists[0] != NULL && (!needs_both || lists[1] != NULL)) {
         const uint32_t *slots = gather_slots(t, member, number, worker, w, lists);
-        err = mrl_tags_fill(t->f->root->indexes[t->index->number].tags, member,
-                            merle_bytes_of(w->name, w->size), slots, count);
+        err = mrl_tags_fill(tags_of(t), member, merle_bytes_of(w->name, w->size), slots, count);
     }
     for (int i = 0; i < 2; i++)
         if (lists[i] != NULL) mrl_free(member, MRL_FOR_OTHER, lists[i], size);
     return err;
 }
 
-static void fill_part(void *context, mrl_member *member, uint32_t unused, uint32_t number) {
-    const tagging *t = context;
-    (void)unused;
+static merle_err make_part(mrl_column *column, mrl_member *member, uint32_t number) {
+    const tagging *t = (const tagging *)column;
+    merle_err err = MERLE_OK;
     for (uint32_t worker = 0; worker < t->worker_count; worker++) {
         const part *p = part_of(t, worker, number);
         for (uint32_t i = 0; i < p->place_count; i++)
-            for (word *w = p->places[i]; w != NULL; w = w->next) {
-                if (mrl_filling_is_over(t->f)) return;
-                merle_err err = w->count == 0 ? MERLE_OK : fill_tag(t, member, number, worker, w);
-                if (err != MERLE_OK) mrl_filling_fail(t->f, err);
-            }
+            for (word *w = p->places[i]; w != NULL && err == MERLE_OK; w = w->next)
+                if (w->count != 0) err = fill_tag(t, member, number, worker, w);
     }
+    return err;
 }
 
-/* ---- the whole ---- */
+/* ---- the column ---- */
 
 static void free_part(mrl_member *member, part *p) {
     for (uint32_t i = 0; i < p->place_count; i++)
@@ -247,17 +314,30 @@ static void free_part(mrl_member *member, part *p) {
         mrl_free(member, MRL_FOR_OTHER, p->places, p->place_count * sizeof *p->places);
 }
 
-void mrl_fill_tags(mrl_filling *f, mrl_member *member, const mrl_schema_index *index) {
-    tagging t = {f, index, NULL, mrl_crew_size(f->crew)};
-    size_t part_count = (size_t)t.worker_count * PART_COUNT;
-    t.parts = mrl_alloc(member, MRL_FOR_OTHER, part_count * sizeof *t.parts);
-    if (t.parts == NULL) {
-        mrl_filling_fail(f, MERLE_NO_MEMORY);
-        return;
+static void destroy(mrl_column *column, mrl_member *member) {
+    tagging *t = (tagging *)column;
+    size_t part_count = (size_t)t->worker_count * PART_COUNT;
+    for (size_t i = 0; t->parts != NULL && i < part_count; i++) free_part(member, &t->parts[i]);
+    if (t->parts != NULL) mrl_free(member, MRL_FOR_OTHER, t->parts, part_count * sizeof *t->parts);
+    if (t->waitings != NULL)
+        mrl_free(member, MRL_FOR_OTHER, t->waitings, t->worker_count * sizeof *t->waitings);
+    mrl_free(member, MRL_FOR_OTHER, t, sizeof *t);
+}
+
+mrl_column *mrl_column_of_tags(mrl_filling *f, mrl_member *member, const mrl_schema_index *index) {
+    static const mrl_column_type type = {.note = note, .make = make_part, .destroy = destroy};
+    tagging *t = mrl_alloc(member, MRL_FOR_OTHER, sizeof *t);
+    if (t == NULL) return NULL;
+    *t = (tagging){.column = {&type, f, index, PART_COUNT}, .worker_count = mrl_crew_size(f->crew)};
+    size_t parts_size = (size_t)t->worker_count * PART_COUNT * sizeof *t->parts;
+    size_t waitings_size = t->worker_count * sizeof *t->waitings;
+    t->parts = mrl_alloc(member, MRL_FOR_OTHER, parts_size);
+    t->waitings = mrl_alloc(member, MRL_FOR_OTHER, waitings_size);
+    if (t->parts != NULL) memset(t->parts, 0, parts_size);
+    if (t->parts != NULL && t->waitings != NULL) {
+        memset(t->waitings, 0, waitings_size);
+        return &t->column;
     }
-    memset(t.parts, 0, part_count * sizeof *t.parts);
-    mrl_crew_run(f->crew, member, collect_range, &t, f->range_count);
-    mrl_crew_run(f->crew, member, fill_part, &t, PART_COUNT);
-    for (size_t i = 0; i < part_count; i++) free_part(member, &t.parts[i]);
-    mrl_free(member, MRL_FOR_OTHER, t.parts, part_count * sizeof *t.parts);
+    destroy(&t->column, member);
+    return NULL;
 }

@@ -209,6 +209,7 @@ void mrl_load_ids(mrl_load_collection *c, uint64_t end) {
     if (atomic_load_explicit(&c->collection->id_end, memory_order_relaxed) >= end) return;
     atomic_store_explicit(&c->collection->id_next, end, memory_order_relaxed);
     atomic_store_explicit(&c->collection->id_end, end, memory_order_relaxed);
+    c->collection->id_aside = end;
 }
 
 merle_err mrl_load_settle(mrl_load_collection *c, mrl_member *member) {

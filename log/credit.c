@@ -49,6 +49,7 @@ void mrl_credit_reset(mrl_log *log) {
     atomic_store_explicit(&log->written, published, memory_order_relaxed);
     atomic_store_explicit(&log->durable, published, memory_order_relaxed);
     atomic_store_explicit(&log->asked, published, memory_order_relaxed);
+    log->told = published;
 }
 
 void mrl_log_drain_attach(mrl_log *log, const mrl_drain *drain) {
@@ -204,11 +205,8 @@ static int is_a_good_load(const mrl_log *log) {
 void mrl_credit_settle(mrl_log *log, uint64_t taken, uint64_t counted, int is_led) {
     uint64_t too_much = mrl_credit_worth(log, taken) - mrl_credit_worth(log, counted);
     MRL_ASSERT(mrl_credit_worth(log, taken) >= mrl_credit_worth(log, counted));
+    /* There was a full fence since the commit was published: see mrl_publish_end. */
     if (too_much > 0) credit_add(log, too_much);
-    /* What was published comes before what we look at: pairs with the fence in mrl_log_rest and
-     * with the counting in credit_wait. Without it a thread could go to sleep without having seen
-     * our commit, and we could take it for awake. */
-    atomic_thread_fence(memory_order_seq_cst);
     if (too_much > 0 || atomic_load_explicit(&log->credit_waiting, memory_order_relaxed) != 0)
         mrl_event_signal(&log->has_room);
     if (log->drain->has_thread) {

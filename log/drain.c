@@ -37,11 +37,36 @@ void mrl_log_fail_with(mrl_log *log, merle_err err, const merle_report *reason) 
     }
     mrl_event_signal(&log->has_room);
     mrl_event_signal(&log->moved);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in mrl_follower_arm */
+    for (mrl_follow at = MRL_FOLLOW_PUBLISHED; at < MRL_FOLLOW_KIND_COUNT; at++)
+        mrl_follow_look(log, at);
 }
 
 void mrl_log_failure_reason(const mrl_log *log, merle_report *out_reason) {
     mrl_report_clear(out_reason);
     if (mrl_log_failure(log) != MERLE_OK) *out_reason = log->reason;
+}
+
+/* ---- telling ----
+ *
+ * Who has dropped the drain lock may be overtaken before he tells: somebody else leads, and tells a
+ * larger seq. So one at a time tells, and always the seq of now. Who finds another one at it leaves
+ * it to him: `is_telling` is counted up by whoever has news, and who tells goes on until no more
+ * has come. A call of `moved` that leads itself so finds its own teller at work, and is told
+ * afterwards. */
+
+static void tell(mrl_log *log) {
+    if (atomic_fetch_add_explicit(&log->telling, 1, memory_order_acq_rel) != 0) return;
+    uint32_t seen;
+    do {
+        seen = atomic_load_explicit(&log->telling, memory_order_acquire);
+        uint64_t durable = mrl_log_durable_seq(log);
+        mrl_point("log.tell");
+        if (durable > log->told) log->drain->moved(log->drain->context, durable);
+        log->told = durable;
+        /* Release: the next teller finds `told` as it was left. */
+    } while (!atomic_compare_exchange_strong_explicit(&log->telling, &seen, 0, memory_order_acq_rel,
+                                                      memory_order_relaxed));
 }
 
 /* ---- doing the work ---- */
@@ -65,8 +90,7 @@ static void lead(mrl_log *log, mrl_member *member, int may_gather) {
     uint64_t durable = mrl_log_durable_seq(log);
     if (durable != before || knocked) mrl_event_signal(&log->moved);
     if (knocked) mrl_event_signal(&log->has_room);
-    if (durable != before && log->drain->moved != NULL)
-        log->drain->moved(log->drain->context, durable);
+    if (durable != before && log->drain->moved != NULL) tell(log);
 }
 
 static int try_lead(mrl_log *log, mrl_member *member, int may_gather) {
@@ -152,6 +176,8 @@ void mrl_log_written(mrl_log *log, uint64_t seq) {
     atomic_store_explicit(&log->written, seq, memory_order_release);
     mrl_point("log.written");
     mrl_credit_written(log, bytes);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in mrl_follower_arm */
+    mrl_follow_look(log, MRL_FOLLOW_WRITTEN);
 }
 
 void mrl_log_durable(mrl_log *log, uint64_t seq) {
@@ -159,6 +185,8 @@ void mrl_log_durable(mrl_log *log, uint64_t seq) {
     atomic_store_explicit(&log->durable, seq, memory_order_release);
     /* Who holds the drain lock signals when he has dropped it: who is woken may then take it. */
     if (!log->is_led) mrl_event_signal(&log->moved);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in mrl_follower_arm */
+    mrl_follow_look(log, MRL_FOLLOW_DURABLE);
 }
 
 void mrl_log_again(mrl_log *log) {

@@ -59,6 +59,7 @@ merle_err mrl_log_create(mrl_domain *domain, const mrl_clock *clock, uint64_t ri
     mrl_lock_init(&log->publish_lock);
     atomic_init(&log->first_seq, 1);
     mrl_lock_init(&log->drain_lock);
+    mrl_lock_init(&log->follow_lock);
     mrl_event_init(&log->work);
     mrl_event_init(&log->has_room);
     mrl_event_init(&log->moved);
@@ -212,6 +213,12 @@ void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_
 
     leavers_retire(member, &list);
     if (list.count == MRL_LEAVE_COUNT_MAX) leave_rest(log, member);
+    /* What was published comes before what we look at: who waits for us, and who is armed. Pairs
+     * with the fences in mrl_follower_arm and mrl_log_rest, and with the counting in credit_wait.
+     * Without it somebody could go to sleep without having seen our commit, and we could take him
+     * for awake. */
+    atomic_thread_fence(memory_order_seq_cst);
+    mrl_follow_look(log, MRL_FOLLOW_PUBLISHED);
     if (log->drain != NULL) mrl_credit_settle(log, taken, counted, is_led);
 }
 

@@ -75,7 +75,8 @@ typedef struct mrl_drain {
     uint64_t record_max; /* a commit may count for so much: one beyond credit_max takes all the
                           * credit there is. 0: credit_max */
     uint64_t loose_max;  /* bytes of commits that may be lost; 0: no bound */
-    /* Told after durable has moved, holding nothing. NULL: nobody is. */
+    /* Told after durable has moved, holding nothing; one call at a time, each with a larger seq
+     * than the one before; moves in quick succession may be told as one. NULL: nobody is. */
     void (*moved)(void *context, uint64_t durable_seq);
 } mrl_drain;
 

@@ -1,7 +1,7 @@
 /* log/log_private.h - what the files of this room share: the log itself.
  *
  * What    log.c has the ring, publishing and reading; credit.c has credit and waiting for
- *         it; entry.c makes entries.
+ *         it; drain.c does the drain's work; follow.c tells followers; entry.c makes entries.
  * Threads each field says who writes it. Fields that different threads write often lie a cache line
  *         apart, wherever the block begins: hence the padding.
  *
@@ -13,6 +13,7 @@
 #include "log/log.h"
 
 #include "base/lock.h"
+#include "log/follow.h"
 
 enum {
     MRL_LINE_SIZE = 64,
@@ -49,6 +50,7 @@ struct mrl_log {
     _Atomic int wants_room; /* see mrl_log_wants_room */
     _Atomic int wants_after;
     _Atomic int wants_before;
+    _Atomic uint32_t armed[MRL_FOLLOW_KIND_COUNT]; /* how many followers are */
     char pad_rare[MRL_LINE_SIZE];
 
     /* Written at each publish, under the publish lock. */
@@ -75,16 +77,21 @@ struct mrl_log {
     /* By the drain. */
     _Atomic uint64_t written;
     _Atomic uint64_t durable;
-    _Atomic uint64_t asked; /* to be durable */
-    _Atomic uint64_t asks;  /* how often somebody asked */
-    mrl_lock drain_lock;    /* who does the drain's work; only ever tried */
-    int is_led;             /* under drain_lock: who holds it signals `moved` afterwards */
-    int may_gather;         /* under drain_lock */
-    _Atomic uint32_t knock; /* somebody found drain_lock taken, and waits */
-    mrl_event work;         /* for the drain's thread: it is wanted */
-    mrl_event has_room;     /* for those who wait for credit: look again */
-    mrl_event moved;        /* for those who wait for something to be durable: look again */
-    merle_report reason;    /* of the failure; written once, before `failure` */
+    _Atomic uint64_t asked;   /* to be durable */
+    _Atomic uint64_t asks;    /* how often somebody asked */
+    mrl_lock drain_lock;      /* who does the drain's work; only ever tried */
+    int is_led;               /* under drain_lock: who holds it signals `moved` afterwards */
+    int may_gather;           /* under drain_lock */
+    _Atomic uint32_t knock;   /* somebody found drain_lock taken, and waits */
+    _Atomic uint32_t telling; /* who has news of durable that are not told yet; 0: nobody tells */
+    uint64_t told;            /* by whoever tells */
+    mrl_event work;           /* for the drain's thread: it is wanted */
+    mrl_event has_room;       /* for those who wait for credit: look again */
+    mrl_event moved;          /* for those who wait for something to be durable: look again */
+    merle_report reason;      /* of the failure; written once, before `failure` */
+
+    mrl_lock follow_lock;
+    mrl_follower *followers[MRL_FOLLOW_KIND_COUNT]; /* under follow_lock: those that are armed */
 };
 
 /* What a drain's thread is at, for those who might have to wake it. */
@@ -97,6 +104,15 @@ void mrl_credit_settle(mrl_log *log, uint64_t taken, uint64_t counted, int is_le
 void mrl_credit_reset(mrl_log *log);
 /* Credit of entries that were written goes back. */
 void mrl_credit_written(mrl_log *log, uint64_t bytes);
+
+/* ---- log/follow.c ---- */
+void mrl_follow_wake(mrl_log *log, mrl_follow follow);
+/* After what is followed has moved, and a full fence, which pairs with the one in
+ * mrl_follower_arm. */
+static inline void mrl_follow_look(mrl_log *log, mrl_follow follow) {
+    if (__builtin_expect(atomic_load_explicit(&log->armed[follow], memory_order_relaxed) != 0, 0))
+        mrl_follow_wake(log, follow);
+}
 
 /* ---- log/drain.c ---- */
 /* Does the drain's work if nobody else is at it, then waits until the event's count is no longer

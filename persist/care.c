@@ -172,6 +172,15 @@ merle_err mrl_care_log_open(mrl_care *care, const mrl_care_source *source,
     return mrl_log_set_open(&options, out_set, report);
 }
 
+/* Of the newest term what was recovered has come over, and of no other more than that. */
+static void note_terms(mrl_care *care, const mrl_log_set *set, uint64_t last_seq) {
+    mrl_log_term newest = {mrl_log_set_term(set), mrl_log_set_term_id(set), last_seq};
+    care->terms = *mrl_log_set_terms(set);
+    if (newest.id != 0) mrl_log_terms_add(&care->terms, newest);
+    for (uint32_t i = 0; i < care->terms.count; i++)
+        if (care->terms.list[i].end_seq > last_seq) care->terms.list[i].end_seq = last_seq;
+}
+
 merle_err mrl_care_recover(mrl_care *care, mrl_care_source *source, mrl_manifest *manifest,
                            uint64_t seq_end, merle_recovery_info *out_recovery,
                            merle_report *report) {
@@ -193,6 +202,7 @@ merle_err mrl_care_recover(mrl_care *care, mrl_care_source *source, mrl_manifest
     };
     err = mrl_recover(&options, manifest, care->member, out_recovery, report);
     out_recovery->term = mrl_log_set_term(set);
+    note_terms(care, set, out_recovery->last_seq);
     (void)mrl_log_set_close(set, NULL);
     return err;
 }
@@ -283,6 +293,7 @@ merle_err mrl_care_found(mrl_care *care, mrl_directory *target,
         .file_size = options->log_file_size,
         .after_seq = options->seq,
         .term_floor = options->term,
+        .terms = options->terms,
     };
     merle_err err = mrl_log_set_open(&set_options, &set, care->report);
     if (err != MERLE_OK) return err;

@@ -31,6 +31,7 @@ typedef struct mrl_care {
     merle_report *report; /* never NULL */
     merle_report first;   /* of the first finding that is damage; MERLE_OK: there was none */
     int is_quiet;         /* 1: findings are counted, and not told: they were before */
+    mrl_log_terms terms;  /* of the directory that was recovered, the newest one too */
     mrl_store *store;     /* empty, in memory; NULL where none is needed */
     mrl_member *member;   /* of the store's domain */
 } mrl_care;
@@ -94,6 +95,8 @@ typedef struct mrl_care_found_options {
     uint64_t seq;  /* the store's last commit */
     int64_t time_ns;
     uint64_t log_file_size; /* 0: the default */
+    /* Terms whose commits up to seq the store has, as they were; NULL: that is not known of any. */
+    const mrl_log_terms *terms;
 } mrl_care_found_options;
 /* Writes the care's store as a new database: a log without records, pages, a manifest. Errors:
  * MERLE_SYSTEM, MERLE_NO_SPACE, MERLE_NO_MEMORY. */

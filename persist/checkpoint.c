@@ -92,8 +92,7 @@ static void note_numbers(mrl_checkpoint *c) {
     for (size_t i = 0; i < c->next.collection_count; i++) {
         merle_collection *collection = c->next.collections[i].collection;
         mrl_lock_take(&collection->ids_lock);
-        c->next.collections[i].ids_end =
-            atomic_load_explicit(&collection->id_end, memory_order_acquire);
+        c->next.collections[i].ids_end = collection->id_aside;
         mrl_lock_drop(&collection->ids_lock);
     }
 }

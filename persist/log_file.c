@@ -14,12 +14,34 @@
 #include "wire/bytes.h"
 
 enum {
-    HEADER_CHECKED_SIZE = 96, /* the part of a header that says something, without its checksum */
+    HEADER_CHECKED_SIZE = 96, /* of version 1: the part that says something, without its checksum */
+    TERMS_AT = 104,           /* what version 2 says besides */
+    TERMS_LIST_AT = 120,
+    BLOCK_CHECKED_SIZE = MRL_LOG_HEADER_SIZE - 4, /* of version 2: all but the second checksum */
     SCAN_BUFFER_SIZE = 1 << 20
 };
+_Static_assert(TERMS_LIST_AT + MRL_LOG_TERMS_MAX * 24 <= BLOCK_CHECKED_SIZE, "all terms find room");
 static const uint8_t magic[8] = {'m', 'e', 'r', 'l', 'e', 'l', 'o', 'g'};
 
 /* ---- headers ---- */
+
+void mrl_log_terms_add(mrl_log_terms *terms, mrl_log_term term) {
+    if (terms->count == MRL_LOG_TERMS_MAX)
+        memmove(&terms->list[0], &terms->list[1], --terms->count * sizeof terms->list[0]);
+    terms->list[terms->count++] = term;
+}
+
+static void terms_write(uint8_t *block, const mrl_log_header *header) {
+    uint8_t *at = mrl_put_little64(block + TERMS_AT, header->term_id);
+    at = mrl_put_little32(at, header->terms.count);
+    at = mrl_put_little32(at, 0);
+    MRL_ASSERT(at == block + TERMS_LIST_AT && header->terms.count <= MRL_LOG_TERMS_MAX);
+    for (uint32_t i = 0; i < header->terms.count; i++) {
+        at = mrl_put_little64(at, header->terms.list[i].term);
+        at = mrl_put_little64(at, header->terms.list[i].id);
+        at = mrl_put_little64(at, header->terms.list[i].end_seq);
+    }
+}
 
 void mrl_log_header_write(uint8_t out_block[MRL_LOG_HEADER_SIZE], const mrl_log_header *header) {
     memset(out_block, 0, MRL_LOG_HEADER_SIZE);
@@ -38,10 +60,45 @@ void mrl_log_header_write(uint8_t out_block[MRL_LOG_HEADER_SIZE], const mrl_log_
     at = mrl_put_little32(at, header->seed);
     at = mrl_put_little32(at, 0);
     MRL_ASSERT(at == out_block + HEADER_CHECKED_SIZE);
+    /* This one stays where version 1 has it: a library that knows no other can tell a newer file
+     * from a damaged one. */
     mrl_put_little32(at, mrl_crc32c(0, out_block, HEADER_CHECKED_SIZE));
+    terms_write(out_block, header);
+    mrl_put_little32(out_block + BLOCK_CHECKED_SIZE, mrl_crc32c(0, out_block, BLOCK_CHECKED_SIZE));
 }
 
-static void header_take(const uint8_t *block, mrl_log_header *out) {
+/* Files of version 1 have no ids of terms, and nobody was ever told one of theirs: what is made of
+ * the database's id and the term (FNV-1a of their bytes) need only be the same each time. */
+static uint64_t term_id_of_version_1(const uint8_t *block) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (int i = 0; i < 16; i++) hash = (hash ^ block[16 + i]) * 0x100000001b3u;
+    for (int i = 0; i < 8; i++) hash = (hash ^ block[40 + i]) * 0x100000001b3u;
+    return hash == 0 ? 1 : hash;
+}
+
+/* Terms grow, none ends before the one before it, and all before the one that the file is of. */
+static merle_err terms_take(const uint8_t *block, mrl_log_header *out) {
+    uint64_t term = 0, end_seq = 0;
+    const uint8_t *at = block + TERMS_LIST_AT;
+    out->term_id = mrl_get_little64(block + TERMS_AT);
+    out->terms.count = mrl_get_little32(block + TERMS_AT + 8);
+    if (out->terms.count > MRL_LOG_TERMS_MAX) return MERLE_CORRUPT;
+    if ((out->term_id != 0) != (out->state == MRL_LOG_BEGUN)) return MERLE_CORRUPT;
+    for (uint32_t i = 0; i < out->terms.count; i++, at += 24) {
+        mrl_log_term *to = &out->terms.list[i];
+        *to = (mrl_log_term){mrl_get_little64(at), mrl_get_little64(at + 8),
+                             mrl_get_little64(at + 16)};
+        if (to->term <= term || to->term >= out->term || to->id == 0 || to->end_seq < end_seq ||
+            to->end_seq > out->accepted_seq)
+            return MERLE_CORRUPT;
+        term = to->term;
+        end_seq = to->end_seq;
+    }
+    return MERLE_OK;
+}
+
+/* Both checksums are right. */
+static merle_err header_take(const uint8_t *block, uint32_t version, mrl_log_header *out) {
     out->state = (mrl_log_state)mrl_get_little32(block + 12);
     out->database_id[0] = mrl_get_little64(block + 16);
     out->database_id[1] = mrl_get_little64(block + 24);
@@ -53,6 +110,10 @@ static void header_take(const uint8_t *block, mrl_log_header *out) {
     out->file_size = mrl_get_little64(block + 72);
     out->time_ns = (int64_t)mrl_get_little64(block + 80);
     out->seed = mrl_get_little32(block + 88);
+    if (out->state != MRL_LOG_PREPARED && out->state != MRL_LOG_BEGUN) return MERLE_CORRUPT;
+    if (version != 1) return terms_take(block, out);
+    if (out->state == MRL_LOG_BEGUN) out->term_id = term_id_of_version_1(block);
+    return MERLE_OK;
 }
 
 merle_err mrl_log_header_read(const uint8_t block[MRL_LOG_HEADER_SIZE], mrl_log_header *out_header,
@@ -63,12 +124,13 @@ merle_err mrl_log_header_read(const uint8_t block[MRL_LOG_HEADER_SIZE], mrl_log_
     if (mrl_get_little32(block + HEADER_CHECKED_SIZE) != mrl_crc32c(0, block, HEADER_CHECKED_SIZE))
         return MERLE_CORRUPT;
     *out_version = mrl_get_little32(block + 8);
-    if (*out_version != MRL_LOG_FORMAT_VERSION) return MERLE_UNSUPPORTED;
-    header_take(block, out_header);
-    if (out_header->state == MRL_LOG_PREPARED || out_header->state == MRL_LOG_BEGUN)
-        return MERLE_OK;
-    memset(out_header, 0, sizeof *out_header);
-    return MERLE_CORRUPT;
+    if (*out_version == 0 || *out_version > MRL_LOG_FORMAT_VERSION) return MERLE_UNSUPPORTED;
+    if (*out_version > 1 &&
+        mrl_get_little32(block + BLOCK_CHECKED_SIZE) != mrl_crc32c(0, block, BLOCK_CHECKED_SIZE))
+        return MERLE_CORRUPT;
+    merle_err err = header_take(block, *out_version, out_header);
+    if (err != MERLE_OK) memset(out_header, 0, sizeof *out_header);
+    return err;
 }
 
 /* ---- names ---- */

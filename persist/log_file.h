@@ -23,18 +23,35 @@ enum {
     MRL_LOG_HEADER_SIZE = 4096,
     MRL_LOG_FRAMES_AT = 2 * MRL_LOG_HEADER_SIZE,
     MRL_LOG_NAME_SIZE = 32,
-    MRL_LOG_FORMAT_VERSION = 1
+    MRL_LOG_FORMAT_VERSION = 2,
+    MRL_LOG_TERMS_MAX = 64 /* earlier terms that a header tells; older ones are not known */
 };
 
-/* Flags of a frame. A mark has no body; its seq is the last that was durable when it was written.*/
+/* Flags of a frame, beside MRL_FRAME_PARTIAL. A mark has no body; its seq is the last that was
+ * durable when it was written. */
 enum {
-    MRL_FRAME_PARTIAL = 1, /* operations of memory-only collections were left out */
     MRL_FRAME_MARK = 2,
     MRL_FRAME_CLOSE = 4, /* a mark: the database was closed, and all before is durable */
     MRL_FRAME_NEXT = 8   /* a mark: the log goes on in the file with the next id */
 };
 
 typedef enum mrl_log_state { MRL_LOG_PREPARED = 1, MRL_LOG_BEGUN = 2 } mrl_log_state;
+
+/* A term that has ended: commits of it up to end_seq are part of what came later, those behind it
+ * were lost, or never durable. */
+typedef struct mrl_log_term {
+    uint64_t term;
+    uint64_t id; /* drawn at its beginning, never 0 */
+    uint64_t end_seq;
+} mrl_log_term;
+
+/* Oldest first. */
+typedef struct mrl_log_terms {
+    uint32_t count;
+    mrl_log_term list[MRL_LOG_TERMS_MAX];
+} mrl_log_terms;
+/* The next one; where there are too many the oldest is forgotten. */
+void mrl_log_terms_add(mrl_log_terms *terms, mrl_log_term term);
 
 typedef struct mrl_log_header {
     mrl_log_state state;
@@ -46,6 +63,8 @@ typedef struct mrl_log_header {
     uint64_t vouched_seq;  /* durable when the file was begun */
     uint64_t file_size;
     int64_t time_ns;
+    uint64_t term_id;    /* of a file of version 1, which has none: made of its database and term */
+    mrl_log_terms terms; /* before this one; none in a file of version 1 */
 } mrl_log_header;
 
 void mrl_log_header_write(uint8_t out_block[MRL_LOG_HEADER_SIZE], const mrl_log_header *header);

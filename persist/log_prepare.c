@@ -65,9 +65,8 @@ merle_err mrl_log_switch(mrl_log_set *set, uint64_t vouched_seq) {
     set->next = NULL;
     set->next_file = NULL;
     file->header.state = MRL_LOG_BEGUN;
-    file->header.term = set->term;
+    mrl_log_term_tell(set, &file->header);
     file->header.first_seq = vouched_seq + 1;
-    file->header.accepted_seq = set->accepted_seq;
     file->header.vouched_seq = vouched_seq;
     file->header.time_ns = set->clock->wall_ns(set->clock->context);
     if (set->last != NULL)

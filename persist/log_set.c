@@ -205,7 +205,8 @@ static merle_err check_pair(const listed *a, const listed *b, merle_report *repo
     int is_same_term = x->term == y->term;
     int is_wrong = y->term < x->term || y->first_seq < x->first_seq ||
                    (is_same_term && x->accepted_seq != y->accepted_seq) ||
-                   (!is_same_term && y->first_seq != y->accepted_seq + 1);
+                   (!is_same_term && y->first_seq != y->accepted_seq + 1) ||
+                   !mrl_log_term_follows(x, y);
     if (!is_wrong) return MERLE_OK;
     merle_err err = mrl_log_complain(report, MERLE_CORRUPT, b->id, 0,
                                      "the file does not go on where the one before it ends");
@@ -321,7 +322,7 @@ static merle_err take_in(mrl_log_set *set, const listing *list, size_t first) {
             set->first = file;
         set->last = file;
         if (i >= first) set->replay_total += item->size;
-        set->term = item->header.term;
+        mrl_log_term_meet(set, &item->header);
     }
     set_limits(set);
     return err;
@@ -380,6 +381,7 @@ merle_err mrl_log_set_open(const mrl_log_set_options *options, mrl_log_set **out
     mrl_random_init(&set->random, options->seed != 0 ? options->seed : mrl_random_seed());
     merle_err err = look(set, &list, report);
     if (set->term < options->term_floor) set->term = options->term_floor;
+    if (options->terms != NULL) set->terms = *options->terms;
     free(list.items);
     if (err != MERLE_OK) {
         mrl_log_set_destroy(set);
@@ -390,10 +392,6 @@ merle_err mrl_log_set_open(const mrl_log_set_options *options, mrl_log_set **out
 }
 
 /* ---- what is asked of it ---- */
-
-uint64_t mrl_log_set_term(const mrl_log_set *set) {
-    return set->term;
-}
 
 uint64_t mrl_log_set_record_max(const mrl_log_set *set) {
     return set->capacity;

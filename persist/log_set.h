@@ -24,6 +24,7 @@
 #include "base/seam.h"
 #include "log/log.h"
 #include "memory/domain.h"
+#include "persist/log_file.h"
 #include "store/store.h"
 #include "wire/record.h"
 
@@ -49,6 +50,7 @@ typedef struct mrl_log_set_options {
     uint64_t seed;        /* of the seeds of frames; 0: from the system */
     int only_reads;       /* 1: nothing is written or synced, and there will be no start */
     uint64_t term_floor;  /* the next term is above it, whatever files there are; 0: as they say */
+    const mrl_log_terms *terms; /* of a new directory: those that it goes on from; NULL: none */
 } mrl_log_set_options;
 
 /* Looks at the headers of all log files and checks that they are one chain. A directory without
@@ -106,6 +108,11 @@ void mrl_log_set_show(mrl_log_set *set, mrl_log *log);
 
 /* The term: before the start that of the newest file (0: none), then the one that was begun. */
 uint64_t mrl_log_set_term(const mrl_log_set *set);
+/* Its id, 0 where there is no term. No two terms have the same one, whatever their numbers: not of
+ * the copies of one directory either. Threads: any, once it was started or shown. */
+uint64_t mrl_log_set_term_id(const mrl_log_set *set);
+/* The terms before it. Threads: as above. */
+const mrl_log_terms *mrl_log_set_terms(const mrl_log_set *set);
 /* The id of the file that has, or will have, seq + 1: what a manifest with R = seq names. */
 uint64_t mrl_log_set_id_for(mrl_log_set *set, uint64_t seq);
 /* The largest record that can be written; commits with more are MERLE_TOO_BIG. */

@@ -2,7 +2,7 @@
  *
  * What    log_set.c lists and checks the files, log_replay.c reads them, log_writer.c writes groups
  *         and syncs, log_prepare.c makes files ready and lets go of them, log_thread.c starts,
- *         steps and ends, log_older.c reads for cursors.
+ *         steps and ends, log_older.c reads for cursors, log_terms.c keeps book of terms.
  * Threads Each field says who may touch it. "drain": whoever holds the log's drain lock, and setup.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -55,6 +55,8 @@ struct mrl_log_set {
     mrl_older older;
     uint64_t capacity; /* of a file of the size that is made now: bytes of frames */
     uint64_t term, accepted_seq;
+    uint64_t term_id;     /* 0: there is no term yet */
+    mrl_log_terms terms;  /* before it */
     uint64_t prepared_id; /* found at opening; 0: none */
     uint64_t end_id, end_offset;
     _Atomic uint64_t replay_done;
@@ -113,6 +115,17 @@ merle_err mrl_log_complain_system(merle_report *report, const char *name, int sy
 /* Frees it; its files are closed. */
 void mrl_log_set_destroy(mrl_log_set *set);
 mrl_log_file *mrl_log_file_create(uint64_t id, const mrl_log_header *header, uint64_t size);
+
+/* ---- log_terms.c ---- */
+/* Takes note of a file that was begun; they come in the order of their ids. */
+void mrl_log_term_meet(mrl_log_set *set, const mrl_log_header *header);
+/* Of two files one behind the other: 0, they are of two copies of the directory, each of which has
+ * gone on by itself. */
+int mrl_log_term_follows(const mrl_log_header *before, const mrl_log_header *behind);
+/* The next term begins, behind the last seq of the one before it. */
+void mrl_log_term_begin(mrl_log_set *set, uint64_t accepted_seq);
+/* What a header of the current term says of it. */
+void mrl_log_term_tell(const mrl_log_set *set, mrl_log_header *header);
 
 /* ---- log_prepare.c ---- */
 /* No next file is ready, and half of the current one is used, or somebody has a record that finds

@@ -151,8 +151,7 @@ static merle_err begin_term(mrl_log_set *set, merle_report *report) {
     int is_again = mrl_log_is_empty(set, set->start.last_seq);
     merle_err err = is_again ? MERLE_OK : mrl_log_prepare_first(set, report);
     if (err != MERLE_OK) return err;
-    set->term++;
-    set->accepted_seq = set->start.last_seq;
+    mrl_log_term_begin(set, set->start.last_seq);
     attach(set);
     err = is_again ? mrl_log_begin_again(set) : mrl_log_switch(set, set->start.last_seq);
     if (err == MERLE_OK) err = mrl_log_begin_file(set);

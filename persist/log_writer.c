@@ -239,8 +239,7 @@ merle_err mrl_log_begin_again(mrl_log_set *set) {
     /* What a crash has left there must not pass for frames. */
     while (file->header.seed == seed_before)
         file->header.seed = (uint32_t)mrl_random_next(&set->random);
-    file->header.term = set->term;
-    file->header.accepted_seq = set->accepted_seq;
+    mrl_log_term_tell(set, &file->header);
     file->header.vouched_seq = set->accepted_seq;
     file->header.time_ns = set->clock->wall_ns(set->clock->context);
     mrl_log_header_write(block, &file->header);

@@ -823,6 +823,8 @@ static merle_err repair(repairing *r, mrl_directory *target) {
     merle_err err = choose_manifest(r);
     if (err == MERLE_OK) err = attempt_all(r);
     if (err != MERLE_OK) return err;
+    /* Commits may be missing, so whoever was told of them has something else than what is here: no
+     * term is known any more. */
     mrl_care_found_options found = {.term = r->log.term,
                                     .seq = r->log.last_seq,
                                     .time_ns = r->log.time_ns,

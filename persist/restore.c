@@ -128,7 +128,8 @@ static merle_err fill(mrl_care *care, mrl_care_source *source, const char *from,
     *out_found = (mrl_care_found_options){
         .database_id = {manifest->database_id[0], manifest->database_id[1]},
         .seq = seq,
-        .log_file_size = source->log_file_size};
+        .log_file_size = source->log_file_size,
+        .terms = &care->terms};
     err = mrl_care_recover(care, source, manifest, seq, &recovery, care->report);
     if (err != MERLE_OK) return err;
     out_found->term = recovery.term;

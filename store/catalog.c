@@ -14,8 +14,6 @@
 #include "base/report.h"
 #include "store/definition.h"
 
-enum { ID_BLOCK = 1024 };
-
 /* ---- publishing ---- */
 
 /* root NULL: only the record. A root is swung under the publish lock, unlike documents: whoever
@@ -69,6 +67,7 @@ merle_collection *mrl_collection_create(mrl_store *store, mrl_member *member, co
     mrl_lock_init(&collection->ids_lock);
     atomic_init(&collection->id_next, 1);
     atomic_init(&collection->id_end, 1);
+    collection->id_aside = 1;
     memcpy(collection->name, name, strlen(name) + 1);
     return collection;
 }
@@ -295,54 +294,4 @@ merle_err merle_collection_truncate(merle_collection *collection, uint64_t *out_
 
 merle_err merle_collection_drop(merle_collection *collection, uint64_t *out_seq) {
     return redefine(collection, MRL_RECORD_DROP, out_seq);
-}
-
-/* ---- ids ---- */
-
-/* Sets ids up to beyond `id` aside in the log; the ids lock is held. */
-static merle_err extend_locked(merle_collection *collection, mrl_store *store, mrl_member *member,
-                               uint64_t id) {
-    mrl_definition d;
-    uint8_t payload[9] = {0xcf};
-    uint64_t end = atomic_load_explicit(&collection->id_end, memory_order_relaxed);
-    if (end > id) return MERLE_OK;
-    end = id + ID_BLOCK;
-    for (int i = 0; i < 8; i++) payload[1 + i] = (uint8_t)(end >> (56 - 8 * i));
-    merle_err err = mrl_definition_prepare(&d, store, member, collection->id, MRL_RECORD_SEQUENCE,
-                                           merle_bytes_of(payload, sizeof payload));
-    if (err != MERLE_OK) return err;
-    (void)publish(&d, collection, NULL);
-    atomic_store_explicit(&collection->id_end, end, memory_order_release);
-    return MERLE_OK;
-}
-
-static merle_err extend_ids(merle_collection *collection, mrl_store *store, mrl_member *member,
-                            uint64_t id) {
-    for (;;) {
-        mrl_lock_take(&collection->ids_lock);
-        merle_err err = extend_locked(collection, store, member, id);
-        mrl_lock_drop(&collection->ids_lock);
-        if (err != MERLE_BUSY) return err;
-        if ((err = mrl_definition_await(store, member)) != MERLE_OK) return err;
-    }
-}
-
-merle_err merle_collection_next_id(merle_collection *collection, uint64_t *out_id) {
-    mrl_store *store;
-    mrl_member *member;
-    *out_id = 0;
-    if (collection == NULL) return MERLE_INVALID;
-    merle_err err = mrl_definition_join(collection->store->db, &store, &member);
-    if (err != MERLE_OK) return err;
-    mrl_epoch_token token;
-    mrl_member_enter(member, &token);
-    int alive = mrl_collection_is_alive(collection);
-    mrl_member_leave(member, &token);
-    if (!alive) return MERLE_GONE;
-    uint64_t id = atomic_fetch_add_explicit(&collection->id_next, 1, memory_order_relaxed);
-    if (id >= atomic_load_explicit(&collection->id_end, memory_order_acquire) &&
-        (err = extend_ids(collection, store, member, id)) != MERLE_OK)
-        return err;
-    *out_id = id;
-    return MERLE_OK;
 }

@@ -8,14 +8,15 @@
  *
  * A cursor that fell behind the ring goes on in the log's files, where there are any, until it has
  * come up to the ring again. Files have neither images nor the operations of memory-only
- * collections: a cursor that wants images meets a gap instead. What a call gives from files lies in
- * the reader's buffer; so it gives no more than is in there, and the next call fills it anew.
+ * collections: a cursor that wants images meets a gap instead, and so does a strict one where some
+ * were left out. What a call gives from files lies in the reader's buffer; so it gives no more than
+ * is in there, and the next call fills it anew.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <string.h>
 
-#include "store/store.h"
+#include "store/changes.h"
 
 struct merle_changes {
     mrl_store *store;
@@ -24,12 +25,17 @@ struct merle_changes {
     int is_filtered;
     uint32_t collection_id;
     int wants_after, wants_before;
+    int is_strict; /* see mrl_changes_be_strict */
     uint64_t position;
+    uint32_t passed; /* so many operations of the next commit were given before */
+    uint64_t limit;
     uint64_t gap_first, gap_last;
-    int is_open; /* the section */
+    uint64_t mend_until; /* up to here files will do, though they have no images */
+    int is_open;         /* the section */
     mrl_section section;
     void *older;        /* reads files; NULL: the ring has what comes next */
     uint64_t older_seq; /* it stands behind this one */
+    int older_is_over;  /* it ends with what lies in its buffer: closed by the next call */
     /* The commit that is being given. */
     int is_giving;
     const mrl_entry *entry; /* in the ring; NULL: it comes from a file */
@@ -71,6 +77,15 @@ static merle_err complete(const mrl_store *store, const merle_changes_options *g
     return MERLE_OK;
 }
 
+static int is_memory_only(mrl_member *member, const merle_collection *collection) {
+    mrl_epoch_token token;
+    mrl_member_enter(member, &token);
+    const mrl_root *root = mrl_collection_current(collection);
+    int answer = root != NULL && mrl_root_schema_now(root)->memory_only != 0;
+    mrl_member_leave(member, &token);
+    return answer;
+}
+
 merle_err merle_changes_open(merle_db *db, const merle_changes_options *options,
                              merle_changes **out_changes) {
     merle_changes_options asked;
@@ -93,7 +108,11 @@ merle_err merle_changes_open(merle_db *db, const merle_changes_options *options,
     changes->store = store;
     changes->member = member;
     changes->is_filtered = asked.collection != NULL;
-    if (changes->is_filtered) changes->collection_id = asked.collection->id;
+    if (changes->is_filtered) {
+        changes->collection_id = asked.collection->id;
+        changes->is_strict = is_memory_only(member, asked.collection);
+    }
+    changes->limit = UINT64_MAX;
     changes->wants_after = asked.want_after != 0;
     changes->wants_before = asked.want_before != 0;
     /* Before the position is noted: the commits behind it, but for those under way, have the
@@ -116,6 +135,7 @@ static void section_close(merle_changes *changes) {
 static void older_close(merle_changes *changes) {
     if (changes->older != NULL) mrl_log_older(changes->store->log)->close(changes->older);
     changes->older = NULL;
+    changes->older_is_over = 0;
 }
 
 void merle_changes_close(merle_changes *changes) {
@@ -172,6 +192,10 @@ static void fill(const merle_changes *changes, uint32_t position,
     out->count = changes->count;
     out->key = operation->key;
     out->expires_ns = operation->expires_ns;
+    out->is_new = operation->is_new || (operation->kind == MRL_RECORD_PUT &&
+                                        changes->reader.origin == MERLE_ORIGIN_LOAD);
+    out->was_due = operation->was_due;
+    out->bytes = operation->bytes;
     if (operation->kind == MRL_RECORD_PUT)
         out->after = doc_of(operation->payload, changes->seq);
     else
@@ -204,6 +228,7 @@ static merle_err count_wanted(const merle_changes *changes, size_t *out_count) {
 
 static void end_commit(merle_changes *changes) {
     changes->position = changes->seq;
+    changes->passed = 0;
     changes->is_giving = 0;
     changes->entry = NULL;
 }
@@ -232,8 +257,11 @@ static merle_err give_commit(merle_changes *changes, merle_change *out_changes, 
 
 static merle_err begin_giving(merle_changes *changes, const mrl_entry *entry, uint64_t seq,
                               int64_t time_ns, merle_bytes body) {
+    mrl_record_operation_view operation;
     merle_err err = mrl_record_read_begin(body, &changes->reader);
-    if (err != MERLE_OK) return err;
+    for (uint32_t i = 0; err == MERLE_OK && i < changes->passed; i++)
+        err = mrl_record_read_next(&changes->reader, &operation);
+    if (err != MERLE_OK && err != MERLE_NOT_FOUND) return err;
     changes->is_giving = 1;
     changes->entry = entry;
     changes->seq = seq;
@@ -242,39 +270,55 @@ static merle_err begin_giving(merle_changes *changes, const mrl_entry *entry, ui
     return MERLE_OK;
 }
 
+/* Files have no images. */
+static int takes_older(const merle_changes *changes) {
+    if (mrl_log_older(changes->store->log) == NULL) return 0;
+    return (!changes->wants_after && !changes->wants_before) ||
+           changes->position < changes->mend_until;
+}
+
+/* Whether what was left out of a record makes it useless to this cursor: it may have wanted that,
+ * or it has got a part of the commit by numbers that the operations do not have any more. */
+static int is_wanting(const merle_changes *changes, const mrl_frame *frame) {
+    return (frame->flags & MRL_FRAME_PARTIAL) != 0 && (changes->is_strict || changes->passed != 0);
+}
+
 /* What the ring does not have any more may be in files. `given`: this call has given something,
  * which must stay where it lies. MERLE_AGAIN: the ring, or the next call, has what follows. */
-static merle_err begin_older(merle_changes *changes, size_t given) {
+static merle_err begin_older(merle_changes *changes, size_t given, int *out_is_wanting) {
     const mrl_older *older = mrl_log_older(changes->store->log);
     mrl_frame frame;
     merle_bytes body;
-    if (older == NULL || changes->wants_after || changes->wants_before) return MERLE_GAP;
+    merle_err err = takes_older(changes) ? MERLE_OK : MERLE_GAP;
     /* The ring had what followed, in a call that had begun in files, and has lost it again: what is
      * being read stands too far back. */
     int is_stale = changes->older != NULL && changes->older_seq != changes->position;
-    if ((changes->older == NULL || is_stale) && given > 0) return MERLE_AGAIN;
-    if (is_stale) older_close(changes);
-    if (changes->older == NULL) {
-        merle_err err = older->open(older->context, changes->position, &changes->older);
-        if (err != MERLE_OK) return err;
+    if (err == MERLE_OK && (changes->older == NULL || is_stale)) {
+        if (given > 0) return MERLE_AGAIN;
+        older_close(changes);
+        err = older->open(older->context, changes->position, &changes->older);
         changes->older_seq = changes->position;
     }
-    merle_err err = older->next(changes->older, &frame, &body);
+    if (err == MERLE_OK) err = older->next(changes->older, &frame, &body);
     if (err == MERLE_AGAIN && given == 0) {
         err = older->fill(changes->older);
         if (err == MERLE_OK) err = older->next(changes->older, &frame, &body);
     }
+    if (err == MERLE_OK && is_wanting(changes, &frame)) {
+        *out_is_wanting = 1;
+        err = MERLE_GAP;
+    }
     if (err == MERLE_OK) err = begin_giving(changes, NULL, frame.seq, frame.time_ns, body);
     if (err == MERLE_OK) changes->older_seq = frame.seq;
-    if (err != MERLE_OK && err != MERLE_AGAIN) older_close(changes);
+    if (err != MERLE_OK && err != MERLE_AGAIN) changes->older_is_over = 1;
     return err;
 }
 
 /* It reaches to where files, or else the ring, have something that this cursor can be given. */
-static void note_gap(merle_changes *changes, uint64_t ring_first) {
+static void note_gap(merle_changes *changes, uint64_t ring_first, int is_wanting) {
     const mrl_older *older = mrl_log_older(changes->store->log);
     uint64_t first = ring_first;
-    if (older != NULL && !changes->wants_after && !changes->wants_before) {
+    if (takes_older(changes) && !is_wanting) {
         uint64_t file_first = older->first(older->context);
         if (file_first > changes->position + 1 && file_first < first) first = file_first;
     }
@@ -286,6 +330,8 @@ static void note_gap(merle_changes *changes, uint64_t ring_first) {
 static merle_err begin_commit(merle_changes *changes, size_t given) {
     const mrl_entry *entry;
     uint64_t first;
+    int is_wanting = 0;
+    if (changes->position >= changes->limit) return MERLE_NOT_FOUND;
     merle_err err = mrl_log_read(changes->store->log, changes->position + 1, &entry, &first);
     if (err == MERLE_OK) {
         /* What the call has given from a file stays until the next one. */
@@ -294,8 +340,8 @@ static merle_err begin_commit(merle_changes *changes, size_t given) {
                             merle_bytes_of(entry->body, entry->body_size));
     }
     if (err != MERLE_GAP) return err;
-    err = begin_older(changes, given);
-    if (err == MERLE_GAP) note_gap(changes, first);
+    err = begin_older(changes, given, &is_wanting);
+    if (err == MERLE_GAP) note_gap(changes, first, is_wanting);
     return err;
 }
 
@@ -326,8 +372,9 @@ merle_err merle_changes_next(merle_changes *changes, merle_change *out_changes, 
     mrl_member *member = mrl_member_join(changes->store->domain);
     if (member == NULL) return MERLE_NO_MEMORY;
     if (member != changes->member) return MERLE_WRONG_THREAD;
-    if (!changes->is_giving) {
-        section_close(changes);
+    if (!changes->is_giving) section_close(changes);
+    if (changes->older_is_over) older_close(changes);
+    if (!changes->is_open) {
         mrl_section_open(changes->store, member, &changes->section);
         changes->is_open = 1;
     }
@@ -335,7 +382,11 @@ merle_err merle_changes_next(merle_changes *changes, merle_change *out_changes, 
     /* What was given comes first; what stopped it is met, and told, by the next call. */
     if (*out_count > 0) return MERLE_OK;
     section_close(changes);
-    if (err == MERLE_GAP) changes->position = changes->gap_last;
+    if (changes->older_is_over) older_close(changes);
+    if (err == MERLE_GAP) {
+        changes->position = changes->gap_last;
+        changes->passed = 0;
+    }
     return err;
 }
 
@@ -347,4 +398,58 @@ void merle_changes_gap(const merle_changes *changes, uint64_t *out_first_seq,
 
 uint64_t merle_changes_position(const merle_changes *changes) {
     return changes->position;
+}
+
+/* ---- for those inside ---- */
+
+void mrl_changes_limit(merle_changes *changes, uint64_t seq) {
+    changes->limit = seq;
+}
+
+void mrl_changes_be_strict(merle_changes *changes) {
+    changes->is_strict = 1;
+}
+
+void mrl_changes_begin_at(merle_changes *changes, uint64_t after_seq, uint32_t passed) {
+    section_close(changes);
+    older_close(changes);
+    changes->position = after_seq;
+    changes->passed = passed;
+    changes->gap_first = changes->gap_last = 0;
+}
+
+uint32_t mrl_changes_passed(const merle_changes *changes) {
+    return changes->is_giving ? changes->reader.operation_next : changes->passed;
+}
+
+void mrl_changes_rest(merle_changes *changes) {
+    if (!changes->is_open) return;
+    /* A record of a file lies in the reader's buffer, and stays there. */
+    if (!changes->is_giving || changes->entry != NULL) {
+        changes->passed = mrl_changes_passed(changes);
+        section_close(changes);
+        return;
+    }
+    mrl_section_close(&changes->section);
+    changes->is_open = 0;
+}
+
+void mrl_changes_skip(merle_changes *changes, uint64_t last_seq) {
+    section_close(changes);
+    older_close(changes);
+    changes->gap_first = changes->position + 1;
+    changes->gap_last = last_seq;
+    changes->position = last_seq;
+    changes->passed = 0;
+}
+
+merle_err mrl_changes_mend(merle_changes *changes) {
+    if (changes->gap_first == 0 || mrl_log_older(changes->store->log) == NULL)
+        return MERLE_NOT_FOUND;
+    section_close(changes);
+    older_close(changes);
+    changes->position = changes->gap_first - 1;
+    changes->passed = 0;
+    changes->mend_until = changes->gap_last;
+    return MERLE_OK;
 }

@@ -352,18 +352,28 @@ static void fail_touches(merle_commit *commit) {
 
 /* ---- the record ---- */
 
-static mrl_record_kind record_kind(mrl_outcome outcome) {
-    return outcome == MRL_OUTCOME_PUT     ? MRL_RECORD_PUT
-           : outcome == MRL_OUTCOME_PATCH ? MRL_RECORD_PATCH
-                                          : MRL_RECORD_REMOVE;
-}
-
 static merle_bytes record_payload(const merle_commit *commit, const mrl_touch *touch) {
     if (touch->outcome == MRL_OUTCOME_PUT)
         return merle_bytes_of(mrl_version_doc(touch->version), touch->version->doc_size);
     if (touch->outcome == MRL_OUTCOME_PATCH)
         return merle_bytes_of(commit->effects.data + touch->effect_at, touch->effect_size);
     return merle_bytes_of(NULL, 0);
+}
+
+static mrl_record_operation_view record_operation(const merle_commit *commit,
+                                                  const mrl_touch *touch) {
+    mrl_record_operation_view operation = {.collection_id = touch->part->collection->id,
+                                           .slot = touch->slot,
+                                           .key = touch->key,
+                                           .payload = record_payload(commit, touch),
+                                           .expires_ns = mrl_version_expires(touch->version),
+                                           .was_due = touch->base_is_due};
+    operation.kind = touch->outcome == MRL_OUTCOME_PUT     ? MRL_RECORD_PUT
+                     : touch->outcome == MRL_OUTCOME_PATCH ? MRL_RECORD_PATCH
+                                                           : MRL_RECORD_REMOVE;
+    operation.is_new = touch->outcome == MRL_OUTCOME_PUT &&
+                       (touch->base_is_due || mrl_version_live(touch->base) == NULL);
+    return operation;
 }
 
 /* Writes the record of the composed touches, for which there is room. */
@@ -375,9 +385,8 @@ static void write_record(merle_commit *commit) {
     for (mrl_touch *touch = commit->touches; touch != NULL; touch = touch->next) {
         if (touch->outcome == MRL_OUTCOME_NONE) continue;
         entry->is_memory_only |= touch->part->schema->memory_only != 0;
-        at = mrl_record_operation(at, touch->part->collection->id, touch->slot, touch->key,
-                                  record_kind(touch->outcome), record_payload(commit, touch),
-                                  mrl_version_expires(touch->version), &touch->slot_at);
+        const mrl_record_operation_view operation = record_operation(commit, touch);
+        at = mrl_record_operation_of(at, &operation, &touch->slot_at);
     }
     entry->body_size = (uint32_t)(at - entry->body);
     MRL_ASSERT(entry->body_size <= entry->body_capacity);

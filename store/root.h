@@ -110,10 +110,14 @@ struct merle_collection {
     char name[MERLE_NAME_SIZE_MAX + 1];
     _Atomic(struct merle_collection *) next; /* all collections, in the order of their ids */
     uint8_t padding[MRL_LINE_SIZE];
-    mrl_lock ids_lock; /* next_id's block is being extended */
-    uint32_t reserved;
+    /* Numbers for the application: store/ids.c. */
+    mrl_lock ids_lock;     /* a block is being set aside */
+    uint32_t id_block;     /* how long the next one is; 0: the shortest; under the lock */
+    uint64_t id_aside;     /* set aside in the log up to here, and */
+    uint64_t id_aside_seq; /* by which commit; both under the lock */
     _Atomic uint64_t id_next;
-    _Atomic uint64_t id_end; /* set aside in the log up to here */
+    _Atomic uint64_t id_end;  /* those before it may be given: their record is durable */
+    _Atomic uint64_t id_mark; /* who gets this one sets the next block aside */
 };
 
 /* What a change of the schema took out of use, while sections may still use it. */

@@ -108,6 +108,25 @@ int mrl_mp_get_bin(mrl_mp_cursor *cursor, merle_bytes *out_bytes) {
     return 1;
 }
 
+int mrl_mp_get_str(mrl_mp_cursor *cursor, merle_bytes *out_text) {
+    mrl_mp_cursor next = *cursor;
+    uint32_t size;
+    if (next.at == next.end) return 0;
+    uint8_t first = *next.at;
+    if ((first & 0xe0) == MRL_MP_FIXSTR) {
+        size = first & 0x1f;
+        next.at++;
+    } else {
+        if (first < MRL_MP_STR8 || first > MRL_MP_STR32) return 0;
+        if (!get_length(&next, (size_t)1 << (first - MRL_MP_STR8), &size)) return 0;
+    }
+    if (bytes_left(&next) < size) return 0;
+    *out_text = merle_bytes_of(next.at, size);
+    next.at += size;
+    *cursor = next;
+    return 1;
+}
+
 /* Steps over the head of one value and its flat contents (a string's bytes, a number); what a map
  * or an array has inside follows and is told by *out_inside. Returns 0 where the bytes end too
  * early. */

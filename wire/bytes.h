@@ -39,6 +39,8 @@ enum {
     MRL_MP_INT64 = 0xd3,
     MRL_MP_FIXEXT1 = 0xd4,
     MRL_MP_STR8 = 0xd9,
+    MRL_MP_STR16 = 0xda,
+    MRL_MP_STR32 = 0xdb,
     MRL_MP_ARRAY16 = 0xdc,
     MRL_MP_ARRAY32 = 0xdd,
     MRL_MP_MAP16 = 0xde,
@@ -141,6 +143,18 @@ static inline uint8_t *mrl_mp_put_u32(uint8_t *at, uint32_t v) {
     at[0] = MRL_MP_UINT32;
     return mrl_put_big32(at + 1, v);
 }
+/* At most 9 bytes. */
+static inline uint8_t *mrl_mp_put_u64(uint8_t *at, uint64_t v) {
+    if (v <= UINT32_MAX) return mrl_mp_put_u32(at, (uint32_t)v);
+    *at = MRL_MP_UINT64;
+    return mrl_put_big64(at + 1, v);
+}
+/* At most 9 bytes. Negative numbers take all of them: they are rare. */
+static inline uint8_t *mrl_mp_put_i64(uint8_t *at, int64_t v) {
+    if (v >= 0) return mrl_mp_put_u64(at, (uint64_t)v);
+    *at = MRL_MP_INT64;
+    return mrl_put_big64(at + 1, (uint64_t)v);
+}
 /* At most 5 bytes. */
 static inline uint8_t *mrl_mp_put_array(uint8_t *at, uint32_t count) {
     if (count < 16) {
@@ -171,6 +185,25 @@ static inline uint8_t *mrl_mp_put_bin(uint8_t *at, merle_bytes bytes) {
     return at + bytes.size;
 }
 
+/* At most 5 bytes and the contents. */
+static inline uint8_t *mrl_mp_put_str(uint8_t *at, merle_bytes text) {
+    if (text.size < 32) {
+        *at++ = (uint8_t)(MRL_MP_FIXSTR | text.size);
+    } else if (text.size < 256) {
+        at[0] = MRL_MP_STR8;
+        at[1] = (uint8_t)text.size;
+        at += 2;
+    } else if (text.size < 65536) {
+        at[0] = MRL_MP_STR16;
+        at = mrl_put_big16(at + 1, (uint16_t)text.size);
+    } else {
+        at[0] = MRL_MP_STR32;
+        at = mrl_put_big32(at + 1, (uint32_t)text.size);
+    }
+    if (text.size > 0) memcpy(at, text.data, text.size);
+    return at + text.size;
+}
+
 /* ---- reading msgpack ---- each moves the cursor behind the value, or returns 0 and leaves it */
 
 typedef struct mrl_mp_cursor {
@@ -187,6 +220,8 @@ int mrl_mp_get_i64(mrl_mp_cursor *cursor, int64_t *out_number);
 /* The head of an array; its elements follow. */
 int mrl_mp_get_array(mrl_mp_cursor *cursor, uint32_t *out_count);
 int mrl_mp_get_bin(mrl_mp_cursor *cursor, merle_bytes *out_bytes);
+/* The bytes of a string; nobody looks whether they are UTF-8. */
+int mrl_mp_get_str(mrl_mp_cursor *cursor, merle_bytes *out_text);
 /* Steps over one value with all that is in it, whatever its depth: no recursion. */
 int mrl_mp_skip(mrl_mp_cursor *cursor);
 

@@ -23,6 +23,13 @@ enum {
     OPERATION_SIZE_MIN = 7 /* the smallest operation there can be: seven bytes of one value each */
 };
 
+/* Numbers that stand for a kind and what is_new and was_due say of it: docs/format.md. */
+enum {
+    NUMBER_INSERT = 9,  /* a PUT that is new */
+    NUMBER_EXPIRE = 10, /* a REMOVE of a document that was due */
+    NUMBER_RENEW = 11   /* a PUT that is new, over a document that was due */
+};
+
 /* ---- frames ---- */
 
 void mrl_frame_write(uint8_t out_header[MRL_FRAME_HEADER_SIZE], const mrl_frame *frame,
@@ -70,27 +77,46 @@ uint8_t *mrl_record_begin(uint8_t *at, uint32_t origin, merle_bytes app, uint32_
     return mrl_mp_put_array(at, operation_count);
 }
 
-uint8_t *mrl_record_operation(uint8_t *at, uint32_t collection_id, uint32_t slot, merle_bytes key,
-                              mrl_record_kind kind, merle_bytes payload, int64_t expires_ns,
-                              uint8_t **out_slot_at) {
+static uint8_t number_of(const mrl_record_operation_view *operation) {
+    if (operation->kind == MRL_RECORD_PUT && operation->is_new)
+        return operation->was_due ? NUMBER_RENEW : NUMBER_INSERT;
+    if (operation->kind == MRL_RECORD_REMOVE && operation->was_due) return NUMBER_EXPIRE;
+    return (uint8_t)operation->kind;
+}
+
+uint8_t *mrl_record_operation_of(uint8_t *at, const mrl_record_operation_view *operation,
+                                 uint8_t **out_slot_at) {
+    merle_bytes key = operation->key, payload = operation->payload;
     at = mrl_mp_put_array(at, OPERATION_PART_COUNT);
-    at = mrl_mp_put_u32(at, collection_id);
+    at = mrl_mp_put_u32(at, operation->collection_id);
     /* Always the five-byte form: a fresh document gets its slot only when the record is already
      * made. */
     *at++ = MRL_MP_UINT32;
     *out_slot_at = at;
-    at = mrl_put_big32(at, slot);
+    at = mrl_put_big32(at, operation->slot);
     at = key.size > 0 ? mrl_mp_put_bin(at, key) : mrl_mp_put_nil(at);
-    *at++ = (uint8_t)kind;
+    *at++ = number_of(operation);
     if (payload.size > 0) {
         memcpy(at, payload.data, payload.size);
         at += payload.size;
     } else {
         at = mrl_mp_put_nil(at);
     }
-    if (expires_ns == 0) return mrl_mp_put_nil(at);
+    if (operation->expires_ns == 0) return mrl_mp_put_nil(at);
     *at++ = MRL_MP_INT64;
-    return mrl_put_big64(at, (uint64_t)expires_ns);
+    return mrl_put_big64(at, (uint64_t)operation->expires_ns);
+}
+
+uint8_t *mrl_record_operation(uint8_t *at, uint32_t collection_id, uint32_t slot, merle_bytes key,
+                              mrl_record_kind kind, merle_bytes payload, int64_t expires_ns,
+                              uint8_t **out_slot_at) {
+    const mrl_record_operation_view operation = {.collection_id = collection_id,
+                                                 .slot = slot,
+                                                 .kind = kind,
+                                                 .key = key,
+                                                 .payload = payload,
+                                                 .expires_ns = expires_ns};
+    return mrl_record_operation_of(at, &operation, out_slot_at);
 }
 
 void mrl_record_slot_set(uint8_t *slot_at, uint32_t slot) {
@@ -166,6 +192,15 @@ static int operation_is_sound(const mrl_record_operation_view *operation) {
     return 0;
 }
 
+/* The number of a kind, taken apart. */
+static void set_kind(mrl_record_operation_view *operation, uint32_t number) {
+    operation->kind = number == NUMBER_INSERT || number == NUMBER_RENEW ? MRL_RECORD_PUT
+                      : number == NUMBER_EXPIRE                         ? MRL_RECORD_REMOVE
+                                                                        : (mrl_record_kind)number;
+    operation->is_new = number == NUMBER_INSERT || number == NUMBER_RENEW;
+    operation->was_due = number == NUMBER_EXPIRE || number == NUMBER_RENEW;
+}
+
 static int get_payload(mrl_mp_cursor *cursor, merle_bytes *out_payload) {
     const uint8_t *begin = cursor->at;
     *out_payload = merle_bytes_of(NULL, 0);
@@ -191,10 +226,11 @@ merle_err mrl_record_read_next(mrl_record_reader *reader,
         if (!mrl_mp_get_bin(&cursor, &operation.key) || operation.key.size == 0) goto fail;
     }
     if (!mrl_mp_get_u32(&cursor, &kind)) goto fail;
-    operation.kind = (mrl_record_kind)kind;
+    set_kind(&operation, kind);
     if (!get_payload(&cursor, &operation.payload)) goto fail;
     if (!mrl_mp_get_nil(&cursor) && !mrl_mp_get_i64(&cursor, &operation.expires_ns)) goto fail;
     if (!operation_is_sound(&operation)) goto fail;
+    operation.bytes = merle_bytes_of(reader->at, (size_t)(cursor.at - reader->at));
     *out_operation = operation;
     reader->at = cursor.at;
     reader->operation_next++;

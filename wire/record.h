@@ -25,6 +25,8 @@
 
 #include <merle/base.h>
 
+/* What an operation does. The bytes say more of a put and of a removal, in numbers of their own
+ * that only wire/record.c knows: see is_new and was_due below. */
 typedef enum mrl_record_kind {
     MRL_RECORD_PUT = 1,
     MRL_RECORD_PATCH = 2,
@@ -37,6 +39,9 @@ typedef enum mrl_record_kind {
 } mrl_record_kind;
 
 enum { MRL_FRAME_HEADER_SIZE = 32 };
+
+/* A flag of frames in files: operations of memory-only collections were left out. */
+enum { MRL_FRAME_PARTIAL = 1 };
 
 typedef struct mrl_frame {
     uint32_t length;
@@ -66,6 +71,10 @@ uint8_t *mrl_record_begin(uint8_t *at, uint32_t origin, merle_bytes app, uint32_
 uint8_t *mrl_record_operation(uint8_t *at, uint32_t collection_id, uint32_t slot, merle_bytes key,
                               mrl_record_kind kind, merle_bytes payload, int64_t expires_ns,
                               uint8_t **out_slot_at);
+/* The same, with all that a reader is told. `bytes` is not looked at. */
+struct mrl_record_operation_view;
+uint8_t *mrl_record_operation_of(uint8_t *at, const struct mrl_record_operation_view *operation,
+                                 uint8_t **out_slot_at);
 void mrl_record_slot_set(uint8_t *slot_at, uint32_t slot);
 
 /* ---- reading foreign bytes ---- */
@@ -86,6 +95,13 @@ typedef struct mrl_record_operation_view {
     merle_bytes key;
     merle_bytes payload; /* msgpack of the value; size 0: nil */
     int64_t expires_ns;
+    /* PUT: 1, if the key had no living document. Records of before this was told, and those of bulk
+     * loads, have 0 in any case. */
+    uint8_t is_new;
+    /* A document that was past its time went with it: of a REMOVE it is the one that is removed, of
+     * a PUT (which then is_new) the one that had the key before. */
+    uint8_t was_due;
+    merle_bytes bytes; /* the whole operation, as it stands in the record */
 } mrl_record_operation_view;
 
 /* Errors: MERLE_CORRUPT. */

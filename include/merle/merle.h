@@ -73,9 +73,9 @@ typedef enum merle_durability {
     MERLE_SYNC_LATER = 4 /* the disk is asked for it at once, the call does not wait: see
                           * merle_wait_durable and merle_durable_fd */
 } merle_durability;
-/* Everything up to seq is on stable storage. Called from a thread of the database, or one that
- * waits for the disk, with no lock held; a later call may come before an earlier one, and two at
- * once. Must not call merle. */
+/* Everything up to seq is on stable storage. Called from a thread of the database, or one that waits
+ * for the disk, with no lock held; one call at a time, each with a larger seq than the one before.
+ * A call that takes long holds up whoever makes it, and no one else. Must not call merle. */
 typedef void merle_durable_fn(void *context, uint64_t seq);
 
 /* Whether a call waits where there is no room just now, because the disk is behind: in the log's
@@ -324,8 +324,10 @@ MERLE_API MERLE_MUST_USE merle_err merle_index_offenders(merle_collection *colle
                                                          merle_offender *out_offenders,
                                                          size_t out_max, size_t *out_count);
 
-/* A number that this collection never gave before and never gives again; gaps are allowed. (With a
- * path a crash may take back that it was given: docs/durability.md.) Threads: any. */
+/* A number that this collection never gave before and never gives again, whatever crashes; gaps are
+ * allowed. With a path the first call after an opening waits for the disk, others hardly ever
+ * (docs/durability.md). Errors: MERLE_GONE, MERLE_READ_ONLY, MERLE_NO_SPACE, MERLE_NO_MEMORY.
+ * Threads: any, may wait on disk. */
 MERLE_API MERLE_MUST_USE merle_err merle_collection_next_id(merle_collection *collection,
                                                             uint64_t *out_id);
 
@@ -696,6 +698,13 @@ typedef struct merle_change {
     merle_doc after;    /* data NULL: none, or not asked for */
     merle_doc before;   /* only where the cursor asked for it */
     int64_t expires_ns; /* 0: never */
+    /* PUT: 1, if the key had no living document. Of commits of version 0.1.0 it is not known, and
+     * 0. */
+    uint32_t is_new;
+    /* PUT, REMOVE: 1, if a document that was past its time went with it: the one that was removed,
+     * or the one that had the key before. */
+    uint32_t was_due;
+    merle_bytes bytes; /* the operation as it stands in the log, msgpack, see docs/format.md */
 } merle_change;
 
 typedef struct merle_changes_options {
@@ -765,6 +774,7 @@ typedef struct merle_stats_db {
     uint64_t log_files, log_files_spare;
     uint64_t log_unsynced_bytes; /* of MERLE_ASYNC commits that are not durable yet */
     uint64_t durable_seq;        /* without a path: seq */
+    uint64_t term_id; /* drawn at the opening: tells it from all others, also of a copy's */
 } merle_stats_db;
 typedef struct merle_stats_collection {
     size_t size;

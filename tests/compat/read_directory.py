@@ -133,12 +133,25 @@ def read_frames(data, seed):
         at += (32 + length + 7) // 8 * 8
 
 
+def terms_are_sound(block):
+    if struct.unpack_from("<I", block, 4092)[0] != crc32c(block[:4092]):
+        return False
+    identity, count, zero = struct.unpack_from("<QII", block, 104)
+    terms = [struct.unpack_from("<QQQ", block, 120 + 24 * i) for i in range(count)]
+    want(identity != 0 and zero == 0 and count <= 64, "a strange list of terms")
+    want(all(one[0] < two[0] and one[2] <= two[2] for one, two in zip(terms, terms[1:])),
+         "terms out of order")
+    return True
+
+
 def read_header(data):
     for at in (0, 4096):
         magic, version, state = struct.unpack_from("<8sII", data, at)
         checksum = struct.unpack_from("<I", data, at + 96)[0]
         if magic == b"merlelog" and checksum == crc32c(data[at:at + 96]) and state == 2:
-            want(version == 1, "a log file of another version")
+            want(version in (1, 2), "a log file of another version")
+            if version == 2 and not terms_are_sound(data[at:at + 4096]):
+                continue
             return struct.unpack_from("<QQQQ", data, at + 32) + struct.unpack_from("<I", data, at + 88)
     return None
 
@@ -191,6 +204,7 @@ def replay(directory, manifest, found):
     for seq, operations in read_log(directory, manifest):
         records += 1
         for collection, slot, key, kind, payload, expires in operations:
+            kind = {"insert": "put", "renew": "put", "expire": "remove"}.get(kind, kind)
             if kind in ("put", "patch", "remove"):
                 if seq <= page_seq(manifest, collection, slot):
                     continue

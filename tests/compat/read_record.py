@@ -16,7 +16,7 @@ import sys
 
 HEADER = struct.Struct("<IIQqII")
 KINDS = {1: "put", 2: "patch", 3: "remove", 4: "define", 5: "truncate", 6: "drop", 7: "sequence",
-         8: "loaded"}
+         8: "loaded", 9: "insert", 10: "expire", 11: "renew"}
 
 
 class Corrupt(Exception):

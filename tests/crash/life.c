@@ -152,7 +152,6 @@ static void ask_id(life_worker *w) {
         if (id <= o->new_ids[c] || id <= o->ids[c])
             oracle_trouble(o, "id %llu came after %llu", (llu)id, (llu)last);
         o->new_ids[c] = id;
-        o->new_id_seqs[c] = published(l);
     } else if (!life_excuses(l, err)) {
         oracle_trouble(o, "an id: %s", merle_err_name(err));
     }
@@ -496,6 +495,7 @@ static void open_database(void *context) {
     }
     run->totals.opened++;
     if (oracle_judge(o, l->db) != 0) return;
+    terms_judge(&run->terms, o, l->db);
     o->unsynced_max = unsynced_max;
     for (uint32_t i = 0; i < ORACLE_WORKER_MAX; i++)
         if (run->followed[i] > o->base_seq) run->followed[i] = o->base_seq;

@@ -13,6 +13,7 @@
 #define TESTS_CRASH_LIFE_H
 
 #include "tests/crash/oracle.h"
+#include "tests/crash/terms.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/sim.h"
 
@@ -70,6 +71,7 @@ typedef struct crash_run {
     disk *d;
     oracle *o;
     life_totals totals;
+    terms_book terms;
     uint64_t now_ns;
     char backup[24]; /* where the last one lies; empty: nowhere */
     uint64_t backup_seq;

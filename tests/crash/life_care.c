@@ -220,6 +220,7 @@ static void take_copy(caring *g) {
     memcpy(run->path, run->copy, sizeof run->path);
     run->copy[0] = 0;
     run->log_first_seq = 0;
+    run->terms.count = 0;
 }
 
 static void forget_copy(crash_run *run) {

@@ -274,6 +274,8 @@ static void learn_anew(oracle *o) {
 void oracle_go_back(oracle *o, uint64_t seq) {
     o->promised_seq = o->last_seq = seq;
     o->unsynced_max = 0; /* no bound for what is lost now */
+    memset(o->ids, 0, sizeof o->ids);
+    memset(o->new_ids, 0, sizeof o->new_ids);
 }
 
 /* ---- comparing ---- */
@@ -634,7 +636,8 @@ static void judge_ids(oracle *o, merle_db *db, uint64_t seq) {
         merle_collection *collection;
         uint64_t id = 0;
         if (c == ORACLE_NONE) continue;
-        if (o->new_id_seqs[c] <= seq && o->new_ids[c] > o->ids[c]) o->ids[c] = o->new_ids[c];
+        /* Whatever the crash has taken back: that it was given is durable. */
+        if (o->new_ids[c] > o->ids[c]) o->ids[c] = o->new_ids[c];
         if (merle_collection_find(db, oracle_names[name], &collection) != MERLE_OK) continue;
         /* Asking sets some aside, which is a write: not every time. */
         if (o->ids[c] == 0 || seq % 4 != 0) continue;
@@ -646,7 +649,6 @@ static void judge_ids(oracle *o, merle_db *db, uint64_t seq) {
     for (uint32_t c = 0; c < PLAIN_COLLECTION_MAX; c++)
         if (o->base.plain->life[c] == PLAIN_UNBORN) o->ids[c] = 0;
     memset(o->new_ids, 0, sizeof o->new_ids);
-    memset(o->new_id_seqs, 0, sizeof o->new_id_seqs);
 }
 
 /* Also of collections whose making had not come back. */

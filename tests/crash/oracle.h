@@ -107,9 +107,8 @@ typedef struct oracle {
     uint64_t last_seq;     /* published when the machine stopped */
     uint64_t unsynced_max;
     uint32_t attempts[ORACLE_WORKER_MAX];
-    uint64_t ids[PLAIN_COLLECTION_MAX];         /* the highest given for good */
-    uint64_t new_ids[PLAIN_COLLECTION_MAX];     /* the highest given since the reopening, */
-    uint64_t new_id_seqs[PLAIN_COLLECTION_MAX]; /* for good once this seq is there */
+    uint64_t ids[PLAIN_COLLECTION_MAX];     /* the highest given for good */
+    uint64_t new_ids[PLAIN_COLLECTION_MAX]; /* the highest given since the reopening, */
     uint32_t note_count;
     uint64_t lost;     /* commits that were published and did not come back, in all */
     char trouble[512]; /* what is wrong; empty: nothing */

@@ -31,6 +31,7 @@ static void write_file(uint8_t *out, uint64_t id, uint64_t first_seq) {
                              .database_id = {1, 2},
                              .id = id,
                              .term = id,
+                             .term_id = 40 + id,
                              .first_seq = first_seq,
                              .accepted_seq = first_seq - 1,
                              .vouched_seq = first_seq - 1,

@@ -31,7 +31,11 @@ static void check_view(const mrl_record_operation_view *view, const uint8_t *dat
         MRL_ASSERT(payload >= data && payload + view->payload.size <= data + size);
     if (view->key.size > 0) MRL_ASSERT(key >= data && key + view->key.size <= data + size);
     MRL_ASSERT(view->key.size <= MERLE_KEY_SIZE_MAX);
-    MRL_ASSERT(view->kind >= MRL_RECORD_PUT && view->kind <= MRL_RECORD_SEQUENCE);
+    MRL_ASSERT(view->kind >= MRL_RECORD_PUT && view->kind <= MRL_RECORD_LOADED);
+    MRL_ASSERT(!view->is_new || view->kind == MRL_RECORD_PUT);
+    MRL_ASSERT(!view->was_due || view->is_new || view->kind == MRL_RECORD_REMOVE);
+    const uint8_t *bytes = (const uint8_t *)view->bytes.data;
+    MRL_ASSERT(bytes > data && bytes + view->bytes.size <= data + size);
 }
 
 /* Writes one operation as a record of its own and reads it back. */
@@ -45,14 +49,14 @@ static void check_again(const mrl_record_operation_view *view) {
     uint8_t *slot_at;
     if (body == NULL) return;
     uint8_t *at = mrl_record_begin(body, 0, none, 1);
-    at = mrl_record_operation(at, view->collection_id, view->slot, view->key, view->kind,
-                              view->payload, view->expires_ns, &slot_at);
+    at = mrl_record_operation_of(at, view, &slot_at);
     MRL_ASSERT((size_t)(at - body) <= room);
     MRL_ASSERT(mrl_record_read_begin(merle_bytes_of(body, (size_t)(at - body)), &reader) ==
                MERLE_OK);
     MRL_ASSERT(mrl_record_read_next(&reader, &again) == MERLE_OK);
     MRL_ASSERT(again.collection_id == view->collection_id && again.slot == view->slot);
     MRL_ASSERT(again.kind == view->kind && again.expires_ns == view->expires_ns);
+    MRL_ASSERT(again.is_new == view->is_new && again.was_due == view->was_due);
     MRL_ASSERT(bytes_are_equal(again.key, view->key));
     MRL_ASSERT(bytes_are_equal(again.payload, view->payload));
     MRL_ASSERT(mrl_record_read_next(&reader, &again) == MERLE_NOT_FOUND);

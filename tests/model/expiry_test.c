@@ -211,12 +211,18 @@ static void replay_change(world *w, item *items, const merle_change *c) {
     if (c->kind == MERLE_CHANGE_REMOVE) {
         expect(w, at->is_there, "a document was removed that was not there");
         expect(w, c->origin != MERLE_ORIGIN_EXPIRY || was_due, "removed before its time");
+        expect(w, c->was_due || c->origin != MERLE_ORIGIN_EXPIRY, "an expiry is not called one");
+        expect(w, !c->was_due || was_due, "a removal is called an expiry");
         w->removed += c->origin == MERLE_ORIGIN_EXPIRY;
         *at = (item){0};
         return;
     }
     expect(w, c->kind != MERLE_CHANGE_PATCH || at->is_there, "a patch of nothing");
     expect(w, c->origin_bytes.size == 0 || !at->is_there || was_due, "an insert over a document");
+    expect(w, c->is_new || c->kind != MERLE_CHANGE_PUT || at->is_there,
+           "an insert is called a put");
+    expect(w, !c->is_new || !at->is_there || was_due, "a put is called an insert");
+    expect(w, c->was_due == (c->is_new && at->is_there), "what had expired is not told");
     w->replaced += c->kind == MERLE_CHANGE_PUT && was_due;
     *at = (item){1, (int)merle_doc_int(after, "u", -1), c->expires_ns};
 }

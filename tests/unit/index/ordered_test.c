@@ -513,39 +513,6 @@ static void range_turned_round_is_empty(void **state) {
     stand_end(&s);
 }
 
-/* ---- building ---- */
-
-typedef struct building {
-    stand *s;
-    uint32_t next;
-} building;
-
-static int build_next(void *context, merle_bytes *out_value, uint32_t *out_slot) {
-    building *b = context;
-    if (b->next == b->s->hint_count) return 0;
-    b->s->live[b->next] = 1;
-    *out_value = hint_value(&b->s->hints[b->next]);
-    *out_slot = b->s->hints[b->next++].slot;
-    return 1;
-}
-
-static void build_gives_nearly_full_leaves(void **state) {
-    (void)state;
-    for (value_kind kind = NUMBERS; kind < KIND_COUNT; kind++) {
-        stand s;
-        stand_begin(&s, kind, 20000, 3);
-        building b = {&s, 0};
-        assert_int_equal(mrl_ordered_build(s.tree, s.member, build_next, &b), MERLE_OK);
-        stand_check(&s);
-        holds_exactly_the_twin(&s);
-        mrl_ordered_stats stats = stats_of(&s);
-        assert_int_equal(stats.entries, s.hint_count);
-        double fill = (double)stats.entries / ((double)stats.leaves * 64);
-        assert_true(fill >= 0.85 && fill <= 0.95);
-        stand_end(&s);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(index_of_ten_costs_little),
@@ -568,7 +535,6 @@ int main(void) {
         cmocka_unit_test(quiet_tree_is_counted_without_asking),
         cmocka_unit_test(estimate_is_near),
         cmocka_unit_test(range_turned_round_is_empty),
-        cmocka_unit_test(build_gives_nearly_full_leaves),
     };
     test_seed_print();
     return cmocka_run_group_tests_name("index/ordered", tests, NULL, NULL);

@@ -22,6 +22,7 @@
 
 #include <cmocka.h>
 
+#include "base/self.h"
 #include "tests/unit/log/stand.h"
 
 /* ---- the stand-in drain ---- */
@@ -403,6 +404,67 @@ static void drain_thread_failing_wakes_all_who_wait(void **state) {
     stand_fini(&s);
 }
 
+/* ---- telling ---- */
+
+/* Who has synced, and is overtaken at a named point before he tells. */
+typedef struct overtaken {
+    drain_stand d;
+    stand s;
+    const char *point;
+    uint64_t told[8];
+    uint32_t told_count, met;
+} overtaken;
+
+static void note_moved(void *context, uint64_t seq) {
+    overtaken *o = (overtaken *)context; /* its first member is the drain's context */
+    if (o->told_count < 8) o->told[o->told_count++] = seq;
+}
+
+static void *overtake(void *argument) {
+    overtaken *o = argument;
+    mrl_member *member = mrl_member_join(o->s.domain);
+    mark who = {1, 2};
+    uint64_t bytes = mrl_entry_credit(100);
+    assert_int_equal(mrl_credit_take(o->s.log, member, bytes, 1), MERLE_OK);
+    (void)entry_publish(o->s.log, member, entry_make(member, who, 100), bytes);
+    (void)mrl_log_drain(o->s.log, member);
+    return NULL;
+}
+
+static void overtake_at(void *context, const char *name) {
+    overtaken *o = context;
+    pthread_t thread;
+    if (strcmp(name, o->point) != 0 || o->met++ > 0) return;
+    assert_int_equal(pthread_create(&thread, NULL, overtake, o), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void ignore_address(void *context, const void *address) {
+    (void)context;
+    (void)address;
+}
+
+static void overtaken_drain_tells_nothing_smaller_later(void **state) {
+    overtaken o;
+    mrl_scheduler scheduler = {&o, overtake_at, ignore_address, ignore_address};
+    mrl_self self = {.scheduler = &scheduler};
+    (void)state;
+    memset(&o, 0, sizeof o);
+    o.point = "log.tell";
+    mrl_self_swap(&self);
+    stand_init(&o.s, 1 << 16, NULL);
+    drain_stand_init(&o.d, &o.s, 100, 0);
+    o.d.drain.moved = note_moved;
+    (void)commit_of(&o.s, 1, 100);
+    (void)mrl_log_drain(o.s.log, o.s.member);
+    assert_true(o.met > 0 && o.told_count > 0 && mrl_log_durable_seq(o.s.log) == 2);
+    for (uint32_t i = 1; i < o.told_count; i++) assert_true(o.told[i] > o.told[i - 1]);
+    assert_true(o.told[o.told_count - 1] == 2);
+    mrl_log_drain_attach(o.s.log, NULL);
+    stand_fini(&o.s);
+    mrl_self_swap(NULL);
+}
+
 int main(int argc, char **argv) {
     seed_find(argc, argv);
     const struct CMUnitTest tests[] = {
@@ -419,6 +481,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(credit_waiters_at_a_stuck_drain_go_on_when_it_moves),
         cmocka_unit_test(credit_waiter_writes_what_is_published_later),
         cmocka_unit_test(drain_thread_failing_wakes_all_who_wait),
+        cmocka_unit_test(overtaken_drain_tells_nothing_smaller_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,7 +173,8 @@ static int stand_clear(stand *st) {
 }
 
 /* Opens the copy, compares everything with itself, and gives its fingerprint. */
-static uint64_t stand_print_of(stand *st, const char *path, uint64_t *out_seq) {
+__attribute__((unused)) static uint64_t stand_print_of(stand *st, const char *path,
+                                                       uint64_t *out_seq) {
     merle_db *db;
     merle_recovery_info info = {0};
     merle_report report;
@@ -190,7 +191,7 @@ static uint64_t stand_print_of(stand *st, const char *path, uint64_t *out_seq) {
     return print;
 }
 
-static void stand_find(void *context, const merle_finding *finding) {
+__attribute__((unused)) static void stand_find(void *context, const merle_finding *finding) {
     stand *st = context;
     st->findings[finding->kind]++;
     st->last = *finding;
@@ -199,7 +200,8 @@ static void stand_find(void *context, const merle_finding *finding) {
 /* ---- damage ---- */
 
 /* The last file, by name, that begins so; 0: there is none. */
-static int stand_file(const char *directory, const char *prefix, char *out_path, size_t size) {
+__attribute__((unused)) static int stand_file(const char *directory, const char *prefix,
+                                              char *out_path, size_t size) {
     char best[64] = "";
     DIR *dir = opendir(directory);
     assert_non_null(dir);

@@ -24,6 +24,7 @@
 
 #include "persist/log_file.h"
 #include "persist/log_set.h"
+#include "store/changes.h"
 #include "tests/unit/persist/shelf.h"
 #include "tests/unit/store/stand.h"
 
@@ -111,6 +112,48 @@ static void step_at(desk *d, uint64_t later_ns) {
 
 static void settle(desk *d) {
     must(&d->s, merle_wait_durable(d->s.db, UINT64_MAX));
+}
+
+/* ---- numbers ---- */
+
+static uint64_t next_id(desk *d) {
+    uint64_t id;
+    must(&d->s, merle_collection_next_id(d->s.players, &id));
+    return id;
+}
+
+static void numbers_are_given_when_they_are_durably_set_aside(void **state) {
+    (void)state;
+    desk d;
+    desk_open(&d, 0, MERLE_MEMORY);
+    uint64_t before = mrl_log_published_at(mrl_log_published(d.s.db->log));
+    assert_true(next_id(&d) == 1 && merle_durable_seq(d.s.db) == before + 1);
+    uint32_t syncs = d.shelf.syncs;
+    while (mrl_log_published_at(mrl_log_published(d.s.db->log)) == before + 1)
+        assert_true(next_id(&d) < 1024);
+    /* The next block is asked of the disk ahead of time, and nobody waits. */
+    assert_true(merle_durable_seq(d.s.db) == before + 1 && d.shelf.syncs == syncs);
+    step_at(&d, 0);
+    assert_true(merle_durable_seq(d.s.db) == before + 2);
+    syncs = d.shelf.syncs;
+    while (next_id(&d) < 1100) continue;
+    assert_true(d.shelf.syncs == syncs);
+    /* Without steps the last of a block's callers waits, and blocks grow. */
+    while (next_id(&d) < 5000) assert_true(merle_durable_seq(d.s.db) >= before + 2);
+    assert_true(d.shelf.syncs > syncs && d.shelf.syncs < syncs + 4);
+    desk_close(&d);
+}
+
+static void numbers_of_a_block_that_never_was_durable_are_not_given(void **state) {
+    (void)state;
+    desk d;
+    uint64_t id = 7;
+    desk_open(&d, 0, MERLE_MEMORY);
+    settle(&d);
+    d.shelf.fail_sync_at = d.shelf.syncs + 1;
+    assert_int_equal(merle_collection_next_id(d.s.players, &id), MERLE_READ_ONLY);
+    assert_true(id == 0 && d.s.report.message[0] != 0);
+    desk_close(&d);
 }
 
 /* ---- modes, without a thread ---- */
@@ -455,7 +498,93 @@ static void cursor_behind_the_ring_goes_on_in_files(void **state) {
     desk_close(&d);
 }
 
+static void fill_beyond_the_ring(desk *d, uint64_t *out_seq) {
+    for (int i = 0; i < 300; i++) {
+        must(&d->s, put(d, MERLE_MEMORY, MERLE_WAIT, out_seq));
+        step_at(d, 0);
+    }
+}
+
+static void cursor_with_images_mends_its_gap_in_files(void **state) {
+    (void)state;
+    desk d;
+    merle_changes *changes;
+    merle_change list[7];
+    size_t count;
+    uint64_t seq = 0, first, last, expected = 1;
+    desk_open(&d, 0, MERLE_MEMORY);
+    const merle_changes_options options = {.after_seq = 0, .want_before = 1};
+    must(&d.s, merle_changes_open(d.s.db, &options, &changes));
+    assert_int_equal(mrl_changes_mend(changes), MERLE_NOT_FOUND);
+    fill_beyond_the_ring(&d, &seq);
+    assert_int_equal(merle_changes_next(changes, list, 7, &count), MERLE_GAP);
+    merle_changes_gap(changes, &first, &last);
+    assert_true(first == 1 && last > 1 && last < seq);
+    must(&d.s, mrl_changes_mend(changes));
+    do {
+        must(&d.s, merle_changes_next(changes, list, 7, &count));
+        for (size_t i = 0; i < count; i++, expected++) {
+            assert_true(list[i].seq == expected);
+            if (list[i].seq > 2) assert_true((list[i].before.data != NULL) == (expected > last));
+        }
+    } while (count > 0);
+    assert_true(expected == seq + 1);
+    /* Behind what was mended files will not do. */
+    fill_beyond_the_ring(&d, &seq);
+    assert_int_equal(merle_changes_next(changes, list, 7, &count), MERLE_GAP);
+    merle_changes_close(changes);
+    desk_close(&d);
+}
+
 /* ---- memory-only collections ---- */
+
+static void strict_cursor_meets_a_gap_where_files_lack_something(void **state) {
+    (void)state;
+    desk d;
+    merle_changes *plain, *strict, *own;
+    merle_change list[7];
+    size_t count;
+    uint64_t seq = 0, first, last, lacking = 0;
+    merle_collection *brief;
+    const merle_schema schema = {.version = 1, .memory_only = 1};
+    desk_open(&d, 0, MERLE_MEMORY);
+    must(&d.s, merle_collection_open(d.s.db, "brief", &schema, &brief));
+    merle_changes_options options = {.after_seq = 0};
+    must(&d.s, merle_changes_open(d.s.db, &options, &plain));
+    must(&d.s, merle_changes_open(d.s.db, &options, &strict));
+    mrl_changes_be_strict(strict);
+    options.collection = brief;
+    must(&d.s, merle_changes_open(d.s.db, &options, &own));
+    fill_beyond_the_ring(&d, &seq);
+    must(&d.s, put_in(&d, brief, "b", MERLE_MEMORY, MERLE_WAIT, &lacking));
+    fill_beyond_the_ring(&d, &seq);
+    for (uint64_t expected = 1; expected <= seq;) {
+        must(&d.s, merle_changes_next(plain, list, 7, &count));
+        assert_true(count > 0);
+        for (size_t i = 0; i < count; i++, expected++) {
+            expected += expected == lacking;
+            assert_true(list[i].seq == expected);
+        }
+    }
+    do {
+        merle_err err = merle_changes_next(strict, list, 7, &count);
+        if (err == MERLE_GAP) break;
+        must(&d.s, err);
+    } while (count > 0);
+    assert_true(merle_changes_position(strict) > lacking);
+    merle_changes_gap(strict, &first, &last);
+    assert_true(first == lacking && last > lacking && last < seq);
+    must(&d.s, merle_changes_next(own, list, 7, &count));
+    assert_int_equal(count, 1);
+    assert_int_equal(list[0].kind, MERLE_CHANGE_DEFINE);
+    assert_int_equal(merle_changes_next(own, list, 7, &count), MERLE_GAP);
+    merle_changes_gap(own, &first, &last);
+    assert_true(first == lacking);
+    merle_changes_close(plain);
+    merle_changes_close(strict);
+    merle_changes_close(own);
+    desk_close(&d);
+}
 
 static merle_err count_operations(void *context, const mrl_frame *frame, merle_bytes body,
                                   merle_report *report) {
@@ -507,6 +636,8 @@ static void operations_of_memory_only_collections_are_left_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_are_given_when_they_are_durably_set_aside),
+        cmocka_unit_test(numbers_of_a_block_that_never_was_durable_are_not_given),
         cmocka_unit_test(memory_commits_are_written_and_never_synced),
         cmocka_unit_test(async_commits_never_pass_their_bound),
         cmocka_unit_test(async_commit_is_synced_when_it_is_old),
@@ -520,6 +651,8 @@ int main(void) {
         cmocka_unit_test(failed_disk_is_told_to_each_writer_with_the_reason),
         cmocka_unit_test(full_disk_is_told_and_gone_on_from),
         cmocka_unit_test(cursor_behind_the_ring_goes_on_in_files),
+        cmocka_unit_test(cursor_with_images_mends_its_gap_in_files),
+        cmocka_unit_test(strict_cursor_meets_a_gap_where_files_lack_something),
         cmocka_unit_test(operations_of_memory_only_collections_are_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

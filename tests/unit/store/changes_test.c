@@ -13,6 +13,8 @@
 
 #include <pthread.h>
 
+#include "store/changes.h"
+
 enum { ROOM = 64 };
 
 static merle_changes *cursor_open(stand *s, merle_changes_options options) {
@@ -294,6 +296,101 @@ static void commit_given_in_parts_survives_overrun(void **state) {
     stand_close(&s);
 }
 
+/* ---- what a put says of the key ---- */
+
+static void put_says_whether_the_key_was_new(void **state) {
+    (void)state;
+    stand s = stand_open();
+    merle_change got[ROOM];
+    merle_commit *commit;
+    merle_buffer doc = doc_of("{\"n\":1}");
+    merle_changes *changes = cursor_open(&s, (merle_changes_options){.after_seq = UINT64_MAX});
+    (void)put_json(&s, "a", "{\"n\":1}");
+    (void)put_json(&s, "a", "{\"n\":2}");
+    (void)remove_key(&s, "a");
+    (void)put_json(&s, "a", "{\"n\":3}");
+    /* Taken away and put again in one commit: it was there before, and is after. */
+    must(&s, merle_begin(s.db, &commit));
+    must(&s, merle_remove(commit, s.players, merle_str("a")));
+    must(&s, merle_put(commit, s.players, merle_str("a"), bytes_of(&doc)));
+    must(&s, merle_end(commit, NULL));
+    assert_int_equal(next(&s, changes, got, ROOM), 5);
+    const uint32_t is_new[] = {1, 0, 0, 1, 0};
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(got[i].is_new, is_new[i]);
+        assert_int_equal(got[i].was_due, 0);
+        assert_int_equal(((const uint8_t *)got[i].bytes.data)[0], 0x96);
+        assert_true(got[i].bytes.size > got[i].after.size + got[i].key.size);
+    }
+    merle_changes_close(changes);
+    merle_buffer_free(&doc);
+    stand_close(&s);
+}
+
+/* ---- for the rooms above ---- */
+
+static void limited_cursor_gives_nothing_above_it(void **state) {
+    (void)state;
+    stand s = stand_open();
+    merle_change got[ROOM];
+    merle_changes *changes = cursor_open(&s, (merle_changes_options){.after_seq = UINT64_MAX});
+    uint64_t base = merle_changes_position(changes);
+    put_groups(&s, NULL);
+    mrl_changes_limit(changes, base);
+    assert_int_equal(next(&s, changes, got, ROOM), 0);
+    mrl_changes_limit(changes, base + 2);
+    assert_int_equal(next(&s, changes, got, ROOM), 4);
+    assert_int_equal(next(&s, changes, got, ROOM), 0);
+    assert_int_equal(merle_changes_position(changes), base + 2);
+    mrl_changes_limit(changes, UINT64_MAX);
+    assert_int_equal(next(&s, changes, got, ROOM), 7);
+    merle_changes_close(changes);
+    stand_close(&s);
+}
+
+static void rested_cursor_holds_nothing_and_goes_on(void **state) {
+    (void)state;
+    stand s = stand_open();
+    merle_change got[ROOM];
+    merle_changes *changes = cursor_open(&s, (merle_changes_options){.after_seq = UINT64_MAX});
+    uint64_t base = merle_changes_position(changes);
+    put_groups(&s, NULL);
+    assert_int_equal(next(&s, changes, got, 6), 6);
+    mrl_changes_rest(changes);
+    assert_int_equal(sections_open(&s), 0);
+    assert_int_equal(mrl_changes_passed(changes), 0);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(next(&s, changes, got, 1), 1);
+        assert_int_equal(got[0].position, i);
+        assert_int_equal(got[0].seq, base + 4);
+        assert_int_equal(mrl_changes_passed(changes), i < 4 ? i + 1 : 0);
+        mrl_changes_rest(changes);
+        mrl_changes_rest(changes);
+        assert_int_equal(sections_open(&s), 0);
+    }
+    assert_int_equal(next(&s, changes, got, 1), 0);
+    /* In the middle of it again. */
+    mrl_changes_begin_at(changes, base + 3, 3);
+    assert_int_equal(mrl_changes_passed(changes), 3);
+    assert_int_equal(next(&s, changes, got, ROOM), 2);
+    assert_int_equal(got[0].position, 3);
+    mrl_changes_begin_at(changes, base + 3, 5);
+    assert_int_equal(next(&s, changes, got, ROOM), 0);
+    assert_int_equal(merle_changes_position(changes), base + 4);
+    /* What it rested in may be gone when it goes on: then all of it is. */
+    mrl_changes_begin_at(changes, base + 3, 3);
+    assert_int_equal(next(&s, changes, got, 1), 1);
+    mrl_changes_rest(changes);
+    mrl_changes_skip(changes, base + 4);
+    uint64_t first, last;
+    merle_changes_gap(changes, &first, &last);
+    assert_true(first == base + 4 && last == base + 4);
+    assert_int_equal(mrl_changes_passed(changes), 0);
+    assert_int_equal(mrl_changes_mend(changes), MERLE_NOT_FOUND);
+    merle_changes_close(changes);
+    stand_close(&s);
+}
+
 /* ---- what is held ---- */
 
 static void cursor_at_the_end_holds_no_section(void **state) {
@@ -431,6 +528,9 @@ int main(void) {
         cmocka_unit_test(every_room_gives_the_same_changes),
         cmocka_unit_test(overrun_cursor_is_told_its_gap),
         cmocka_unit_test(commit_given_in_parts_survives_overrun),
+        cmocka_unit_test(put_says_whether_the_key_was_new),
+        cmocka_unit_test(limited_cursor_gives_nothing_above_it),
+        cmocka_unit_test(rested_cursor_holds_nothing_and_goes_on),
         cmocka_unit_test(cursor_at_the_end_holds_no_section),
         cmocka_unit_test(close_with_changes_given_ends_the_section),
         cmocka_unit_test(open_beyond_the_end_is_refused),

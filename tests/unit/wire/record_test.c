@@ -202,6 +202,7 @@ typedef struct sample {
     uint8_t payload[2048];
     size_t payload_size;
     int64_t expires_ns;
+    uint8_t is_new, was_due;
 } sample;
 
 static uint32_t random_u32_of_any_size(void) {
@@ -236,6 +237,8 @@ static void random_sample(sample *out) {
     else if (out->kind == MRL_RECORD_SEQUENCE)
         out->payload[out->payload_size++] = (uint8_t)random_below(128);
     if (random_below(2)) out->expires_ns = (int64_t)random_u64();
+    if (out->kind == MRL_RECORD_PUT) out->is_new = random_below(2) != 0;
+    if (out->is_new || out->kind == MRL_RECORD_REMOVE) out->was_due = random_below(2) != 0;
 }
 
 static size_t samples_write(uint8_t *begin, const sample *samples, uint32_t count, uint32_t origin,
@@ -247,9 +250,16 @@ static size_t samples_write(uint8_t *begin, const sample *samples, uint32_t coun
         const sample *s = &samples[i];
         uint8_t *before = at;
         uint32_t first_slot = random_below(2) ? s->slot : (uint32_t)random_u64();
-        at = mrl_record_operation(
-            at, s->collection_id, first_slot, merle_bytes_of(s->key, s->key_size), s->kind,
-            merle_bytes_of(s->payload, s->payload_size), s->expires_ns, &slot_at);
+        const mrl_record_operation_view operation = {
+            .collection_id = s->collection_id,
+            .slot = first_slot,
+            .kind = s->kind,
+            .key = merle_bytes_of(s->key, s->key_size),
+            .payload = merle_bytes_of(s->payload, s->payload_size),
+            .expires_ns = s->expires_ns,
+            .is_new = s->is_new,
+            .was_due = s->was_due};
+        at = mrl_record_operation_of(at, &operation, &slot_at);
         mrl_record_slot_set(slot_at, s->slot);
         assert_true((size_t)(at - before) <=
                     mrl_record_operation_size(s->key_size, s->payload_size));
@@ -268,7 +278,11 @@ static void check_with_own_reader(const uint8_t *body, size_t size, const sample
     if (app.size > 0) assert_memory_equal(reader.app.data, app.data, app.size);
     for (uint32_t i = 0; i < count; i++) {
         const sample *s = &samples[i];
+        const uint8_t *begin = reader.at;
         assert_int_equal(mrl_record_read_next(&reader, &view), MERLE_OK);
+        assert_true(view.bytes.data == begin && begin + view.bytes.size == reader.at);
+        assert_int_equal(view.is_new, s->is_new);
+        assert_int_equal(view.was_due, s->was_due);
         assert_int_equal(view.collection_id, s->collection_id);
         assert_int_equal(view.slot, s->slot);
         assert_int_equal(view.kind, s->kind);
@@ -295,7 +309,9 @@ static void check_operation_with_msgpack(const msgpack_object *object, const sam
         assert_int_equal(part[2].via.bin.size, s->key_size);
         assert_memory_equal(part[2].via.bin.ptr, s->key, s->key_size);
     }
-    assert_true(part[3].via.u64 == s->kind);
+    assert_true(part[3].via.u64 == (s->kind == MRL_RECORD_PUT && s->is_new ? s->was_due ? 11u : 9u
+                                    : s->was_due                           ? 10u
+                                                                           : s->kind));
     assert_int_equal(part[4].type == MSGPACK_OBJECT_NIL, s->payload_size == 0);
     if (s->expires_ns == 0)
         assert_int_equal(part[5].type, MSGPACK_OBJECT_NIL);
@@ -398,19 +414,26 @@ static void operation_of_each_kind_with_its_payload_is_read(void **state) {
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x06\xc0\xc0"), MERLE_NOT_FOUND);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x07\x05\xc0"), MERLE_NOT_FOUND);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x08\xc0\xc0"), MERLE_NOT_FOUND);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x09\x80\xc0"), MERLE_NOT_FOUND);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x0a\xc0\xc0"), MERLE_NOT_FOUND);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x0b\x80\xc0"), MERLE_NOT_FOUND);
 }
 
 static void operation_with_wrong_parts_is_corrupt(void **state) {
     (void)state;
     /* Unknown kinds. */
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x00\x80\xc0"), MERLE_CORRUPT);
-    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x09\xc0\xc0"), MERLE_CORRUPT);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x0c\xc0\xc0"), MERLE_CORRUPT);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x0c\x80\xc0"), MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\xce\x00\x01\x00\x06\xc0\xc0"), MERLE_CORRUPT);
     /* Payloads of another type. */
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x01\x90\xc0"), MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x01\xc0\xc0"), MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x02\x80\xc0"), MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x03\x80\xc0"), MERLE_CORRUPT);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x09\xc0\xc0"), MERLE_CORRUPT);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x0a\x80\xc0"), MERLE_CORRUPT);
+    assert_int_equal(READ_OPERATION("\x96\x01\x02\xc4\x01k\x0b\x90\xc0"), MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x04\xc0\xc0"), MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x05\x80\xc0"), MERLE_CORRUPT);
     assert_int_equal(READ_OPERATION("\x96\x01\x02\xc0\x07\xff\xc0"), MERLE_CORRUPT);
