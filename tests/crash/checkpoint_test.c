@@ -434,6 +434,65 @@ static void log_file_that_cannot_be_read_once_is_kept(void **state) {
     }
 }
 
+/* ---- openings that are cut off ---- */
+
+static jmp_buf stopped;
+
+static void stop(void *context) {
+    (void)context;
+    longjmp(stopped, 1);
+}
+
+/* The power is cut at the n-th call of an opening. 0: it makes fewer. */
+static int cut_opening(world *w, disk *d, uint64_t n) {
+    w->environment.files = disk_files(d);
+    disk_on_stop(d, stop, NULL);
+    disk_stop_at(d, n);
+    if (setjmp(stopped) != 0) {
+        disk_cut_power(d);
+        w->db = NULL; /* what it had in memory is gone with the machine */
+        return 1;
+    }
+    merle_err err = open_db(w);
+    disk_stop_at(d, 0);
+    if (err != MERLE_OK) fail_msg("%s: %s", merle_err_name(err), w->report.message);
+    close_ok(w);
+    return 0;
+}
+
+/* Its header is written twice, one copy after the other: whatever a cut leaves of the one, the
+ * other counts. */
+static void empty_log_file_that_is_begun_again_survives_every_cut(void **state) {
+    (void)state;
+    world w;
+    uint64_t cuts = 0;
+    world_init(&w, seed);
+    disk *whole = w.disk;
+    open_ok(&w);
+    work(&w, 2);
+    uint64_t there = state_of(&w);
+    close_ok(&w);
+    for (int i = 0; i < 2; i++) {
+        open_ok(&w); /* the file that this begins stays empty */
+        close_ok(&w);
+    }
+    for (uint64_t moods = 0; moods < 12; moods++) {
+        int is_cut = 1;
+        for (uint64_t n = 1; is_cut; n++) {
+            disk *d = disk_copy(whole, seed + 100 * moods + n);
+            is_cut = cut_opening(&w, d, n);
+            cuts += (uint64_t)is_cut;
+            open_ok(&w);
+            assert_true(state_of(&w) == there);
+            close_ok(&w);
+            disk_destroy(d);
+        }
+    }
+    (void)printf("# %llu cuts\n", (unsigned long long)cuts);
+    assert_true(cuts > 100);
+    disk_destroy(whole);
+}
+
 int main(int argc, char **argv) {
     seed = seed_of(argc, argv);
     const struct CMUnitTest tests[] = {
@@ -444,6 +503,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(log_files_of_many_short_lives_go),
         cmocka_unit_test(manifest_that_cannot_be_removed_keeps_what_it_names),
         cmocka_unit_test(log_file_that_cannot_be_read_once_is_kept),
+        cmocka_unit_test(empty_log_file_that_is_begun_again_survives_every_cut),
         cmocka_unit_test(damaged_bytes_are_refused_or_harmless),
         cmocka_unit_test(cut_files_are_refused_or_harmless),
         cmocka_unit_test(lost_and_swapped_files_are_refused_or_harmless),
