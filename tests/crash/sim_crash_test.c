@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,37 @@ static uint64_t crashes(void) {
     const life_totals *t = &all->totals;
     return t->stops_caring + t->stops_opening + t->stops_working + t->stops_closing +
            t->ends_between;
+}
+
+/* ---- the book: how far long runs have come ---- */
+
+/* What the runs of all times have come to. */
+static uint64_t book_crashes, book_seed;
+
+static void read_book(void) {
+    const char *path = getenv("MERLE_CRASH_BOOK");
+    FILE *f = minutes == 0 || path == NULL ? NULL : fopen(path, "r");
+    if (f == NULL) return;
+    if (fscanf(f, "next seed %" SCNu64 ", crashes %" SCNu64, &book_seed, &book_crashes) == 2)
+        first_seed = book_seed;
+    (void)fclose(f);
+}
+
+static void write_book(uint64_t next_seed) {
+    const char *path = getenv("MERLE_CRASH_BOOK");
+    char made[4096];
+    if (minutes == 0) return;
+    book_crashes += crashes();
+    test_say("%llu crashes in all runs of this book; the next seed is %llu", (llu)book_crashes,
+             (llu)next_seed);
+    if (path == NULL) return;
+    (void)snprintf(made, sizeof made, "%s.tmp", path);
+    FILE *f = fopen(made, "w");
+    assert_non_null(f);
+    assert_true(fprintf(f, "next seed %llu, crashes %llu\n", (llu)next_seed, (llu)book_crashes) >
+                0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(rename(made, path), 0);
 }
 
 /* ---- runs ---- */
@@ -282,17 +314,21 @@ static void database_survives_every_crash(void **state) {
         tell_totals();
         return;
     }
-    for (uint64_t seed = first_seed; result == 0 && crashes() < wanted; seed++) {
+    uint64_t seed = first_seed;
+    for (; result == 0 && crashes() < wanted; seed++) {
         if (minutes != 0 && time(NULL) >= end) break;
         result = run_in_child(seed);
     }
+    /* One that has failed comes first the next time. */
+    write_book(result == 0 ? seed : seed - 1);
     tell_totals();
     tell_points();
     assert_int_equal(result, 0);
     assert_reached();
 }
 
-/* --seed=N: begins there. --one: that seed alone. --minutes=N: so long. */
+/* --seed=N: begins there. --one: that seed alone. --minutes=N: so long, from where the book that
+ * MERLE_CRASH_BOOK names says that the last such run has stopped. */
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(database_survives_every_crash)};
     first_seed = test_seed();
@@ -301,6 +337,9 @@ int main(int argc, char **argv) {
         if (strncmp(argv[i], "--minutes=", 10) == 0) minutes = strtoull(argv[i] + 10, NULL, 0);
         if (strcmp(argv[i], "--one") == 0) only_one = 1;
     }
+    const char *text = getenv("MERLE_CRASH_MINUTES");
+    if (text != NULL && minutes == 0) minutes = strtoull(text, NULL, 0);
+    read_book();
     test_say("seed %llu", (llu)first_seed);
     all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED) return 1;
