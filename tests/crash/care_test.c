@@ -30,6 +30,12 @@
 #include "tests/unit/seed.h"
 
 enum { KEYS = 120, EVER_MAX = 200, NOTHING = 0 };
+/* Of a file, in a run that is not long. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { FLIPS = 30, ROUNDS = 50 };
+#else
+enum { FLIPS = 150, ROUNDS = 250 };
+#endif
 static const char path[] = "/d/world", copy[] = "/d/copy";
 
 static uint64_t seed;
@@ -236,7 +242,7 @@ static void one_flipped_byte_costs_no_more_than_it_touches(void **state) {
     disk *whole = w->disk;
     for (size_t i = 0; disk_file_at(whole, path, i, name, &size); i++) {
         uint64_t end = strncmp(name, "log-", 4) == 0 && size > 40000 ? 40000 : size;
-        uint64_t step = is_long ? 1 : 1 + end / 150;
+        uint64_t step = is_long ? 1 : 1 + end / FLIPS;
         for (uint64_t at = mrl_random_below(&w->random, step); at < end; at += step, flips++)
             flip_one(w, whole, name, at);
     }
@@ -270,7 +276,7 @@ static int harm(world *w) {
 
 static void much_damage_gives_nothing_that_never_was(void **state) {
     world *w = *state;
-    uint32_t nothing = 0, all = 0, part = 0, rounds = is_long ? 5000 : 250;
+    uint32_t nothing = 0, all = 0, part = 0, rounds = is_long ? 5000 : ROUNDS;
     uint64_t older = 0, holes = 0, left_out = 0, duplicates = 0;
     live(w);
     disk *whole = w->disk;
