@@ -121,6 +121,16 @@ static void note_range(void *context, mrl_member *member, uint32_t worker, uint3
 
 /* ---- tables ---- */
 
+/* A task of the column has ended. With the last one its lists have gone: many megabytes in a row,
+ * of which jemalloc gives nothing to whoever wants a few kilobytes. The next tables take as much
+ * anew; so that is given back to the system first. */
+static void end_task(const mrl_filling *f, mrl_column *column) {
+    enum { LARGE = 1 << 16 /* slots: below it is not worth the calls */ };
+    if (atomic_fetch_sub_explicit(&column->tasks_left, 1, memory_order_acq_rel) != 1) return;
+    if (mrl_slots_end(&f->root->slots) < LARGE) return;
+    mrl_domain_trim(f->root->collection->store->domain);
+}
+
 static void make_table(void *context, mrl_member *member, uint32_t worker, uint32_t task) {
     mrl_filling *f = context;
     uint32_t number = 0;
@@ -128,6 +138,7 @@ static void make_table(void *context, mrl_member *member, uint32_t worker, uint3
     while (task >= f->columns[number]->task_count) task -= f->columns[number++]->task_count;
     merle_err err = f->columns[number]->type->make(f->columns[number], member, task);
     if (err != MERLE_OK) fail(f, err);
+    end_task(f, f->columns[number]);
     atomic_fetch_add_explicit(&f->tasks_done, 1, memory_order_relaxed);
     report_progress(f, worker);
 }
@@ -140,6 +151,7 @@ static void add_column(mrl_filling *f, mrl_column *column) {
     MRL_ASSERT(f->column_count < MRL_FILL_COLUMN_MAX);
     f->columns[f->column_count++] = column;
     f->task_count += column->task_count;
+    atomic_init(&column->tasks_left, column->task_count);
 }
 
 /* Tables that have to be made; but none of an index that is given up in any case. */

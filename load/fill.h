@@ -1,14 +1,14 @@
 /* load/fill.h - tables and indexes of a root whose slots are filled, made at once.
  *
  * What    Keys, unique values, ordered and tag indexes, counts and free slots, as if each document
- *         had been put by itself, but in bulk: each index goes over all documents once, makes a
- *         list of its entries, sorts it and builds from it.
+ *         had been put by itself, but in bulk: all documents are gone over once, each table that is
+ *         to be made takes down what it needs of them, and is made from that.
  * Owns    its lists (domain, MRL_FOR_OTHER), gone when it returns.
  * Sees    Of a slot its current version, which must be a document; no slot: it is free.
  * Threads setup: nobody else has the root; the crew does the work.
- * Limits  The lists: 8 bytes a document for keys, and for each unique index in its turn; 4 for each
- *         tag of a document; of ordered indexes as many at a time as the crew has threads, 24 for
- *         each value, and what it has beyond nine bytes.
+ * Limits  The lists, of all tables at once: 8 bytes a document for keys and for each unique index,
+ *         24 for each value in order, and what it has beyond nine bytes, 4 for each tag of a
+ *         document. They go as the tables come, which are larger.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -37,7 +37,7 @@ typedef struct mrl_fill_options {
     void *progress_context;
 } mrl_fill_options;
 
-/* How much work it is: so many slots are gone over, some of them several times. */
+/* How much work it is: the slots are gone over, and as much again for what is made then. */
 uint64_t mrl_fill_steps(const mrl_root *root);
 
 /* Fills the tables. An index that was added and has documents against it becomes a failed one.

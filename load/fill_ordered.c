@@ -3,7 +3,8 @@
  * A range of slots makes a run: the values of its documents, sorted while they are in the cache.
  * Then each tree is built by one thread, in parts: some items of all runs say where the parts end,
  * so that one takes little memory; what each run has of a part is put together and sorted again,
- * and the tree takes it from there.
+ * and the tree takes it from there. A run stands in chunks, each of which is given back when the
+ * parts are past it: as the tree grows the runs go.
  *
  * Sorting goes by the first byte and the eight behind it, as numbers, byte by byte from the last
  * one on, and only by those bytes in which items differ: all of a number, which is nine bytes, and
@@ -22,10 +23,11 @@
 enum {
     HEAD_SIZE = 9,
     REST_CHUNK = 64 * 1024 - 64,
-    INSERTED = 8,      /* items that are sorted by putting each in its place */
-    COUNTED = 256,     /* from so many on byte by byte */
-    PART_ITEMS = 8192, /* of a part, about */
-    SAMPLE_EVERY = 256 /* of a run's items */
+    INSERTED = 8,       /* items that are sorted by putting each in its place */
+    COUNTED = 256,      /* from so many on byte by byte */
+    CHUNK_ITEMS = 1365, /* of 24 bytes: nearly 32 KiB, which comes from no slab */
+    PART_ITEMS = 8192,  /* of a part, about */
+    SAMPLE_EVERY = 256  /* of a run's items */
 };
 
 typedef struct item {
@@ -43,24 +45,74 @@ typedef struct rest_chunk {
     uint8_t bytes[];
 } rest_chunk;
 
+/* The sorted items of a range. */
 typedef struct run {
-    item *items;
-    size_t count, capacity;
+    item **chunks; /* CHUNK_ITEMS each, but for the last one; NULL: it was given back */
+    size_t count;
     size_t taken; /* those that are in the tree */
     rest_chunk *rests;
 } run;
 
-typedef struct growing {
-    mrl_column column; /* index NULL: the index by time */
-    run *runs;         /* one for each range */
-    uint32_t run_count;
-} growing;
-
 /* Items in one piece, and room for as many. */
 typedef struct item_room {
     item *items, *others;
-    size_t capacity;
+    size_t count, capacity;
 } item_room;
+
+typedef struct growing {
+    mrl_column column; /* index NULL: the index by time */
+    run *runs;         /* one for each range */
+    item_room *rooms;  /* one for each worker: what its range has given so far */
+    uint32_t run_count, worker_count;
+} growing;
+
+/* ---- memory ---- */
+
+static void free_room(mrl_member *member, item_room *room) {
+    if (room->capacity != 0)
+        mrl_free(member, MRL_FOR_OTHER, room->items, 2 * room->capacity * sizeof(item));
+    *room = (item_room){NULL, NULL, 0, 0};
+}
+
+/* Room for so many; those that are in it stay. 0: no memory. */
+static int make_room(mrl_member *member, item_room *room, size_t wanted) {
+    if (wanted <= room->capacity) return 1;
+    size_t capacity = wanted + wanted / 2, count = room->count;
+    item *items = mrl_alloc(member, MRL_FOR_OTHER, 2 * capacity * sizeof *items);
+    if (items == NULL) return 0;
+    if (count != 0) memcpy(items, room->items, count * sizeof *items);
+    free_room(member, room);
+    *room = (item_room){items, items + capacity, count, capacity};
+    return 1;
+}
+
+static size_t chunk_count(const run *r) {
+    return (r->count + CHUNK_ITEMS - 1) / CHUNK_ITEMS;
+}
+static size_t chunk_size(const run *r, size_t number) {
+    size_t rest = r->count - number * CHUNK_ITEMS;
+    return (rest < CHUNK_ITEMS ? rest : CHUNK_ITEMS) * sizeof(item);
+}
+static const item *item_at(const run *r, size_t at) {
+    return &r->chunks[at / CHUNK_ITEMS][at % CHUNK_ITEMS];
+}
+
+static void free_chunk(mrl_member *member, run *r, size_t number) {
+    if (r->chunks[number] == NULL) return;
+    mrl_free(member, MRL_FOR_OTHER, r->chunks[number], chunk_size(r, number));
+    r->chunks[number] = NULL;
+}
+
+static void free_run(mrl_member *member, run *r) {
+    for (size_t i = 0; r->chunks != NULL && i < chunk_count(r); i++) free_chunk(member, r, i);
+    if (r->chunks != NULL)
+        mrl_free(member, MRL_FOR_OTHER, r->chunks, chunk_count(r) * sizeof *r->chunks);
+    for (rest_chunk *chunk = r->rests, *next; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        mrl_free(member, MRL_FOR_OTHER, chunk, sizeof *chunk + chunk->size);
+    }
+    *r = (run){NULL, 0, 0, NULL};
+}
 
 /* ---- order ---- */
 
@@ -84,22 +136,9 @@ static inline int is_below(const item *a, const item *b) {
 typedef struct collecting {
     mrl_member *member;
     run *run;
+    item_room *room;
     uint32_t slot;
 } collecting;
-
-static int grow_run(const collecting *c) {
-    run *r = c->run;
-    size_t capacity = r->capacity + r->capacity / 2 + 64;
-    item *grown = mrl_alloc(c->member, MRL_FOR_OTHER, capacity * sizeof *grown);
-    if (grown == NULL) return 0;
-    if (r->items != NULL) {
-        memcpy(grown, r->items, r->count * sizeof *grown);
-        mrl_free(c->member, MRL_FOR_OTHER, r->items, r->capacity * sizeof *grown);
-    }
-    r->items = grown;
-    r->capacity = capacity;
-    return 1;
-}
 
 /* A copy of the bytes, which stays as long as the run. NULL: no memory. */
 static const uint8_t *keep_rest(const collecting *c, const uint8_t *bytes, size_t size) {
@@ -120,16 +159,16 @@ static const uint8_t *keep_rest(const collecting *c, const uint8_t *bytes, size_
 static int collect_value(void *context, merle_bytes value) {
     const collecting *c = context;
     const uint8_t *bytes = value.data;
-    item *at;
-    if (c->run->count == c->run->capacity && !grow_run(c)) return 1;
-    at = &c->run->items[c->run->count];
+    item_room *room = c->room;
+    if (!make_room(c->member, room, room->count + 1)) return 1;
+    item *at = &room->items[room->count];
     *at = (item){.slot = c->slot, .size = (uint16_t)value.size, .first = bytes[0]};
     at->head = mrl_ordered_head_of(bytes + 1, value.size - 1);
     if (value.size > HEAD_SIZE) {
         at->rest = keep_rest(c, bytes + HEAD_SIZE, value.size - HEAD_SIZE);
         if (at->rest == NULL) return 1;
     }
-    c->run->count++;
+    room->count++;
     return 0;
 }
 
@@ -143,7 +182,7 @@ static int collect_moment(collecting *c, const mrl_version *v) {
 
 static int note(mrl_column *column, const mrl_fill_batch *batch) {
     const growing *g = (const growing *)column;
-    collecting c = {batch->member, &g->runs[batch->range], 0};
+    collecting c = {batch->member, &g->runs[batch->range], &g->rooms[batch->worker], 0};
     for (uint32_t i = 0; i < batch->count; i++) {
         const mrl_version *v = batch->versions[i];
         c.slot = v->slot;
@@ -250,73 +289,58 @@ static void sort_items(item *items, size_t count, item *others) {
     if (has_rests) sort_rests(items, count, others);
 }
 
-/* 0: no memory. */
-static int end_range(mrl_column *column, const mrl_fill_batch *batch) {
-    const growing *g = (const growing *)column;
-    run *r = &g->runs[batch->range];
-    if (r->count < 2) return 1;
-    size_t size = r->count * sizeof(item);
-    item *others = mrl_alloc(batch->member, MRL_FOR_OTHER, size);
-    if (others == NULL) return 0;
-    sort_items(r->items, r->count, others);
-    mrl_free(batch->member, MRL_FOR_OTHER, others, size);
+/* Copies the room's items into a run that has none yet. 0: no memory; it has some of them then. */
+static int keep_items(mrl_member *member, run *r, const item_room *room) {
+    size_t chunks_size;
+    r->count = room->count;
+    chunks_size = chunk_count(r) * sizeof *r->chunks;
+    if ((r->chunks = mrl_alloc(member, MRL_FOR_OTHER, chunks_size)) == NULL) return 0;
+    memset(r->chunks, 0, chunks_size);
+    for (size_t i = 0; i < chunk_count(r); i++) {
+        r->chunks[i] = mrl_alloc(member, MRL_FOR_OTHER, chunk_size(r, i));
+        if (r->chunks[i] == NULL) return 0;
+        memcpy(r->chunks[i], room->items + i * CHUNK_ITEMS, chunk_size(r, i));
+    }
     return 1;
 }
 
-static void free_run(mrl_member *member, run *r) {
-    if (r->items != NULL) mrl_free(member, MRL_FOR_OTHER, r->items, r->capacity * sizeof *r->items);
-    for (rest_chunk *chunk = r->rests, *next; chunk != NULL; chunk = next) {
-        next = chunk->next;
-        mrl_free(member, MRL_FOR_OTHER, chunk, sizeof *chunk + chunk->size);
-    }
-    *r = (run){NULL, 0, 0, 0, NULL};
+static int end_range(mrl_column *column, const mrl_fill_batch *batch) {
+    const growing *g = (const growing *)column;
+    item_room *room = &g->rooms[batch->worker];
+    if (room->count == 0) return 1;
+    sort_items(room->items, room->count, room->others);
+    int is_kept = keep_items(batch->member, &g->runs[batch->range], room);
+    room->count = 0;
+    return is_kept;
 }
 
 /* ---- parts ---- */
-
-static void free_room(mrl_member *member, item_room *room) {
-    if (room->capacity != 0)
-        mrl_free(member, MRL_FOR_OTHER, room->items, 2 * room->capacity * sizeof(item));
-    *room = (item_room){NULL, NULL, 0};
-}
-
-/* What was in it is gone. 0: no memory. */
-static int make_room(mrl_member *member, item_room *room, size_t count) {
-    if (count <= room->capacity) return 1;
-    size_t capacity = count + count / 4;
-    free_room(member, room);
-    room->items = mrl_alloc(member, MRL_FOR_OTHER, 2 * capacity * sizeof(item));
-    if (room->items == NULL) return 0;
-    room->others = room->items + capacity;
-    room->capacity = capacity;
-    return 1;
-}
 
 /* A tree on its way: the part that it is given, item by item. */
 typedef struct parting {
     growing *g;
     mrl_member *member;
-    item_room ends; /* each part ends before one of these, but for the last one */
-    size_t end_count, end_step, next_end;
+    item_room ends; /* each so many-th of these ends a part */
+    size_t next_end;
     item_room room;
-    size_t count, at; /* of the part */
+    size_t at; /* in the room */
     int is_without_memory;
     uint8_t value[MERLE_VALUE_SIZE_MAX];
 } parting;
 
-/* Some items of all runs, sorted, of which every so many-th ends a part. 0: no memory. */
+enum { ENDS_STEP = PART_ITEMS / SAMPLE_EVERY };
+
+/* Some items of all runs, sorted. 0: no memory. */
 static int choose_ends(parting *p) {
-    size_t all = 0, count = 0;
+    size_t all = 0;
     for (uint32_t i = 0; i < p->g->run_count; i++) all += p->g->runs[i].count;
+    p->next_end = ENDS_STEP;
     if (all <= PART_ITEMS) return 1;
     if (!make_room(p->member, &p->ends, all / SAMPLE_EVERY + p->g->run_count)) return 0;
     for (uint32_t i = 0; i < p->g->run_count; i++)
         for (size_t at = SAMPLE_EVERY / 2; at < p->g->runs[i].count; at += SAMPLE_EVERY)
-            p->ends.items[count++] = p->g->runs[i].items[at];
-    sort_by_merging(p->ends.items, count, p->ends.others);
-    p->end_count = count;
-    p->end_step = PART_ITEMS / SAMPLE_EVERY;
-    p->next_end = p->end_step;
+            p->ends.items[p->ends.count++] = *item_at(&p->g->runs[i], at);
+    sort_by_merging(p->ends.items, p->ends.count, p->ends.others);
     return 1;
 }
 
@@ -325,7 +349,7 @@ static size_t find_end(const run *r, const item *end) {
     size_t low = r->taken, high = r->count;
     while (end != NULL && low < high) {
         size_t middle = low + (high - low) / 2;
-        if (is_below(&r->items[middle], end))
+        if (is_below(item_at(r, middle), end))
             low = middle + 1;
         else
             high = middle;
@@ -333,35 +357,40 @@ static size_t find_end(const run *r, const item *end) {
     return high;
 }
 
+/* Moves the run's items from `taken` to before `to` into the room, which is large enough. */
+static void take_items(mrl_member *member, run *r, size_t to, item_room *room) {
+    while (r->taken < to) {
+        size_t number = r->taken / CHUNK_ITEMS, end = (number + 1) * CHUNK_ITEMS;
+        size_t until = to < end ? to : end, count = until - r->taken;
+        memcpy(&room->items[room->count], item_at(r, r->taken), count * sizeof(item));
+        room->count += count;
+        r->taken = until;
+        if (until == end || until == r->count) free_chunk(member, r, number);
+    }
+}
+
 /* Puts the next part together. 0: there is none, or no memory for it. */
 static int next_part(parting *p) {
     const growing *g = p->g;
-    const item *end = p->next_end < p->end_count ? &p->ends.items[p->next_end] : NULL;
+    const item *end = p->next_end < p->ends.count ? &p->ends.items[p->next_end] : NULL;
     size_t count = 0;
-    p->next_end += p->end_step;
+    p->next_end += ENDS_STEP;
+    p->at = p->room.count = 0;
     for (uint32_t i = 0; i < g->run_count; i++)
         count += find_end(&g->runs[i], end) - g->runs[i].taken;
-    p->at = p->count = 0;
     if (!make_room(p->member, &p->room, count)) {
         p->is_without_memory = 1;
         return 0;
     }
-    for (uint32_t i = 0; i < g->run_count; i++) {
-        run *r = &g->runs[i];
-        size_t to = find_end(r, end);
-        if (to > r->taken)
-            memcpy(&p->room.items[p->count], &r->items[r->taken],
-                   (to - r->taken) * sizeof *r->items);
-        p->count += to - r->taken;
-        r->taken = to;
-    }
-    sort_items(p->room.items, p->count, p->room.others);
-    return p->count > 0 || end != NULL;
+    for (uint32_t i = 0; i < g->run_count; i++)
+        take_items(p->member, &g->runs[i], find_end(&g->runs[i], end), &p->room);
+    sort_items(p->room.items, p->room.count, p->room.others);
+    return p->room.count > 0 || end != NULL;
 }
 
 static int next_item(void *context, merle_bytes *out_value, uint32_t *out_slot) {
     parting *p = context;
-    while (p->at == p->count)
+    while (p->at == p->room.count)
         if (!next_part(p)) return 0;
     const item *at = &p->room.items[p->at++];
     uint64_t head_bytes = __builtin_bswap64(at->head);
@@ -375,12 +404,17 @@ static int next_item(void *context, merle_bytes *out_value, uint32_t *out_slot) 
 
 /* ---- the column ---- */
 
+static void free_rooms(const growing *g, mrl_member *member) {
+    for (uint32_t i = 0; i < g->worker_count; i++) free_room(member, &g->rooms[i]);
+}
+
 static merle_err make_tree(mrl_column *column, mrl_member *member, uint32_t task) {
     growing *g = (growing *)column;
     mrl_root *root = column->filling->root;
     parting p = {.g = g, .member = member};
     (void)task;
     merle_err err = MERLE_NO_MEMORY;
+    free_rooms(g, member);
     if (choose_ends(&p)) {
         mrl_ordered *made = column->index == NULL ? mrl_root_expiry(root)
                                                   : root->indexes[column->index->number].ordered;
@@ -397,6 +431,10 @@ static void destroy(mrl_column *column, mrl_member *member) {
     growing *g = (growing *)column;
     for (uint32_t i = 0; g->runs != NULL && i < g->run_count; i++) free_run(member, &g->runs[i]);
     if (g->runs != NULL) mrl_free(member, MRL_FOR_OTHER, g->runs, g->run_count * sizeof *g->runs);
+    if (g->rooms != NULL) {
+        free_rooms(g, member);
+        mrl_free(member, MRL_FOR_OTHER, g->rooms, g->worker_count * sizeof *g->rooms);
+    }
     mrl_free(member, MRL_FOR_OTHER, g, sizeof *g);
 }
 
@@ -404,12 +442,16 @@ mrl_column *mrl_column_of_tree(mrl_filling *f, mrl_member *member, const mrl_sch
     static const mrl_column_type type = {note, end_range, make_tree, destroy};
     growing *g = mrl_alloc(member, MRL_FOR_OTHER, sizeof *g);
     if (g == NULL) return NULL;
-    *g = (growing){.column = {&type, f, index, 1}, .run_count = f->range_count};
-    g->runs = mrl_alloc(member, MRL_FOR_OTHER, g->run_count * sizeof *g->runs);
-    if (g->runs != NULL) {
-        memset(g->runs, 0, g->run_count * sizeof *g->runs);
-        return &g->column;
-    }
+    *g = (growing){.column = {&type, f, index, 1},
+                   .run_count = f->range_count,
+                   .worker_count = mrl_crew_size(f->crew)};
+    size_t runs_size = g->run_count * sizeof *g->runs;
+    size_t rooms_size = g->worker_count * sizeof *g->rooms;
+    g->runs = mrl_alloc(member, MRL_FOR_OTHER, runs_size);
+    g->rooms = mrl_alloc(member, MRL_FOR_OTHER, rooms_size);
+    if (g->runs != NULL) memset(g->runs, 0, runs_size);
+    if (g->rooms != NULL) memset(g->rooms, 0, rooms_size);
+    if (g->runs != NULL && g->rooms != NULL) return &g->column;
     destroy(&g->column, member);
     return NULL;
 }

@@ -54,6 +54,7 @@ struct mrl_column {
     mrl_filling *filling;
     const mrl_schema_index *index; /* NULL: the keys, or the index by time */
     uint32_t task_count;
+    _Atomic uint32_t tasks_left;
 };
 
 struct mrl_filling {

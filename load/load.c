@@ -23,6 +23,9 @@
 #include "store/definition.h"
 #include "store/expiry.h"
 
+/* Slots beyond those that are accounted for: some thirty megabytes at most. */
+enum { SLOTS_UNSEEN_MAX = 1 << 22 };
+
 /* ---- a load ---- */
 
 merle_err mrl_load_begin(mrl_store *store, mrl_member *member, const mrl_load_options *options,
@@ -239,6 +242,16 @@ merle_err mrl_load_concern(mrl_load_collection *c, mrl_member *member, mrl_recor
 
 int mrl_load_is_loading(const mrl_load_collection *c) {
     return c->loading_since != 0;
+}
+
+void mrl_load_expect(mrl_load_collection *c, uint64_t slots) {
+    c->slots_expected += slots;
+}
+
+/* Slots that commits had taken when they failed are not accounted for: they were given back, and
+ * may never have been used. There are never many. */
+int mrl_load_has_slot(const mrl_load_collection *c, uint32_t slot) {
+    return slot < c->slots_expected + SLOTS_UNSEEN_MAX;
 }
 
 uint32_t mrl_load_slots_end(const mrl_load_collection *c) {

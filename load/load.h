@@ -8,9 +8,8 @@
  *         seq it goes on from.
  * Threads begin, define, drop, truncated, ids, finish, cancel: setup, one thread, while no other
  *         one is in a call. put, effect, remove: any thread with its own member, different slots.
- * Limits  Beyond what the database will take in the end, finish takes at most two lists of one
- *         index at a time: 8 bytes a document for keys and unique values, 4 bytes for a tag, 24 and
- *         what is longer than nine bytes for a value in order, twice that while it is sorted.
+ * Limits  finish takes lists of all tables of a collection (load/fill.h), which go as the tables
+ *         come: of a large collection a few per cent beyond what it will take in the end.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -68,6 +67,11 @@ MERLE_MUST_USE merle_err mrl_load_concern(mrl_load_collection *collection, mrl_m
                                           mrl_record_kind kind, uint32_t origin, uint64_t seq);
 /* Whether a bulk load is under way, as far as the log was read. */
 int mrl_load_is_loading(const mrl_load_collection *collection);
+/* So many slots more are accounted for: by pages, or a put that may take a new one. */
+void mrl_load_expect(mrl_load_collection *collection, uint64_t slots);
+/* Whether there may be such a slot: slots are given densely, so one far behind all that are
+ * accounted for comes from no writer of ours, and would cost memory for all before it. */
+int mrl_load_has_slot(const mrl_load_collection *collection, uint32_t slot);
 /* The first slot behind all that were mentioned. */
 uint32_t mrl_load_slots_end(const mrl_load_collection *collection);
 

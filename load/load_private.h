@@ -25,7 +25,8 @@ struct mrl_load_collection {
     mrl_load *load;
     merle_collection *collection;
     mrl_root *root;
-    uint64_t loading_since; /* the truncate that a bulk load began with; 0: none is under way */
+    uint64_t slots_expected; /* that files and records account for: mrl_load_expect */
+    uint64_t loading_since;  /* the truncate that a bulk load began with; 0: none is under way */
     /* A bit for each index that was added, so that some document may stand against it. */
     _Atomic uint32_t suspected;
 };

@@ -249,6 +249,14 @@ merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_e
     return MERLE_GAP;
 }
 
+void mrl_log_approach(const mrl_log *log, uint64_t seq) {
+    enum { LINE_COUNT = 5 }; /* an entry with a small document */
+    const mrl_position *position = &log->positions[seq & log->position_mask];
+    /* It may be another one by then, or gone: its bytes are not looked at. */
+    const char *entry = (const char *)atomic_load_explicit(&position->entry, memory_order_relaxed);
+    for (int i = 0; i < LINE_COUNT; i++) __builtin_prefetch(entry + i * MRL_LINE_SIZE);
+}
+
 void mrl_log_older_attach(mrl_log *log, const mrl_older *older) {
     log->older = older;
 }

@@ -210,6 +210,9 @@ void mrl_log_rest(mrl_log *log, uint32_t seen, int is_idle, uint64_t timeout_ns)
 MERLE_MUST_USE merle_err mrl_log_read(const mrl_log *log, uint64_t seq, const mrl_entry **out_entry,
                                       uint64_t *out_first);
 
+/* For who reads one entry after the other: brings one nearer that he will come to. */
+void mrl_log_approach(const mrl_log *log, uint64_t seq);
+
 /* What has left the ring, from files: filled by persist. */
 typedef struct mrl_older {
     void *context;

@@ -181,6 +181,17 @@ static void note_terms(mrl_care *care, const mrl_log_set *set, uint64_t last_seq
         if (care->terms.list[i].end_seq > last_seq) care->terms.list[i].end_seq = last_seq;
 }
 
+/* How many documents the store has: from pages and log. */
+static void count_documents(mrl_care *care) {
+    const merle_collection *at =
+        atomic_load_explicit(&care->store->collections, memory_order_acquire);
+    care->info.documents = 0;
+    for (; at != NULL; at = atomic_load_explicit(&at->next, memory_order_acquire)) {
+        mrl_root *root = mrl_collection_current(at);
+        if (root != NULL && !root->is_dropped) care->info.documents += mrl_root_count_now(root);
+    }
+}
+
 merle_err mrl_care_recover(mrl_care *care, mrl_care_source *source, mrl_manifest *manifest,
                            uint64_t seq_end, merle_recovery_info *out_recovery,
                            merle_report *report) {
@@ -201,6 +212,7 @@ merle_err mrl_care_recover(mrl_care *care, mrl_care_source *source, mrl_manifest
         .seq_end = seq_end,
     };
     err = mrl_recover(&options, manifest, care->member, out_recovery, report);
+    if (err == MERLE_OK) count_documents(care);
     out_recovery->term = mrl_log_set_term(set);
     note_terms(care, set, out_recovery->last_seq);
     (void)mrl_log_set_close(set, NULL);
@@ -295,6 +307,7 @@ merle_err mrl_care_found(mrl_care *care, mrl_directory *target,
         .term_floor = options->term,
         .terms = options->terms,
     };
+    count_documents(care);
     merle_err err = mrl_log_set_open(&set_options, &set, care->report);
     if (err != MERLE_OK) return err;
     mrl_log_start_options start = {.log = care->store->log,

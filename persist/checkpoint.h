@@ -78,6 +78,8 @@ typedef struct mrl_checkpoint {
     mrl_manifest current;
     mrl_kept_manifest kept[MRL_MANIFESTS_KEPT_MAX]; /* besides the one in force, oldest first */
     size_t kept_count;
+    uint64_t unread[MRL_MANIFESTS_KEPT_MAX]; /* older manifests that could not be read */
+    size_t unread_count;
     uint32_t holds; /* of backups: while there are any, no file goes */
     int has_stale;  /* 1: the disk may have manifests besides: what they name stays */
     uint64_t manifest_next, file_next; /* numbers that were never given */
@@ -123,6 +125,8 @@ MERLE_MUST_USE merle_err mrl_checkpoint_write_manifest(mrl_checkpoint *checkpoin
 /* Removes manifests, page files and temporary files that nobody needs; what cannot be removed stays
  * until the next time. */
 void mrl_checkpoint_clean(mrl_checkpoint *checkpoint);
+/* The manifest cannot be read: its file stays until the next checkpoint is there. Setup. */
+void mrl_checkpoint_note_unread(mrl_checkpoint *checkpoint, uint64_t number);
 /* Notes that `manifest` is kept besides the one in force. Errors: MERLE_NO_MEMORY. */
 MERLE_MUST_USE merle_err mrl_checkpoint_keep(mrl_checkpoint *checkpoint,
                                              const mrl_manifest *manifest);

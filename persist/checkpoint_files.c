@@ -130,6 +130,10 @@ merle_err mrl_checkpoint_keep(mrl_checkpoint *c, const mrl_manifest *manifest) {
     return MERLE_OK;
 }
 
+void mrl_checkpoint_note_unread(mrl_checkpoint *c, uint64_t number) {
+    if (c->unread_count < MRL_MANIFESTS_KEPT_MAX) c->unread[c->unread_count++] = number;
+}
+
 uint64_t mrl_checkpoint_oldest_seq(const mrl_checkpoint *c) {
     return c->kept_count > 0 ? c->kept[0].replay_seq : c->current.replay_seq;
 }
@@ -148,6 +152,8 @@ uint64_t mrl_checkpoint_oldest_log(const mrl_checkpoint *c) {
 static int manifest_is_kept(const mrl_checkpoint *c, uint64_t number) {
     for (size_t i = 0; i < c->kept_count; i++)
         if (c->kept[i].number == number) return 1;
+    for (size_t i = 0; i < c->unread_count; i++)
+        if (c->unread[i] == number) return 1;
     return number == c->current.number;
 }
 
@@ -177,7 +183,7 @@ void mrl_checkpoint_clean(mrl_checkpoint *c) {
         failed |= c->directory->files->remove(c->directory->dir, entry->name);
     }
     if (has_removed && failed == 0) failed = c->directory->files->dir_sync(c->directory->dir);
-    if (failed != 0) goto done;
+    if (failed != 0 || c->unread_count > 0) goto done;
     c->has_stale = 0;
     for (size_t i = 0; i < list.count; i++) {
         const mrl_file_entry *entry = &list.entries[i];

@@ -12,6 +12,9 @@
  * Room: where a next file is ready, any record that fits in a file has a place; else what is left
  * of the current one, if that is enough for everything that may be on its way.
  *
+ * Where the log has a thread it does this, ahead of those who write: it is woken when it is due,
+ * and nobody who waits for the disk makes files. Else steps do it, and whoever finds no room.
+ *
  * Making ready may fail, for want of space above all, and is tried again: nothing that was said to
  * be on the disk is in such a file.
  *
@@ -27,6 +30,7 @@
 #include "persist/log_state.h"
 
 #define AGAIN_NS 100000000u /* after a failure */
+#define PIECE_SIZE ((uint64_t)8 << 20)
 enum { SPARES_MAX = 1 };
 static const char tmp_name[] = "log-next.tmp";
 
@@ -172,12 +176,23 @@ static int from_spare(mrl_log_set *set, int *out_failed) {
     return 0;
 }
 
+/* A piece of it: EAGAIN, there is more to do. Where a file system cannot reserve room its pieces
+ * are written, and whoever has to do it here goes on with his own work in between. */
 static int make_new(mrl_log_set *set) {
-    (void)set->files->remove(set->dir, tmp_name);
-    int failed = set->files->file_open(set->dir, tmp_name, MRL_FILE_CREATE, &set->prepare_file);
-    if (failed == 0) failed = set->files->file_reserve(set->prepare_file, set->options.file_size);
+    int failed = 0;
+    if (set->prepare_file == NULL) {
+        (void)set->files->remove(set->dir, tmp_name);
+        failed = set->files->file_open(set->dir, tmp_name, MRL_FILE_CREATE, &set->prepare_file);
+        set->prepare_reserved = 0;
+    }
+    if (failed != 0) return failed;
+    uint64_t left = set->options.file_size - set->prepare_reserved;
+    set->prepare_reserved += left < PIECE_SIZE ? left : PIECE_SIZE;
+    failed = set->files->file_reserve(set->prepare_file, set->prepare_reserved);
+    if (failed != 0) return failed;
+    if (set->prepare_reserved < set->options.file_size) return EAGAIN;
     set->prepare_next->written_to = MRL_LOG_FRAMES_AT;
-    return failed == 0 ? finish(set, tmp_name) : failed;
+    return finish(set, tmp_name);
 }
 
 static void give_up(mrl_log_set *set, int system_errno) {
@@ -198,7 +213,8 @@ static int prepare(mrl_log_set *set) {
         set->prepare_next = mrl_log_file_create(0, &none, set->options.file_size);
         if (set->prepare_next == NULL) return ENOMEM;
     }
-    return from_spare(set, &failed) ? failed : make_new(set);
+    if (set->prepare_file == NULL && from_spare(set, &failed)) return failed;
+    return make_new(set);
 }
 
 int mrl_log_prepare_is_due(mrl_log_set *set) {
@@ -222,17 +238,16 @@ size_t mrl_log_prepare(mrl_log_set *set) {
     if (!is_ready && (set->prepare_again_ns == 0 || mrl_log_now_ns(set) >= set->prepare_again_ns)) {
         int failed = prepare(set);
         set->prepare_again_ns = 0;
-        if (failed != 0)
-            give_up(set, failed);
-        else
-            done = 1;
+        done = failed == 0 || failed == EAGAIN;
+        if (!done) give_up(set, failed);
     }
     mrl_lock_drop(&set->prepare_lock);
     return done;
 }
 
 merle_err mrl_log_prepare_first(mrl_log_set *set, merle_report *report) {
-    int failed = prepare(set);
+    int failed;
+    while ((failed = prepare(set)) == EAGAIN) continue;
     if (failed == 0) return MERLE_OK;
     give_up(set, failed);
     if (failed == ENOMEM) return mrl_report_fill(report, MERLE_NO_MEMORY, NULL);

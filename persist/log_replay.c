@@ -134,6 +134,19 @@ static merle_err take_record(replay *r, const mrl_frame *frame, merle_bytes body
     return r->fn(r->context, frame, body, r->report);
 }
 
+/* What is wrong with a whole record was found by whoever takes it: the report says where it is. */
+static merle_err at_record(const replay *r, const mrl_log_file *file, uint64_t offset,
+                           merle_err err) {
+    char name[MRL_LOG_NAME_SIZE];
+    if (err == MERLE_OK || r->report == NULL || r->report->err == MERLE_OK) return err;
+    if (r->report->path[0] != 0) return err;
+    mrl_log_name(name, file->id);
+    mrl_report_prefix(r->report, "%s: ", name);
+    mrl_report_path(r->report, name);
+    mrl_report_offset(r->report, offset);
+    return err;
+}
+
 static merle_err read_frames(replay *r, const mrl_log_file *file, mrl_log_scan *scan) {
     int has_ended = 0;
     while (!has_ended) {
@@ -151,7 +164,7 @@ static merle_err read_frames(replay *r, const mrl_log_file *file, mrl_log_scan *
         else if (frame.seq != r->expected)
             return end_file(r, file, scan, offset);
         else
-            err = take_record(r, &frame, body);
+            err = at_record(r, file, offset, take_record(r, &frame, body));
         if (err != MERLE_OK) return err;
     }
     if (file->next == NULL) {

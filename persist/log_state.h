@@ -77,6 +77,7 @@ struct mrl_log_set {
     mrl_lock prepare_lock;
     mrl_file *prepare_file;
     mrl_log_file *prepare_next;
+    uint64_t prepare_reserved; /* bytes of prepare_file that have their room */
     uint64_t prepare_again_ns; /* after a failure: when it is tried again */
 
     /* Drain. */

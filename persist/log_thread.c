@@ -86,6 +86,7 @@ static void *run(void *context) {
         if (atomic_load_explicit(&set->stop, memory_order_acquire)) break;
         /* Without memory for a member of its own it tries again later: who waits does the work. */
         if (member == NULL) member = mrl_member_join(set->start.domain);
+        if (member == NULL && mrl_log_prepare_is_due(set)) (void)mrl_log_prepare(set);
         uint64_t rest = member == NULL ? AGAIN_NS : work(set, member, &is_idle);
         if (mrl_log_failure(log) != MERLE_OK)
             (void)mrl_event_wait(mrl_log_work(log), seen, FOR_EVER);
@@ -100,11 +101,14 @@ static merle_err thread_begin(mrl_log_set *set, merle_report *report) {
     /* The host's signals are the host's business: this thread takes none. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    set->has_thread = 1; /* before it looks */
     int failed = pthread_create(&set->thread, NULL, run, set);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) return mrl_log_complain_system(report, "merle-disk", failed, "starting it");
+    if (failed != 0) {
+        set->has_thread = 0;
+        return mrl_log_complain_system(report, "merle-disk", failed, "starting it");
+    }
     pthread_setname_np(set->thread, "merle-disk");
-    set->has_thread = 1;
     return MERLE_OK;
 }
 

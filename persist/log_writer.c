@@ -429,6 +429,19 @@ static merle_err sync_asked(mrl_log_set *set, uint64_t asks) {
     return err;
 }
 
+/* Files are made by the thread, where there is one; without it whoever waits for room, and finds
+ * nothing else to do, makes some. */
+static void see_to_next(mrl_log_set *set, int is_idle) {
+    mrl_log *log = set->start.log;
+    if (set->has_thread) {
+        if (mrl_log_prepare_is_due(set)) mrl_event_signal(mrl_log_work(log));
+        return;
+    }
+    if ((is_idle || mrl_log_wants_room(log) || room_left(set) < set->drain.credit_max) &&
+        mrl_log_prepare(set) != 0)
+        mrl_log_again(log);
+}
+
 merle_err mrl_log_write(void *context, mrl_member *member) {
     mrl_log_set *set = context;
     mrl_log *log = set->start.log;
@@ -440,11 +453,7 @@ merle_err mrl_log_write(void *context, mrl_member *member) {
     merle_err err = MERLE_OK;
     while (err == MERLE_OK && mrl_log_written_seq(log) < to) err = write_group(set, member, to);
     if (err == MERLE_OK && is_sync_due(set)) err = sync_asked(set, asks);
-    /* Whoever waits for room, and finds nothing else to do, makes some. */
-    if (err == MERLE_OK &&
-        (is_idle || mrl_log_wants_room(log) || room_left(set) < set->drain.credit_max) &&
-        mrl_log_prepare(set) != 0)
-        mrl_log_again(log);
+    if (err == MERLE_OK) see_to_next(set, is_idle);
     return err;
 }
 

@@ -21,7 +21,7 @@
 #define CHECKPOINT_LOG_DEFAULT ((uint64_t)256 << 20)
 #define RETRY_NS ((uint64_t)1000000000)
 #define MANIFEST_SIZE_MAX ((uint64_t)1 << 30)
-enum { THREADS_DEFAULT_MAX = 8, FILES_MANY = 4 };
+enum { THREADS_DEFAULT_MAX = 8, FILES_MANY = 4, FILES_MAX = 16 };
 
 static const char help[] =
     "merle restore goes back to an older state, merle repair takes what can "
@@ -131,13 +131,16 @@ static merle_err choose_manifest(mrl_persist *p, const mrl_file_list *list, merl
     if (err != MERLE_OK) return err;
     for (size_t i = 0; i + 1 < count && err == MERLE_OK; i++) {
         mrl_manifest older;
-        /* One that cannot be read is of no use to anybody: it goes, and what it names after it. */
-        if (read_manifest(p, &list->entries[i], &older, NULL) != MERLE_OK) {
-            c->has_stale = 1;
-            continue;
+        err = read_manifest(p, &list->entries[i], &older, NULL);
+        if (err == MERLE_OK) {
+            err = mrl_checkpoint_keep(c, &older);
+            mrl_manifest_fini(&older);
+        } else if (err != MERLE_NO_MEMORY) {
+            /* It is not needed to open. It stays where it is, with all that it may name, so that
+             * merle verify tells of it, until the next checkpoint takes what is older away. */
+            mrl_checkpoint_note_unread(c, list->entries[i].id);
+            err = MERLE_OK;
         }
-        err = mrl_checkpoint_keep(c, &older);
-        mrl_manifest_fini(&older);
     }
     return err == MERLE_OK ? err : mrl_report_fill(report, err, NULL);
 }
@@ -193,7 +196,8 @@ static merle_err start_log(mrl_persist *p, merle_report *report) {
     options.store = p->options.store;
     options.domain = p->options.store->domain;
     options.last_seq = p->recovery.last_seq;
-    options.covered_seq = p->checkpoint.has_stale ? 0 : mrl_checkpoint_oldest_seq(&p->checkpoint);
+    options.covered_seq =
+        p->checkpoint.unread_count > 0 ? 0 : mrl_checkpoint_oldest_seq(&p->checkpoint);
     options.named_id = mrl_checkpoint_oldest_log(&p->checkpoint);
     options.with_thread = p->options.with_threads;
     merle_err err = mrl_log_set_start(p->log_set, &options, report);
@@ -207,14 +211,24 @@ static uint64_t now(const mrl_persist *p) {
     return p->clock->monotonic_ns(p->clock->context);
 }
 
-/* Each opening begins a file, however little comes into it: when they have become many they are
- * as good a reason for a checkpoint as bytes in them. */
-static uint64_t log_behind(const mrl_persist *p) {
+/* Each opening that commits leaves a file, however little comes into it: when they have become many
+ * since the manifest in force they are as good a reason for a checkpoint as bytes in them. */
+static uint64_t files_behind(const mrl_persist *p) {
     mrl_log_set_stats stats;
     mrl_log_set_stat(p->log_set, &stats);
-    return mrl_log_set_replay_total(p->log_set) > FILES_MANY * stats.current_size
-               ? UINT64_MAX
-               : p->recovery.log_bytes;
+    return stats.current_id - p->checkpoint.current.log_id;
+}
+
+static uint64_t log_behind(const mrl_persist *p) {
+    return files_behind(p) > FILES_MANY ? UINT64_MAX : p->recovery.log_bytes;
+}
+
+/* Where lives are so short that no checkpoint ever comes about, each opening would find one file
+ * more. So now and then it makes a checkpoint itself. */
+static void bound_files(mrl_persist *p, mrl_member *member) {
+    if (p->options.given->checkpoint_log_bytes == UINT64_MAX || files_behind(p) < FILES_MAX) return;
+    merle_err err = mrl_persist_checkpoint(p, member, NULL);
+    (void)err; /* it is tried again, as any other is */
 }
 
 /* `behind` bytes of log have come already since the manifest in force. */
@@ -290,6 +304,7 @@ merle_err mrl_persist_open(const mrl_persist_options *options, mrl_member *membe
     if (!is_reading(p)) mrl_checkpoint_clean(&p->checkpoint);
     mrl_checkpoint_note(&p->checkpoint);
     plan_next(p, log_behind(p));
+    if (!is_reading(p)) bound_files(p, member);
     p->recovery.total_ns = now(p) - began_ns;
     *out_persist = p;
     return MERLE_OK;

@@ -42,6 +42,17 @@ static merle_err unknown(const mrl_record_operation_view *op, uint64_t seq, merl
                            seq, op->collection_id);
 }
 
+static merle_err no_such_slot(const mrl_record_operation_view *op, uint64_t seq,
+                              merle_report *report) {
+    merle_err err = mrl_report_fill(report, MERLE_CORRUPT,
+                                    "the record of commit %" PRIu64
+                                    " names slot %u of collection %u, far behind all that pages "
+                                    "and log account for; merle verify shows more",
+                                    seq, op->slot, op->collection_id);
+    mrl_report_expected(report, "a slot that was given");
+    return err;
+}
+
 static merle_err apply_to_slot(replay *r, const mrl_manifest_collection *noted,
                                const mrl_record_operation_view *op, uint64_t seq,
                                merle_report *report) {
@@ -52,6 +63,8 @@ static merle_err apply_to_slot(replay *r, const mrl_manifest_collection *noted,
     }
     mrl_load_collection *target = mrl_load_find(r->load, op->collection_id);
     if (target == NULL) return unknown(op, seq, report);
+    if (op->kind == MRL_RECORD_PUT) mrl_load_expect(target, 1);
+    if (!mrl_load_has_slot(target, op->slot)) return no_such_slot(op, seq, report);
     if (op->kind == MRL_RECORD_PUT)
         return mrl_load_put(target, r->member, op->slot, op->key, op->payload, seq, op->expires_ns,
                             report);
@@ -201,6 +214,24 @@ static merle_err replay_record(void *context, const mrl_frame *frame, merle_byte
 
 /* ---- the whole ---- */
 
+/* Pages cover all slots that were given: one far behind the others was named by nobody of ours. */
+static merle_err expect_pages(const mrl_manifest *manifest, const mrl_manifest_collection *noted,
+                              mrl_load_collection *made, merle_report *report) {
+    char name[MRL_FILE_NAME_MAX];
+    for (size_t i = 0; i < noted->page_count; i++)
+        mrl_load_expect(made, noted->pages[i].slot_count);
+    if (noted->page_count == 0 ||
+        mrl_load_has_slot(made, noted->pages[noted->page_count - 1].first_slot))
+        return MERLE_OK;
+    mrl_directory_name(MRL_FILE_MANIFEST, manifest->number, name);
+    merle_err err = mrl_report_fill(report, MERLE_CORRUPT,
+                                    "%s: collection %u has a page far behind all others; merle "
+                                    "restore has an older manifest",
+                                    name, noted->id);
+    mrl_report_path(report, name);
+    return err;
+}
+
 static merle_err define_collections(const mrl_manifest *manifest, mrl_load *load,
                                     mrl_member *member, merle_report *report) {
     for (size_t i = 0; i < manifest->collection_count; i++) {
@@ -215,6 +246,7 @@ static merle_err define_collections(const mrl_manifest *manifest, mrl_load *load
                                    "definition; merle restore has an older manifest",
                                    noted->id);
         mrl_load_ids(made, noted->ids_end);
+        if ((err = expect_pages(manifest, noted, made, report)) != MERLE_OK) return err;
     }
     mrl_load_next_collection(load, manifest->collection_next_id);
     return MERLE_OK;

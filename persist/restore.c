@@ -138,7 +138,6 @@ static merle_err fill(mrl_care *care, mrl_care_source *source, const char *from,
     care->info.time_ns = r.found_ns;
     care->info.pages = recovery.pages;
     care->info.records = recovery.records;
-    care->info.documents = recovery.documents;
     return MERLE_OK;
 }
 

@@ -207,7 +207,6 @@ static merle_err recover(mrl_care *care, mrl_care_source *source, int *out_can_c
     if (care->info.damaged > 0) return MERLE_OK;
     merle_err err = mrl_care_recover(care, source, newest, UINT64_MAX, &recovery, &report);
     *out_can_check = err == MERLE_OK;
-    care->info.documents = recovery.documents;
     if (mrl_care_is_damage(err)) {
         mrl_care_tell_report(
             care,

@@ -18,6 +18,9 @@
 
 #include "store/changes.h"
 
+/* Entries: an entry is read in less time than memory takes to answer. */
+enum { READ_AHEAD = 6 };
+
 struct merle_changes {
     mrl_store *store;
     mrl_member *member;  /* the owner; NULL: its thread is gone */
@@ -336,6 +339,7 @@ static merle_err begin_commit(merle_changes *changes, size_t given) {
     if (err == MERLE_OK) {
         /* What the call has given from a file stays until the next one. */
         if (given == 0) older_close(changes);
+        mrl_log_approach(changes->store->log, entry->seq + READ_AHEAD);
         return begin_giving(changes, entry, entry->seq, entry->time_ns,
                             merle_bytes_of(entry->body, entry->body_size));
     }
@@ -343,6 +347,11 @@ static merle_err begin_commit(merle_changes *changes, size_t given) {
     err = begin_older(changes, given, &is_wanting);
     if (err == MERLE_GAP) note_gap(changes, first, is_wanting);
     return err;
+}
+
+/* Whatever this cursor wants of the commit, there is room: then nobody need look at it twice. */
+static int fits_surely(const merle_changes *changes, size_t room) {
+    return changes->reader.operation_count - changes->reader.operation_next <= room;
 }
 
 /* Commits as long as they fit whole; the first one in any case. */
@@ -353,7 +362,8 @@ static merle_err give(merle_changes *changes, merle_change *out_changes, size_t 
         if (!changes->is_giving) {
             if ((err = begin_commit(changes, *count)) != MERLE_OK) break;
             size_t wanted = 0;
-            if (*count > 0) err = count_wanted(changes, &wanted);
+            if (*count > 0 && !fits_surely(changes, change_max - *count))
+                err = count_wanted(changes, &wanted);
             if (err != MERLE_OK) break;
             /* Left for the next call: it is begun already. */
             if (*count > 0 && wanted > change_max - *count) break;
@@ -416,6 +426,10 @@ void mrl_changes_begin_at(merle_changes *changes, uint64_t after_seq, uint32_t p
     changes->position = after_seq;
     changes->passed = passed;
     changes->gap_first = changes->gap_last = 0;
+}
+
+const mrl_member *mrl_changes_owner(const merle_changes *changes) {
+    return changes->member;
 }
 
 uint32_t mrl_changes_passed(const merle_changes *changes) {

@@ -25,6 +25,8 @@ void mrl_changes_rest(merle_changes *changes);
 /* Goes on behind after_seq, with the operation `passed` of the commit after it: those before it
  * were given already. after_seq is not beyond the last commit. */
 void mrl_changes_begin_at(merle_changes *changes, uint64_t after_seq, uint32_t passed);
+/* The member of the thread that owns it; NULL: that has ended, and any other may close it. */
+const mrl_member *mrl_changes_owner(const merle_changes *changes);
 /* How many operations of the commit behind merle_changes_position were looked at already. */
 uint32_t mrl_changes_passed(const merle_changes *changes);
 

@@ -166,19 +166,28 @@ merle_err mrl_wire_commit_begin(mrl_wire_commit_writer *writer, merle_buffer *bu
     return MERLE_OK;
 }
 
-size_t mrl_wire_operation_size(const mrl_record_operation_view *operation) {
-    return MRL_WIRE_NUMBER_ROOM +
-           mrl_record_operation_size(operation->key.size, operation->payload.size);
+merle_err mrl_wire_operation_copy(mrl_wire_commit_writer *writer, merle_buffer *buffer,
+                                  uint32_t position, merle_bytes operation) {
+    merle_err err = mrl_buffer_reserve(buffer, MRL_WIRE_NUMBER_ROOM + operation.size);
+    if (err != MERLE_OK) return err;
+    uint8_t *at = mrl_mp_put_u32(buffer->data + buffer->size, position);
+    at = mrl_wire_put_raw(at, operation);
+    buffer->size = (size_t)(at - buffer->data);
+    writer->count++;
+    return MERLE_OK;
 }
 
 merle_err mrl_wire_operation_add(mrl_wire_commit_writer *writer, merle_buffer *buffer,
                                  uint32_t position, const mrl_record_operation_view *operation) {
-    merle_err err = mrl_buffer_reserve(buffer, mrl_wire_operation_size(operation));
     uint8_t *slot_at;
+    if (operation->bytes.size > 0)
+        return mrl_wire_operation_copy(writer, buffer, position, operation->bytes);
+    size_t room = MRL_WIRE_NUMBER_ROOM +
+                  mrl_record_operation_size(operation->key.size, operation->payload.size);
+    merle_err err = mrl_buffer_reserve(buffer, room);
     if (err != MERLE_OK) return err;
     uint8_t *at = mrl_mp_put_u32(buffer->data + buffer->size, position);
-    at = mrl_record_operation(at, operation->collection_id, operation->slot, operation->key,
-                              operation->kind, operation->payload, operation->expires_ns, &slot_at);
+    at = mrl_record_operation_of(at, operation, &slot_at);
     buffer->size = (size_t)(at - buffer->data);
     writer->count++;
     return MERLE_OK;

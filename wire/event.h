@@ -86,15 +86,16 @@ typedef struct mrl_wire_commit_writer {
 
 MERLE_MUST_USE merle_err mrl_wire_commit_begin(mrl_wire_commit_writer *writer, merle_buffer *buffer,
                                                const mrl_wire_commit *commit);
-/* `kind` as it stands in the record: see mrl_record_operation. */
+/* Where it was read from a record its bytes are copied; else it is coded. */
 MERLE_MUST_USE merle_err mrl_wire_operation_add(mrl_wire_commit_writer *writer,
                                                 merle_buffer *buffer, uint32_t position,
                                                 const mrl_record_operation_view *operation);
+/* The same, of its bytes alone: as they stand in a record. */
+MERLE_MUST_USE merle_err mrl_wire_operation_copy(mrl_wire_commit_writer *writer,
+                                                 merle_buffer *buffer, uint32_t position,
+                                                 merle_bytes operation);
 /* 1: the commit has operations, and stands in the buffer. */
 int mrl_wire_commit_end(mrl_wire_commit_writer *writer, merle_buffer *buffer);
-/* How many bytes mrl_wire_operation_add may write for it. */
-size_t mrl_wire_operation_size(const mrl_record_operation_view *operation);
-
 MERLE_MUST_USE merle_err mrl_wire_commit_next(mrl_wire_list *commits, mrl_wire_commit *out_commit);
 /* Positions grow, and are below the commit's count. */
 MERLE_MUST_USE merle_err mrl_wire_operation_next(mrl_wire_commit *commit, uint32_t *out_position,

@@ -89,9 +89,10 @@ typedef struct merle_care_info {
     int64_t time_min_ns, time_max_ns;
     uint64_t manifests, page_files, log_files, bytes; /* read or copied */
     uint64_t bytes_linked;                            /* backup: not copied, but linked */
-    uint64_t pages, documents, records;
-    uint64_t findings;                /* told, of all kinds */
-    uint64_t damaged;                 /* of them: all but orphans and what is older */
+    uint64_t pages, records;                          /* read */
+    uint64_t documents; /* of restore, verify and repair: those of the state that was recovered */
+    uint64_t findings;  /* told, of all kinds */
+    uint64_t damaged;   /* of them: all but orphans and what is older */
     uint64_t pages_lost, pages_older; /* repair: pages that could not be had; older ones */
     uint64_t records_lost;            /* commits in holes */
     uint64_t operations_lost;         /* changes behind a hole that could not be applied */

@@ -73,9 +73,9 @@ typedef enum merle_durability {
     MERLE_SYNC_LATER = 4 /* the disk is asked for it at once, the call does not wait: see
                           * merle_wait_durable and merle_durable_fd */
 } merle_durability;
-/* Everything up to seq is on stable storage. Called from a thread of the database, or one that waits
- * for the disk, with no lock held; one call at a time, each with a larger seq than the one before.
- * A call that takes long holds up whoever makes it, and no one else. Must not call merle. */
+/* Everything up to seq is on stable storage. Called from a thread of the database, or one that
+ * waits for the disk, with no lock held; one call at a time, each with a larger seq than the one
+ * before. A call that takes long holds up whoever makes it, no one else. Must not call merle. */
 typedef void merle_durable_fn(void *context, uint64_t seq);
 
 /* Whether a call waits where there is no room just now, because the disk is behind: in the log's

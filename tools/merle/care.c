@@ -83,7 +83,7 @@ void care_show(const care *c) {
     const merle_care_info *info = &c->info;
     show_where(info);
     show_number("pages", info->pages);
-    show_number("page_documents", info->documents);
+    show_number("documents", info->documents);
     show_number("log_records", info->records);
     show_number("manifests", info->manifests);
     show_number("page_files", info->page_files);

@@ -321,22 +321,26 @@ static void database_loaded_is_the_same_and_goes_on(void **state) {
     }
 }
 
-/* More documents than one task goes over, so that runs are merged. */
-static void large_collection_loaded_is_the_same(void **state) {
-    enum { LARGE = 40000 };
-    (void)state;
-    stand a, b;
+static void large_open(stand *s, uint64_t count) {
     mrl_random random;
     merle_builder *builder;
     mrl_random_init(&random, seed);
     assert_int_equal(merle_builder_create(&builder), MERLE_OK);
-    writing_open(&a, &all_schema, (merle_options){0}, NULL);
-    for (uint64_t i = 0; i < LARGE; i++) {
+    writing_open(s, &all_schema, (merle_options){0}, NULL);
+    for (uint64_t i = 0; i < count; i++) {
         char key[24];
         key_text(key, i);
-        must(&a, merle_one_put(a.players, KEY(key), random_doc(&random, builder, i), NULL));
+        must(s, merle_one_put(s->players, KEY(key), random_doc(&random, builder, i), NULL));
     }
     merle_builder_destroy(builder);
+}
+
+/* More documents than one task goes over, and values than one part of a tree has. */
+static void large_collection_loaded_is_the_same(void **state) {
+    enum { LARGE = 40000 };
+    (void)state;
+    stand a, b;
+    large_open(&a, LARGE);
     twin_open(&a, &b, THREAD_COUNT);
     same_all(&a, &b);
     writing_close(&a);
@@ -681,6 +685,57 @@ static void refused_memory_leaves_an_empty_store(void **state) {
     writing_close(&from);
 }
 
+static uint64_t domain_bytes(const stand *s, mrl_purpose purpose) {
+    return mrl_domain_bytes(s->db->domain, purpose);
+}
+
+typedef void supply_fn(supply *s, uint64_t grants);
+
+/* What is refused while tables are made; 0: nothing was any more. */
+static uint64_t finish_with(const stand *from, supply_fn *refuse, uint64_t grants) {
+    stand s;
+    supply memory;
+    supply_init(&memory);
+    empty_open(&s, &memory.refusal);
+    uint64_t other = domain_bytes(&s, MRL_FOR_OTHER);
+    mrl_load *load = load_begin(&s, 1);
+    must(&s, load_some(&s, from, load));
+    refuse(&memory, grants);
+    merle_err err = load_finish(&s, load, mrl_log_published_at(store_of(from)->published));
+    uint64_t refused = supply_all(&memory);
+    assert_int_equal(err, refused > 0 ? MERLE_NO_MEMORY : MERLE_OK);
+    assert_true(domain_bytes(&s, MRL_FOR_OTHER) <= other + 4096);
+    if (refused > 0) {
+        assert_int_equal(domain_bytes(&s, MRL_FOR_DOCUMENTS), 0);
+        assert_int_equal(merle_collection_find(s.db, "players", &s.players), MERLE_NOT_FOUND);
+    }
+    must(&s, merle_check(s.db, &s.report));
+    stand_close(&s);
+    return refused;
+}
+
+static void finish_without_memory_gives_all_back(void **state) {
+    (void)state;
+    stand from;
+    uint64_t times = 0;
+    large_open(&from, 18000);
+    for (uint64_t grants = 1; finish_with(&from, supply_only, grants) != 0;
+         grants += grants / 16 + 1)
+        times++;
+    assert_true(times > 40);
+    writing_close(&from);
+}
+
+static void finish_with_one_refusal_fails(void **state) {
+    (void)state;
+    stand from;
+    uint64_t times = 0;
+    large_open(&from, 300);
+    for (uint64_t grants = 0; finish_with(&from, supply_all_but, grants) != 0; grants++) times++;
+    assert_true(times > 100);
+    writing_close(&from);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(database_loaded_is_the_same_and_goes_on),
@@ -695,6 +750,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(bytes_that_cannot_be_are_refused),
         cmocka_unit_test(ids_and_collections_go_on_behind_those_given),
         cmocka_unit_test(refused_memory_leaves_an_empty_store),
+        cmocka_unit_test(finish_without_memory_gives_all_back),
+        cmocka_unit_test(finish_with_one_refusal_fails),
         cmocka_unit_test(documents_that_end_are_loaded_with_their_moments),
     };
     seed = seed_of(argc, argv);

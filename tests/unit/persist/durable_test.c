@@ -156,6 +156,61 @@ static void numbers_of_a_block_that_never_was_durable_are_not_given(void **state
     desk_close(&d);
 }
 
+/* ---- who makes files ---- */
+
+static pthread_t writing_thread;
+static _Atomic uint32_t reserved_by_writer, reserved_by_others;
+static _Atomic uint64_t piece_max;
+
+static int watched_reserve(mrl_file *file, uint64_t size) {
+    uint64_t before;
+    int failed = shelf_size(file, &before);
+    if (size - before > piece_max) piece_max = size - before;
+    if (pthread_equal(pthread_self(), writing_thread))
+        reserved_by_writer++;
+    else
+        reserved_by_others++;
+    return failed != 0 ? failed : shelf_reserve(file, size);
+}
+
+static void who_waits_for_the_disk_makes_no_files(void **state) {
+    (void)state;
+    desk d;
+    desk_open(&d, 1, MERLE_SYNC);
+    writing_thread = pthread_self();
+    reserved_by_writer = reserved_by_others = 0;
+    d.shelf.files.file_reserve = watched_reserve;
+    for (int i = 0; i < 1500; i++) must(&d.s, put(&d, MERLE_SYNC, MERLE_WAIT, NULL));
+    assert_true(reserved_by_writer == 0 && reserved_by_others > 3);
+    desk_close(&d);
+}
+
+static void large_file_is_made_piece_by_piece(void **state) {
+    (void)state;
+    static const uint64_t size = 40 << 20;
+    shelf files;
+    mrl_log_set *set;
+    merle_report report;
+    stand s;
+    merle_options options = {.threads = MERLE_THREADS_NONE, .report = &s.report};
+    shelf_init(&files);
+    memset(&s, 0, sizeof s);
+    files.files.file_reserve = watched_reserve;
+    piece_max = 0;
+    must(&s, mrl_db_open(NULL, &options, NULL, &s.db));
+    mrl_log_set_options set_options = {
+        .files = &files.files, .dir = shelf_dir(&files), .database_id = {1, 2}, .file_size = size};
+    must(&s, mrl_log_set_open(&set_options, &set, &report));
+    mrl_log_start_options start = {
+        .log = s.db->log, .store = &s.db->store, .domain = s.db->domain};
+    must(&s, mrl_log_set_start(set, &start, &report));
+    assert_true(piece_max > 0 && piece_max <= 8 << 20);
+    assert_true(shelf_bytes(&files) == size);
+    (void)mrl_log_set_close(set, mrl_member_join(s.db->domain));
+    stand_close(&s);
+    shelf_fini(&files);
+}
+
 /* ---- modes, without a thread ---- */
 
 static void memory_commits_are_written_and_never_synced(void **state) {
@@ -636,6 +691,8 @@ static void operations_of_memory_only_collections_are_left_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_waits_for_the_disk_makes_no_files),
+        cmocka_unit_test(large_file_is_made_piece_by_piece),
         cmocka_unit_test(numbers_are_given_when_they_are_durably_set_aside),
         cmocka_unit_test(numbers_of_a_block_that_never_was_durable_are_not_given),
         cmocka_unit_test(memory_commits_are_written_and_never_synced),

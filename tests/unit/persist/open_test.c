@@ -28,7 +28,9 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "base/crc32c.h"
 #include "database/database.h"
+#include "persist/log_file.h"
 #include "tests/unit/seed.h"
 
 enum { DOCUMENTS = 3000, CODES = 1000000 };
@@ -597,6 +599,53 @@ static void written_and_closed(world *w) {
     close_ok(w);
 }
 
+/* In the newest log file: the record with this seq, of one operation, gets another slot; all
+ * checksums are right. Returns where it stands. */
+static uint64_t forge_slot(const world *w, uint64_t seq, uint32_t slot) {
+    static uint8_t bytes[2 << 20];
+    char path[300];
+    mrl_log_header header;
+    mrl_frame frame;
+    uint32_t version;
+    newest(w, "log-", path);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file), at = MRL_LOG_FRAMES_AT;
+    assert_int_equal(mrl_log_header_read(bytes, &header, &version), MERLE_OK);
+    for (;; at += mrl_log_frame_size(frame.length)) {
+        assert_true(at < size);
+        assert_int_equal(mrl_frame_read(bytes + at, header.seed, &frame), MERLE_OK);
+        if (frame.seq == seq && frame.length > 0) break;
+    }
+    uint8_t *body = bytes + at + MRL_FRAME_HEADER_SIZE, *place = memchr(body, 0xce, frame.length);
+    assert_non_null(place); /* the slot is the first number of four bytes */
+    for (int i = 0; i < 4; i++) place[1 + i] = (uint8_t)(slot >> (24 - 8 * i));
+    frame.body_crc = mrl_crc32c(0, body, frame.length);
+    mrl_frame_write(bytes + at, &frame, header.seed);
+    assert_int_equal(fseek(file, 0, SEEK_SET), 0);
+    assert_true(fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    return at;
+}
+
+static void slots_that_nobody_gave_are_refused(void **state) {
+    world *w = *state;
+    static const uint32_t slots[] = {UINT32_MAX - 2, UINT32_MAX / 2, 1u << 23};
+    uint64_t seq;
+    open_ok(w);
+    work(w, 200);
+    checkpoint_ok(w);
+    assert_int_equal(merle_one_put(w->things, merle_str("forged"), merle_bytes_of("\x80", 1), &seq),
+                     MERLE_OK);
+    close_ok(w);
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+        uint64_t at = forge_slot(w, seq, slots[i]);
+        refused(w, MERLE_CORRUPT, "log-", "far behind");
+        assert_true(w->report.offset == at);
+    }
+    (void)forge_slot(w, seq, 5000); /* a few that failed commits had taken: no more than that */
+    open_ok(w);
+}
+
 static void damaged_manifest_is_refused(void **state) {
     world *w = *state;
     char path[300], moved[320];
@@ -721,6 +770,51 @@ static void files_left_by_a_crash_go(void **state) {
     assert_non_null(strstr(path, "pages-00000000000000ab"));
 }
 
+static uint32_t count_files(const world *w, const char *prefix) {
+    uint32_t count = 0;
+    DIR *dir = opendir(w->path);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        count += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+    (void)closedir(dir);
+    return count;
+}
+
+static void older_manifest_that_cannot_be_read_stays_until_a_checkpoint(void **state) {
+    world *w = *state;
+    char path[300], older[300];
+    written_and_closed(w);
+    open_ok(w);
+    newest(w, "manifest-", older);
+    work(w, 100);
+    checkpoint_ok(w);
+    close_ok(w);
+    newest(w, "manifest-", path);
+    assert_true(strcmp(older, path) < 0);
+    flip(older, 30);
+    open_ok(w);
+    assert_int_equal(access(older, F_OK), 0);
+    work(w, 100);
+    checkpoint_ok(w);
+    assert_int_not_equal(access(older, F_OK), 0);
+    check(w);
+}
+
+static void short_lives_do_not_pile_up_log_files(void **state) {
+    world *w = *state;
+    w->options.checkpoint_log_bytes = 0;
+    w->options.threads = MERLE_THREADS_NONE;
+    for (int i = 0; i < 100; i++) {
+        open_ok(w);
+        work(w, 3);
+        close_ok(w);
+        /* Two manifests' worth of them, and those that are prepared or spare. */
+        assert_true(count_files(w, "log-") <= 2 * 16 + 4);
+    }
+    open_ok(w);
+    check(w);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_make, world_clear)
 
 int main(int argc, char **argv) {
@@ -740,6 +834,7 @@ int main(int argc, char **argv) {
         TEST(files_are_explained),
         TEST(steps_alone_make_checkpoints),
         TEST(what_the_disk_lacks_is_told),
+        TEST(slots_that_nobody_gave_are_refused),
         TEST(damaged_manifest_is_refused),
         TEST(missing_manifests_are_noticed),
         TEST(damaged_page_files_are_refused),
@@ -747,6 +842,8 @@ int main(int argc, char **argv) {
         TEST(foreign_files_are_refused),
         TEST(what_is_no_directory_is_refused),
         TEST(files_left_by_a_crash_go),
+        TEST(older_manifest_that_cannot_be_read_stays_until_a_checkpoint),
+        TEST(short_lives_do_not_pile_up_log_files),
     };
     return cmocka_run_group_tests_name("persist/open", tests, NULL, NULL);
 }
