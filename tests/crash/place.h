@@ -55,7 +55,7 @@ static inline merle_err place_open(place *p, const char *path) {
 
 #if defined(__SANITIZE_ADDRESS__)
 /* What a machine that was stopped had in memory is never given back. */
-int __lsan_is_turned_off(void);
+__attribute__((visibility("default"))) int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) {
     return 1;
 }
