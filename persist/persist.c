@@ -320,6 +320,10 @@ merle_err mrl_persist_close(mrl_persist *p, mrl_member *member) {
 
 /* ---- what others ask ---- */
 
+const char *mrl_persist_path(const mrl_persist *p) {
+    return p->directory.path;
+}
+
 const uint64_t *mrl_persist_database_id(const mrl_persist *p) {
     return p->checkpoint.current.database_id;
 }
