@@ -34,6 +34,7 @@ typedef struct events_listener {
     _Atomic uint64_t gaps, lost;
     uint64_t first_seq, last_seq;
     uint64_t begin_ns, end_ns; /* of a backlog: when it began to ask, when it had the last one */
+    uint64_t processor_ns;     /* that it took for that, all its threads */
 } events_listener;
 
 /* What the processes of a phase share. */
@@ -50,7 +51,7 @@ typedef struct events_page {
     uint64_t first_seq; /* of the change whose mark is the first */
     events_listener listeners[EVENTS_LISTENER_MAX];
     _Atomic uint64_t raw_heard;
-    uint64_t raw_end_ns;
+    uint64_t raw_end_ns, raw_processor_ns;
     _Atomic uint64_t mark_ns[EVENTS_MARK_MAX]; /* just before the commit was ended */
     uint32_t lag_ns[EVENTS_MARK_MAX];
     _Atomic uint64_t raw_mark_ns;
@@ -81,6 +82,8 @@ void events_end(pid_t pid);
 void events_await(const _Atomic uint64_t *number, uint64_t least, const char *what);
 void events_await_flag(const _Atomic uint32_t *flag, const char *what);
 void events_nap(uint64_t ns);
+/* Processor time of this process so far. */
+uint64_t events_processor_ns(void);
 
 typedef struct events_stage {
     merle_db *db;

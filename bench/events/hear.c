@@ -113,8 +113,10 @@ void events_resume(unsigned index) {
     atomic_store(&h.listener->is_ready, 1);
     while (atomic_load(&page->is_begun) == 0) events_nap(1000000);
     h.listener->begin_ns = bench_now_ns();
+    uint64_t before_ns = events_processor_ns();
     subscriber = open_one(&h, merle_bytes_of(position.data, position.size));
     events_await(&h.listener->heard, page->expected, "backlog");
+    h.listener->processor_ns = events_processor_ns() - before_ns;
     merle_subscriber_close(subscriber);
     merle_buffer_free(&position);
 }

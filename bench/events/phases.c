@@ -28,6 +28,17 @@ static void lag_report(const char *system, const char *phase, const uint32_t *la
 
 /* ---- a backlog ---- */
 
+/* How many a second, and processor time a change of who tells and who hears. */
+static void backlog_report(const char *system, const char *phase, double count, double seconds,
+                           double tell_ns, double hear_ns) {
+    char name[80];
+    bench_result(system, phase, 1, count / seconds, "changes/s");
+    snprintf(name, sizeof name, "%s_tell", phase);
+    bench_result(system, name, 1, tell_ns / count, "ns");
+    snprintf(name, sizeof name, "%s_hear", phase);
+    bench_result(system, name, 1, hear_ns / count, "ns");
+}
+
 void events_backlog(const events_options *options) {
     char name[64];
     events_stage stage;
@@ -40,12 +51,15 @@ void events_backlog(const events_options *options) {
     events_await_flag(&listener->is_ready, name);
     page->expected = options->count;
     uint64_t last_seq = events_commit(&stage, options->count);
+    uint64_t before_ns = events_processor_ns();
     atomic_store(&page->is_begun, 1);
     events_end(pid);
+    uint64_t tell_ns = events_processor_ns() - before_ns;
     if (listener->last_seq != last_seq || listener->first_seq != last_seq - options->count + 1)
         bench_die("%s: heard up to %lu of %lu", name, listener->last_seq, last_seq);
     double seconds = (double)(listener->end_ns - listener->begin_ns) / 1e9;
-    bench_result("merle", name, 1, options->count / seconds, "changes/s");
+    backlog_report("merle", name, options->count, seconds, (double)tell_ns,
+                   (double)listener->processor_ns);
     events_stage_close(&stage);
 }
 
@@ -68,12 +82,13 @@ void events_raw_backlog(const events_options *options) {
     page->expected = options->count / EVENTS_PUSH_COUNT;
     events_raw_send(raw, bytes, 1);
     events_await(&page->raw_heard, 1, name);
-    uint64_t begin_ns = bench_now_ns();
+    uint64_t begin_ns = bench_now_ns(), before_ns = events_processor_ns();
     for (uint64_t i = 0; i < page->expected; i++) events_raw_send(raw, bytes, size);
     events_end(pid);
-    double seconds = (double)(page->raw_end_ns - begin_ns) / 1e9;
-    bench_result("raw", name, 1, (double)(page->expected * EVENTS_PUSH_COUNT) / seconds,
-                 "changes/s");
+    double tell_ns = (double)(events_processor_ns() - before_ns);
+    backlog_report("raw", name, (double)(page->expected * EVENTS_PUSH_COUNT),
+                   (double)(page->raw_end_ns - begin_ns) / 1e9, tell_ns,
+                   (double)page->raw_processor_ns);
     events_raw_close(raw);
     free(bytes);
 }

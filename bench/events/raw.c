@@ -79,5 +79,6 @@ void events_raw_hear(void) {
         page->raw_end_ns = now_ns;
         atomic_store(&page->raw_heard, heard + 1);
     }
+    page->raw_processor_ns = events_processor_ns();
     (void)nng_close(socket);
 }

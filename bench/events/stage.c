@@ -68,6 +68,12 @@ void events_nap(uint64_t ns) {
     (void)nanosleep(&time, NULL);
 }
 
+uint64_t events_processor_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* A process that ended before its time ends this one, too. */
 static void children_look(const char *what) {
     siginfo_t info = {0};
