@@ -162,6 +162,19 @@ static int tls_config(const mrl_socket *socket, const char *host, int is_listene
 
 /* ---- addresses ---- */
 
+/* Whether somebody listens at this socket. We ask with a socket of another kind, so that the one
+ * who listens hears nothing of it: nng asks by a connection that it closes at once, and that ends
+ * nng 1.5.2's listening on ipc for good. */
+static int ipc_is_taken(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return 0;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int failed = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
+    (void)close(fd);
+    return failed == EPROTOTYPE;
+}
+
 static merle_err ipc_check(const char *path, int is_listener, merle_report *report) {
     struct sockaddr_un address;
     struct stat found;
@@ -175,6 +188,8 @@ static merle_err ipc_check(const char *path, int is_listener, merle_report *repo
     if (is_listener && lstat(path, &found) == 0 && !S_ISSOCK(found.st_mode))
         return mrl_report_fill(report, MERLE_EXISTS, "ipc://%s: there is a file that is no socket",
                                path);
+    if (is_listener && ipc_is_taken(path))
+        return mrl_report_fill(report, MERLE_EXISTS, "ipc://%s: somebody listens there", path);
     return MERLE_OK;
 }
 

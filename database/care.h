@@ -13,8 +13,8 @@
 
 #include "base/seam.h"
 
-/* merle_backup that may be cancelled; is_cancelled NULL: it may not. Errors besides: MERLE_AGAIN: it
- * was. */
+/* merle_backup that may be cancelled; is_cancelled NULL: it may not. Errors besides: MERLE_AGAIN:
+ * it was. */
 MERLE_MUST_USE merle_err mrl_db_backup(merle_db *db, const char *path,
                                        const merle_care_options *options,
                                        const _Atomic int *is_cancelled, merle_care_info *out_info,

@@ -19,7 +19,8 @@ typedef struct figure {
     size_t offset;
 } figure;
 
-#define FIGURE(field) {#field, offsetof(merle_stats_db, field)}
+#define FIGURE(field) \
+    { #field, offsetof(merle_stats_db, field) }
 static const figure figures[] = {
     FIGURE(seq),
     FIGURE(term),

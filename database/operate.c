@@ -62,13 +62,8 @@ static const struct {
     const char *name;
     verb_fn *fn; /* NULL: as merle_describe */
 } verbs[] = {
-    {"info", NULL},
-    {"stats", NULL},
-    {"backup", ask_backup},
-    {"checkpoint", ask_checkpoint},
-    {"check", ask_check},
-    {"job", ask_job},
-    {"cancel", ask_cancel},
+    {"info", NULL},       {"stats", NULL},  {"backup", ask_backup}, {"checkpoint", ask_checkpoint},
+    {"check", ask_check}, {"job", ask_job}, {"cancel", ask_cancel},
 };
 
 static merle_err build(mrl_operate *o, verb_fn *fn, merle_doc arguments, merle_buffer *result) {

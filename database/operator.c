@@ -79,8 +79,8 @@ static merle_err shorten(merle_operator *op, const char *directory, const char *
     if (strlen(op->path) < sizeof address.sun_path) return MERLE_OK;
     op->directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (op->directory_fd < 0) return fail_path(report, op->path, errno);
-    int size = snprintf(op->reached, sizeof op->reached, "/proc/self/fd/%d/%s", op->directory_fd,
-                        name);
+    int size =
+        snprintf(op->reached, sizeof op->reached, "/proc/self/fd/%d/%s", op->directory_fd, name);
     if (size >= 0 && (size_t)size < sizeof op->reached) return MERLE_OK;
     return mrl_report_fill(report, MERLE_INVALID, "the operator's socket %s: its name is too long",
                            op->path);
@@ -194,8 +194,7 @@ merle_err merle_operator_close(merle_operator *op) {
 }
 
 merle_err merle_operator_step(merle_operator *op, uint64_t budget_ns, uint64_t *out_wait_ns) {
-    return op == NULL ? MERLE_INVALID
-                      : merle_publisher_step(op->publisher, budget_ns, out_wait_ns);
+    return op == NULL ? MERLE_INVALID : merle_publisher_step(op->publisher, budget_ns, out_wait_ns);
 }
 
 const char *merle_operator_socket(const merle_operator *op) {

@@ -199,8 +199,8 @@ uint64_t mrl_session_sweep(merle_publisher *publisher, uint64_t now_ns);
 merle_err mrl_session_want(mrl_session *session, const mrl_wire_list *filters,
                            merle_report *report);
 enum { MRL_WANTS = 1, MRL_WANTS_WHOLE = 2 /* a patch, told as a put of what came out */ };
-/* Whether it wants this change: *out_wants, 0 or one of these. Errors: MERLE_GAP: what stood there before is not
- * known. */
+/* Whether it wants this change: *out_wants, 0 or one of these. Errors: MERLE_GAP: what stood there
+ * before is not known. */
 merle_err mrl_session_wants(const mrl_session *session, merle_publisher *publisher,
                             const merle_change *change, int *out_wants);
 

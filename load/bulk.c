@@ -83,19 +83,28 @@ static void bulk_free(merle_bulk *bulk, mrl_member *member) {
     free(bulk);
 }
 
-/* Publishes the definition with its root, which is the collection's then. Waits for credit. */
+/* Publishes the definition with its root, which is the collection's then; the catalog is locked.
+ * MERLE_BUSY: there is no credit. */
+static merle_err swing_locked(mrl_member *member, mrl_definition *d, mrl_root **root,
+                              int needs_empty, uint64_t *out_seq) {
+    merle_err err = mrl_definition_take(d, member);
+    if (err == MERLE_OK) err = mrl_root_swing(d, *root, needs_empty, out_seq);
+    if (err != MERLE_OK) return err;
+    /* They are the log's and the collection's now. */
+    d->entry = NULL;
+    d->credit = 0;
+    *root = NULL;
+    return err;
+}
+
+/* The same, which waits for credit. Only for a load that is under way: nobody else may change the
+ * collection between two tries. */
 static merle_err swing(merle_bulk *bulk, mrl_member *member, mrl_definition *d, mrl_root **root,
-                       int needs_empty, uint64_t *out_seq) {
+                       uint64_t *out_seq) {
     merle_err err;
     for (;;) {
         mrl_lock_take(&bulk->store->catalog_lock);
-        err = mrl_definition_take(d, member);
-        if (err == MERLE_OK && (err = mrl_root_swing(d, *root, needs_empty, out_seq)) == MERLE_OK) {
-            /* They are the log's and the collection's now. */
-            d->entry = NULL;
-            d->credit = 0;
-            *root = NULL;
-        }
+        err = swing_locked(member, d, root, 0, out_seq);
         mrl_lock_drop(&bulk->store->catalog_lock);
         if (err != MERLE_BUSY) return err;
         if ((err = mrl_definition_await(bulk->store, member)) != MERLE_OK) return err;
@@ -149,19 +158,44 @@ static size_t size_records(const merle_bulk *bulk, mrl_member *member) {
     return size;
 }
 
-/* Whether the collection may be filled; its root says so from then on. */
-static merle_err begin(merle_bulk *bulk, mrl_member *member) {
+static void unprepare(merle_bulk *bulk, mrl_member *member, mrl_definition *begin,
+                      mrl_root *loading) {
+    if (loading != NULL) mrl_root_destroy(loading, member);
+    if (bulk->root != NULL) mrl_root_destroy(bulk->root, member);
+    if (bulk->empty != NULL) mrl_root_destroy(bulk->empty, member);
+    bulk->root = bulk->empty = NULL;
+    mrl_definition_cancel(begin, member);
+    mrl_definition_cancel(&bulk->loaded, member);
+    mrl_definition_cancel(&bulk->undone, member);
+}
+
+/* One try. The lock is kept from the look at the collection until its root says that it is being
+ * filled: nobody else begins, drops or defines in between. *out_lacks_credit: another try. */
+static merle_err try_begin(merle_bulk *bulk, mrl_member *member, int *out_lacks_credit) {
     mrl_definition d = {bulk->store, member, NULL, 0};
     mrl_root *loading = NULL;
-    uint64_t seq;
+    uint64_t seq = 0;
     mrl_lock_take(&bulk->store->catalog_lock);
     merle_err err = prepare(bulk, member, &d, &loading);
+    *out_lacks_credit = err == MERLE_OK;
+    if (err == MERLE_OK) err = swing_locked(member, &d, &loading, 1, &seq);
+    *out_lacks_credit &= err == MERLE_BUSY;
     mrl_lock_drop(&bulk->store->catalog_lock);
-    if (err == MERLE_OK && (err = swing(bulk, member, &d, &loading, 1, &seq)) == MERLE_OK)
+    if (err == MERLE_OK)
         bulk->root->loaded_from = seq;
-    if (loading != NULL) mrl_root_destroy(loading, member);
-    mrl_definition_cancel(&d, member);
+    else
+        unprepare(bulk, member, &d, loading);
     return err;
+}
+
+/* Whether the collection may be filled; its root says so from then on. */
+static merle_err begin(merle_bulk *bulk, mrl_member *member) {
+    for (;;) {
+        int lacks_credit;
+        merle_err err = try_begin(bulk, member, &lacks_credit);
+        if (!lacks_credit) return err;
+        if ((err = mrl_definition_await(bulk->store, member)) != MERLE_OK) return err;
+    }
 }
 
 static merle_err tell_begin(merle_err err, const merle_bulk *bulk, mrl_member *member) {
@@ -343,7 +377,7 @@ static void undo(merle_bulk *bulk, mrl_member *member) {
     uint64_t seq;
     merle_report *report = member->report;
     member->report = NULL; /* it says why the load was given up */
-    if (swing(bulk, member, &bulk->undone, &bulk->empty, 0, &seq) != MERLE_OK) end_loading(bulk);
+    if (swing(bulk, member, &bulk->undone, &bulk->empty, &seq) != MERLE_OK) end_loading(bulk);
     member->report = report;
 }
 
@@ -364,7 +398,7 @@ merle_err merle_bulk_end(merle_bulk *bulk, uint64_t *out_seq) {
     if (err == MERLE_OK) err = build(bulk, member);
     /* Before anybody sees them, so that no more can be lost than a commit may lose. */
     if (err == MERLE_OK) err = mrl_log_wait_durable(store->log, member, bulk->last_seq);
-    if (err == MERLE_OK) err = swing(bulk, member, &bulk->loaded, &bulk->root, 0, &seq);
+    if (err == MERLE_OK) err = swing(bulk, member, &bulk->loaded, &bulk->root, &seq);
     if (err != MERLE_OK) {
         undo(bulk, member);
         close(bulk, member);

@@ -387,7 +387,8 @@ static merle_err step_manifest(mrl_checkpoint *c, merle_report *report) {
 static void step_clean(mrl_checkpoint *c) {
     c->unread_count = 0;
     mrl_checkpoint_clean(c);
-    mrl_log_set_release(c->log_set, mrl_checkpoint_oldest_seq(c), mrl_checkpoint_oldest_log(c));
+    if (!c->has_stale)
+        mrl_log_set_release(c->log_set, mrl_checkpoint_oldest_seq(c), mrl_checkpoint_oldest_log(c));
     c->state = MRL_CHECKPOINT_IDLE;
 }
 

@@ -80,7 +80,8 @@ typedef struct mrl_checkpoint {
     size_t kept_count;
     uint64_t unread[MRL_MANIFESTS_KEPT_MAX]; /* older manifests that could not be read */
     size_t unread_count;
-    uint32_t holds;                    /* of backups: while there are any, no file goes */
+    uint32_t holds; /* of backups: while there are any, no file goes */
+    int has_stale;  /* 1: the disk may have manifests besides: what they name stays */
     uint64_t manifest_next, file_next; /* numbers that were never given */
     mrl_checkpoint_stats stats;
     /* Of the one under way. */

@@ -170,16 +170,21 @@ void mrl_checkpoint_clean(mrl_checkpoint *c) {
         free(c->kept[0].file_ids);
         memmove(&c->kept[0], &c->kept[1], --c->kept_count * sizeof c->kept[0]);
     }
+    /* What an earlier call has removed may still come back with a power cut. */
+    int has_removed = c->has_stale, failed = 0;
+    c->has_stale = 1;
     if (c->holds > 0 || mrl_directory_list(c->directory, &list, NULL) != MERLE_OK) return;
     /* Manifests come first in the list: a crash in between leaves none that names what is gone. But
      * their removal has to be on the disk before that of the files. */
-    int has_removed = 0;
     for (size_t i = 0; i < list.count; i++) {
         const mrl_file_entry *entry = &list.entries[i];
         if (entry->kind != MRL_FILE_MANIFEST || manifest_is_kept(c, entry->id)) continue;
-        if (c->directory->files->remove(c->directory->dir, entry->name) == 0) has_removed = 1;
+        has_removed = 1;
+        failed |= c->directory->files->remove(c->directory->dir, entry->name);
     }
-    if (has_removed && c->directory->files->dir_sync(c->directory->dir) != 0) goto done;
+    if (has_removed && failed == 0) failed = c->directory->files->dir_sync(c->directory->dir);
+    if (failed != 0 || c->unread_count > 0) goto done;
+    c->has_stale = 0;
     for (size_t i = 0; i < list.count; i++) {
         const mrl_file_entry *entry = &list.entries[i];
         int goes = (entry->kind == MRL_FILE_PAGES && !file_is_kept(c, entry->id)) ||

@@ -294,10 +294,20 @@ static size_t find_useful(const listing *list, size_t first) {
     return at;
 }
 
+/* Where a header could not be read, what is below may have been of use too: it is left alone, and
+ * the next opening looks again. */
+static int are_readable(const listing *list, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (list->items[i].header_err == MERLE_SYSTEM) return 0;
+    return 1;
+}
+
 static merle_err take_in(mrl_log_set *set, const listing *list, size_t first) {
     size_t useful = first < list->count ? find_useful(list, first) : first;
+    size_t spare_count = are_readable(list, useful) ? useful : 0;
     merle_err err = MERLE_OK;
-    for (size_t i = 0; i < useful && err == MERLE_OK; i++) err = add_spare(set, &list->items[i]);
+    for (size_t i = 0; i < spare_count && err == MERLE_OK; i++)
+        err = add_spare(set, &list->items[i]);
     for (size_t i = useful; i < list->count && err == MERLE_OK; i++) {
         const listed *item = &list->items[i];
         if (!is_begun(item)) {

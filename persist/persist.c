@@ -136,8 +136,8 @@ static merle_err choose_manifest(mrl_persist *p, const mrl_file_list *list, merl
             err = mrl_checkpoint_keep(c, &older);
             mrl_manifest_fini(&older);
         } else if (err != MERLE_NO_MEMORY) {
-            /* It is not needed to open. It stays where it is, so that merle verify tells of it,
-             * until the next checkpoint takes what is older away. */
+            /* It is not needed to open. It stays where it is, with all that it may name, so that
+             * merle verify tells of it, until the next checkpoint takes what is older away. */
             mrl_checkpoint_note_unread(c, list->entries[i].id);
             err = MERLE_OK;
         }
@@ -196,7 +196,8 @@ static merle_err start_log(mrl_persist *p, merle_report *report) {
     options.store = p->options.store;
     options.domain = p->options.store->domain;
     options.last_seq = p->recovery.last_seq;
-    options.covered_seq = mrl_checkpoint_oldest_seq(&p->checkpoint);
+    options.covered_seq =
+        p->checkpoint.unread_count > 0 ? 0 : mrl_checkpoint_oldest_seq(&p->checkpoint);
     options.named_id = mrl_checkpoint_oldest_log(&p->checkpoint);
     options.with_thread = p->options.with_threads;
     merle_err err = mrl_log_set_start(p->log_set, &options, report);
@@ -319,6 +320,10 @@ merle_err mrl_persist_close(mrl_persist *p, mrl_member *member) {
 }
 
 /* ---- what others ask ---- */
+
+const char *mrl_persist_path(const mrl_persist *p) {
+    return p->directory.path;
+}
 
 const uint64_t *mrl_persist_database_id(const mrl_persist *p) {
     return p->checkpoint.current.database_id;

@@ -37,6 +37,8 @@ MERLE_MUST_USE merle_err mrl_persist_open(const mrl_persist_options *options, mr
  * MERLE_NOT_DURABLE. */
 merle_err mrl_persist_close(mrl_persist *persist, mrl_member *member);
 
+/* As it was given. */
+const char *mrl_persist_path(const mrl_persist *persist);
 const uint64_t *mrl_persist_database_id(const mrl_persist *persist);
 mrl_log_set *mrl_persist_log_set(mrl_persist *persist);
 const merle_recovery_info *mrl_persist_recovery(const mrl_persist *persist);

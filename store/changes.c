@@ -36,8 +36,9 @@ struct merle_changes {
     uint64_t mend_until; /* up to here files will do, though they have no images */
     int is_open;         /* the section */
     mrl_section section;
-    void *older;       /* reads files; NULL: the ring has what comes next */
-    int older_is_over; /* it ends with what lies in its buffer: closed by the next call */
+    void *older;        /* reads files; NULL: the ring has what comes next */
+    uint64_t older_seq; /* it stands behind this one */
+    int older_is_over;  /* it ends with what lies in its buffer: closed by the next call */
     /* The commit that is being given. */
     int is_giving;
     const mrl_entry *entry; /* in the ring; NULL: it comes from a file */
@@ -292,9 +293,14 @@ static merle_err begin_older(merle_changes *changes, size_t given, int *out_is_w
     mrl_frame frame;
     merle_bytes body;
     merle_err err = takes_older(changes) ? MERLE_OK : MERLE_GAP;
-    if (err == MERLE_OK && changes->older == NULL) {
+    /* The ring had what followed, in a call that had begun in files, and has lost it again: what is
+     * being read stands too far back. */
+    int is_stale = changes->older != NULL && changes->older_seq != changes->position;
+    if (err == MERLE_OK && (changes->older == NULL || is_stale)) {
         if (given > 0) return MERLE_AGAIN;
+        older_close(changes);
         err = older->open(older->context, changes->position, &changes->older);
+        changes->older_seq = changes->position;
     }
     if (err == MERLE_OK) err = older->next(changes->older, &frame, &body);
     if (err == MERLE_AGAIN && given == 0) {
@@ -306,6 +312,7 @@ static merle_err begin_older(merle_changes *changes, size_t given, int *out_is_w
         err = MERLE_GAP;
     }
     if (err == MERLE_OK) err = begin_giving(changes, NULL, frame.seq, frame.time_ns, body);
+    if (err == MERLE_OK) changes->older_seq = frame.seq;
     if (err != MERLE_OK && err != MERLE_AGAIN) changes->older_is_over = 1;
     return err;
 }

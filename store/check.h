@@ -17,7 +17,7 @@
 typedef struct mrl_check {
     mrl_store *store;
     mrl_member *member;
-    merle_report *report; /* may be NULL */
+    merle_report *report;            /* may be NULL */
     const _Atomic int *is_cancelled; /* looked at before each piece; NULL: nobody cancels */
     const merle_collection *collection;
     mrl_root *root; /* the one that is looked at */

@@ -3,9 +3,9 @@
  * Each page shows one instant, and the next page a later one. What happened in between is made good
  * by the changes from `at`, which is not later than the first page, to snapshot_seq, the instant of
  * the last one. A change counts for a document only if the document does not have it: each one has
- * the place of the change that made it, and one that came with a page has all of its commit. A patch
- * of a document that is not there is passed over: a page had been read when it was removed already,
- * and the change that removes it comes, too.
+ * the place of the change that made it, and one that came with a page has all of its commit. A
+ * patch of a document that is not there is passed over: a page had been read when it was removed
+ * already, and the change that removes it comes, too.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 

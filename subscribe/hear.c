@@ -236,8 +236,8 @@ static void take_news(merle_subscriber *s, mrl_message *message) {
         return;
     }
     if (news.to > s->newest) s->newest = news.to;
-    int is_unwanted = news.type == MRL_WIRE_BATCH && !s->wants_all &&
-                      mrl_chosen_by_name(s, news.name) == NULL;
+    int is_unwanted =
+        news.type == MRL_WIRE_BATCH && !s->wants_all && mrl_chosen_by_name(s, news.name) == NULL;
     if (is_unwanted || (news.type == MRL_WIRE_BATCH && is_ours && news.to <= s->at.seq)) {
         s->net->message_free(message);
         return;

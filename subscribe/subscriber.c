@@ -196,8 +196,8 @@ static merle_err choose(merle_subscriber *s, const merle_subscriber_options *opt
     return err;
 }
 
-/* What an earlier subscriber's position says of a collection. 0: nothing, or it wanted it in another
- * way. */
+/* What an earlier subscriber's position says of a collection. 0: nothing, or it wanted it in
+ * another way. */
 static int find_part(merle_bytes position, uint32_t part_count, const mrl_chosen *c,
                      mrl_position_part *out_part) {
     merle_bytes prefix = {c->prefix.data, c->prefix.size};

@@ -1,10 +1,10 @@
 /* merle/operate.h - letting an operator reach a database while its owner has it open.
  *
- * A directory belongs to one process. That one may open a socket in it, on which the command `merle`
- * asks for figures, follows the log, and has backups, checkpoints and checks made. The socket is a
- * file that its owner's user alone may use: whoever can connect to it may do all of this. Nothing
- * of the network is started before merle_operator_open is called. docs/tool.md is for those who
- * use the command, docs/protocol.md is what is said on the socket.
+ * A directory belongs to one process. That one may open a socket in it, on which the command
+ * `merle` asks for figures, follows the log, and has backups, checkpoints and checks made. The
+ * socket is a file that its owner's user alone may use: whoever can connect to it may do all of
+ * this. Nothing of the network is started before merle_operator_open is called. docs/tool.md is for
+ * those who use the command, docs/protocol.md is what is said on the socket.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -168,8 +168,8 @@ MERLE_API int merle_subscriber_fd(const merle_subscriber *subscriber);
 MERLE_API MERLE_MUST_USE merle_err merle_subscriber_position(const merle_subscriber *subscriber,
                                                              merle_buffer *out_position);
 
-/* ---- with keep ---- as of what merle_subscriber_next gave last; valid until its next call. While a
- * snapshot is on its way, what was known before it. */
+/* ---- with keep ---- as of what merle_subscriber_next gave last; valid until its next call. While
+ * a snapshot is on its way, what was known before it. */
 
 /* Errors: MERLE_NOT_FOUND, MERLE_INVALID (nothing is kept). */
 MERLE_API MERLE_MUST_USE merle_err merle_subscriber_get(const merle_subscriber *subscriber,

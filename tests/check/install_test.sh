@@ -25,9 +25,11 @@ EOF
 cp "$folder/user.c" "$folder/user.cc"
 cat >"$folder/hears.c" <<'EOF'
 #include <merle/subscribe.h>
+#include <string.h>
 int main(void) {
-    merle_subscriber_options options = {0};
+    merle_subscriber_options options;
     merle_subscriber *subscriber;
+    memset(&options, 0, sizeof options);
     options.service = "inproc://nobody";
     if (merle_subscriber_open(&options, &subscriber, NULL) != MERLE_OK) return 1;
     merle_subscriber_close(subscriber);

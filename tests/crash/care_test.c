@@ -25,24 +25,24 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "database/care.h"
-#include "database/database.h"
-#include "tests/sim/disk.h"
+#include "tests/crash/place.h"
 #include "tests/unit/seed.h"
 
 enum { KEYS = 120, EVER_MAX = 200, NOTHING = 0 };
+/* Of a file, in a run that is not long. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { FLIPS = 30, ROUNDS = 50 };
+#else
+enum { FLIPS = 150, ROUNDS = 250 };
+#endif
 static const char path[] = "/d/world", copy[] = "/d/copy";
 
 static uint64_t seed;
 static int is_long;
 
 typedef struct world {
-    disk *disk;
+    place p;
     mrl_random random;
-    mrl_environment environment;
-    merle_options options;
-    merle_report report;
-    merle_db *db;
-    merle_collection *things;
     uint8_t differs[KEYS]; /* as compare has found */
     uint64_t now[KEYS];    /* hashes of documents; NOTHING: there is none */
     uint64_t ever[KEYS][EVER_MAX];
@@ -59,33 +59,23 @@ static const merle_schema schema = {.version = 1, .indexes = indexes};
 /* ---- a world ---- */
 
 static void use_disk(world *w, disk *d) {
-    w->disk = d;
-    w->environment.files = disk_files(d);
+    place_use(&w->p, d);
 }
 
 static void world_init(world *w) {
     memset(w, 0, sizeof *w);
-    use_disk(w, disk_create(seed));
+    place_init(&w->p, seed);
     mrl_random_init(&w->random, seed);
-    w->environment.hash_seed = 7;
-    w->environment.database_id[0] = 1;
-    w->options = (merle_options){.threads = MERLE_THREADS_NONE,
-                                 .report = &w->report,
-                                 .log_file_size = 64 << 10,
-                                 .ring_size = 64 << 10,
-                                 .patience = MERLE_WAIT,
-                                 .checkpoint_log_bytes = UINT64_MAX};
 }
 
 static void open_ok(world *w, const char *where) {
-    merle_err err = mrl_db_open(where, &w->options, &w->environment, &w->db);
-    if (err != MERLE_OK) fail_msg("%s: %s: %s", where, merle_err_name(err), w->report.message);
-    merle_report_to(w->db, &w->report);
+    merle_err err = place_open(&w->p, where);
+    if (err != MERLE_OK) fail_msg("%s: %s: %s", where, merle_err_name(err), w->p.report.message);
 }
 
 static void close_ok(world *w) {
-    assert_int_equal(merle_close(w->db), MERLE_OK);
-    w->db = NULL;
+    assert_int_equal(merle_close(w->p.db), MERLE_OK);
+    w->p.db = NULL;
 }
 
 static uint64_t hash_of(merle_doc doc) {
@@ -97,8 +87,8 @@ static void note(world *w, uint32_t number) {
     merle_section s;
     merle_key key;
     merle_doc doc;
-    assert_int_equal(merle_section_begin(w->db, &s), MERLE_OK);
-    merle_err err = merle_get(&s, w->things, merle_key_u64(&key, number), &doc);
+    assert_int_equal(merle_section_begin(w->p.db, &s), MERLE_OK);
+    merle_err err = merle_get(&s, w->p.things, merle_key_u64(&key, number), &doc);
     w->now[number] = err == MERLE_OK ? hash_of(doc) : NOTHING;
     if (err == MERLE_OK) {
         assert_true(w->ever_count[number] < EVER_MAX);
@@ -113,8 +103,8 @@ static void change(world *w, uint32_t number) {
     merle_builder *b;
     uint64_t what = mrl_random_below(&w->random, 10);
     merle_err err = MERLE_NOT_FOUND;
-    if (what < 4) err = merle_one_patch(w->things, k, NULL, NULL, MERLE_INC("level", 1));
-    if (what == 9) err = merle_one_remove(w->things, k, NULL);
+    if (what < 4) err = merle_one_patch(w->p.things, k, NULL, NULL, MERLE_INC("level", 1));
+    if (what == 9) err = merle_one_remove(w->p.things, k, NULL);
     if (err == MERLE_NOT_FOUND && what != 9) {
         char text[] = "0123456789012345678901234567890123456789012345678901234567890123456789";
         assert_int_equal(merle_builder_create(&b), MERLE_OK);
@@ -123,7 +113,7 @@ static void change(world *w, uint32_t number) {
         merle_build_int(b, "code", (int64_t)(number % 60 + 60 * mrl_random_below(&w->random, 90)));
         merle_build_str(b, "text", text + mrl_random_below(&w->random, 60));
         assert_int_equal(merle_build_end(b, &doc), MERLE_OK);
-        err = merle_one_put(w->things, k, doc, NULL);
+        err = merle_one_put(w->p.things, k, doc, NULL);
         merle_builder_destroy(b);
     }
     assert_true(err == MERLE_OK || err == MERLE_NOT_FOUND || err == MERLE_EXISTS);
@@ -138,9 +128,9 @@ static void work(world *w, int changes) {
 static void live(world *w) {
     for (int round = 0; round < 4; round++) {
         open_ok(w, path);
-        assert_int_equal(merle_collection_open(w->db, "things", &schema, &w->things), MERLE_OK);
+        assert_int_equal(merle_collection_open(w->p.db, "things", &schema, &w->p.things), MERLE_OK);
         work(w, round == 0 ? 300 : 12);
-        if (round < 3) assert_int_equal(merle_checkpoint(w->db), MERLE_OK);
+        if (round < 3) assert_int_equal(merle_checkpoint(w->p.db), MERLE_OK);
         work(w, 8);
         close_ok(w);
     }
@@ -159,22 +149,22 @@ static merle_err repair(world *w, merle_behind_holes behind, merle_care_info *ou
         .finding = keep_finding, .finding_context = w, .threads = 1, .behind_holes = behind};
     memset(w->findings, 0, sizeof w->findings);
     *out_info = (merle_care_info){0};
-    return mrl_db_repair(&w->environment, path, copy, &options, out_info, &w->report);
+    return mrl_db_repair(&w->p.environment, path, copy, &options, out_info, &w->p.report);
 }
 
 /* How many keys have something else than they had in the end. Each has one of its past. */
 static uint32_t compare(world *w) {
     merle_section s;
     uint32_t differing = 0;
-    merle_err err = merle_check(w->db, &w->report);
-    if (err != MERLE_OK) fail_msg("merle_check: %s", w->report.message);
-    err = merle_collection_find(w->db, "things", &w->things);
+    merle_err err = merle_check(w->p.db, &w->p.report);
+    if (err != MERLE_OK) fail_msg("merle_check: %s", w->p.report.message);
+    err = merle_collection_find(w->p.db, "things", &w->p.things);
     if (err == MERLE_NOT_FOUND) return KEYS;
-    assert_int_equal(merle_section_begin(w->db, &s), MERLE_OK);
+    assert_int_equal(merle_section_begin(w->p.db, &s), MERLE_OK);
     for (uint32_t number = 0; number < KEYS; number++) {
         merle_key key;
         merle_doc doc;
-        err = merle_get(&s, w->things, merle_key_u64(&key, number), &doc);
+        err = merle_get(&s, w->p.things, merle_key_u64(&key, number), &doc);
         uint64_t hash = err == MERLE_OK ? hash_of(doc) : NOTHING;
         w->differs[number] = hash != w->now[number];
         differing += w->differs[number];
@@ -191,18 +181,18 @@ static uint32_t compare(world *w) {
 static uint32_t repair_and_compare(world *w, merle_behind_holes behind, merle_care_info *out_info) {
     merle_err err = repair(w, behind, out_info);
     if (err == MERLE_CORRUPT) return UINT32_MAX;
-    if (err != MERLE_OK) fail_msg("%s: %s", merle_err_name(err), w->report.message);
+    if (err != MERLE_OK) fail_msg("%s: %s", merle_err_name(err), w->p.report.message);
     open_ok(w, copy);
     uint32_t differing = compare(w);
     close_ok(w);
     merle_care_info verified = {0};
-    err = mrl_db_verify(&w->environment, copy, NULL, &verified, &w->report);
-    if (err != MERLE_OK) fail_msg("verify: %s: %s", merle_err_name(err), w->report.message);
+    err = mrl_db_verify(&w->p.environment, copy, NULL, &verified, &w->p.report);
+    if (err != MERLE_OK) fail_msg("verify: %s: %s", merle_err_name(err), w->p.report.message);
     return differing;
 }
 
 static void harm_ends(world *w, disk *whole) {
-    disk_destroy(w->disk);
+    disk_destroy(w->p.disk);
     use_disk(w, whole);
 }
 
@@ -211,7 +201,7 @@ static void harm_ends(world *w, disk *whole) {
 static void flip_one(world *w, disk *whole, const char *name, uint64_t offset) {
     merle_care_info info;
     use_disk(w, disk_copy(whole, seed));
-    assert_int_equal(disk_flip(w->disk, path, name, offset, 0x10), 0);
+    assert_int_equal(disk_flip(w->p.disk, path, name, offset, 0x10), 0);
     uint32_t differing = repair_and_compare(w, MERLE_BEHIND_HOLES_TAKE, &info);
     /* A page has at most 4 KiB; a hole of one commit leaves out later patches of some others. */
     uint32_t allowed = 0;
@@ -233,10 +223,10 @@ static void one_flipped_byte_costs_no_more_than_it_touches(void **state) {
     char name[DISK_NAME_MAX];
     uint64_t size, flips = 0;
     live(w);
-    disk *whole = w->disk;
+    disk *whole = w->p.disk;
     for (size_t i = 0; disk_file_at(whole, path, i, name, &size); i++) {
         uint64_t end = strncmp(name, "log-", 4) == 0 && size > 40000 ? 40000 : size;
-        uint64_t step = is_long ? 1 : 1 + end / 150;
+        uint64_t step = is_long ? 1 : 1 + end / FLIPS;
         for (uint64_t at = mrl_random_below(&w->random, step); at < end; at += step, flips++)
             flip_one(w, whole, name, at);
     }
@@ -251,7 +241,7 @@ static int harm(world *w) {
     char names[32][DISK_NAME_MAX];
     uint64_t sizes[32];
     size_t count = 0;
-    while (count < 32 && disk_file_at(w->disk, path, count, names[count], &sizes[count])) count++;
+    while (count < 32 && disk_file_at(w->p.disk, path, count, names[count], &sizes[count])) count++;
     uint64_t harms = 1 + mrl_random_below(&w->random, 12);
     for (uint64_t i = 0; i < harms; i++) {
         size_t n = mrl_random_below(&w->random, count);
@@ -259,21 +249,21 @@ static int harm(world *w) {
         if (sizes[n] == 0) continue;
         uint64_t at = mrl_random_below(&w->random, sizes[n] < 20000 ? sizes[n] : 20000);
         if (kind == 0)
-            (void)disk_cut_file(w->disk, path, names[n], at);
+            (void)disk_cut_file(w->p.disk, path, names[n], at);
         else if (kind == 1)
-            has_lost |= disk_lose(w->disk, path, names[n]) == 0;
+            has_lost |= disk_lose(w->p.disk, path, names[n]) == 0;
         else
-            (void)disk_flip(w->disk, path, names[n], at, (uint8_t)(1 << (at & 7)));
+            (void)disk_flip(w->p.disk, path, names[n], at, (uint8_t)(1 << (at & 7)));
     }
     return has_lost;
 }
 
 static void much_damage_gives_nothing_that_never_was(void **state) {
     world *w = *state;
-    uint32_t nothing = 0, all = 0, part = 0, rounds = is_long ? 5000 : 250;
+    uint32_t nothing = 0, all = 0, part = 0, rounds = is_long ? 5000 : ROUNDS;
     uint64_t older = 0, holes = 0, left_out = 0, duplicates = 0;
     live(w);
-    disk *whole = w->disk;
+    disk *whole = w->p.disk;
     for (uint32_t i = 0; i < rounds; i++) {
         merle_care_info info;
         use_disk(w, disk_copy(whole, seed + i));
@@ -313,7 +303,7 @@ static void a_sound_directory_is_repaired_to_itself(void **state) {
 /* Flips a bit in the record of a commit. */
 static void lose_commit(world *w, uint64_t seq) {
     static const char name[] = "log-0000000000000001";
-    const mrl_files *files = disk_files(w->disk);
+    const mrl_files *files = disk_files(w->p.disk);
     static uint8_t bytes[64 << 10];
     mrl_dir *dir;
     mrl_file *file;
@@ -330,7 +320,7 @@ static void lose_commit(world *w, uint64_t seq) {
         memcpy(&length, bytes + at, sizeof length);
         memcpy(&there, bytes + at + 8, sizeof there);
         if (there != seq || length == 0 || length > 4096) continue;
-        assert_int_equal(disk_flip(w->disk, path, name, at + 9, 1), 0);
+        assert_int_equal(disk_flip(w->p.disk, path, name, at + 9, 1), 0);
         return;
     }
     fail_msg("commit %llu is not in the log", (unsigned long long)seq);
@@ -339,7 +329,7 @@ static void lose_commit(world *w, uint64_t seq) {
 static void put_code(world *w, uint32_t number, uint64_t code) {
     merle_key key;
     uint8_t doc[] = {0x81, 0xa4, 'c', 'o', 'd', 'e', (uint8_t)code};
-    assert_int_equal(merle_one_put(w->things, merle_key_u64(&key, number),
+    assert_int_equal(merle_one_put(w->p.things, merle_key_u64(&key, number),
                                    merle_bytes_of(doc, sizeof doc), NULL),
                      MERLE_OK);
     note(w, number);
@@ -353,13 +343,13 @@ static void of_two_with_one_key_or_value_the_newer_one_stays(void **state) {
     merle_key key;
     uint64_t lost[100];
     open_ok(w, path);
-    assert_int_equal(merle_collection_open(w->db, "things", &schema, &w->things), MERLE_OK);
+    assert_int_equal(merle_collection_open(w->p.db, "things", &schema, &w->p.things), MERLE_OK);
     for (uint32_t i = 0; i < 100; i++) put_code(w, i, i);
     for (uint32_t i = 0; i < 100; i++) {
-        assert_int_equal(merle_one_remove(w->things, merle_key_u64(&key, i), &lost[i]), MERLE_OK);
+        assert_int_equal(merle_one_remove(w->p.things, merle_key_u64(&key, i), &lost[i]), MERLE_OK);
         w->now[i] = NOTHING;
     }
-    while (merle_step(w->db, 0, 0) == MERLE_BUSY) continue;
+    while (merle_step(w->p.db, 0, 0) == MERLE_BUSY) continue;
     for (uint32_t i = 98; i > 60; i -= 2) put_code(w, i, i);
     for (uint32_t i = 0; i < 40; i += 2) put_code(w, i, i + 1);
     close_ok(w);
@@ -385,24 +375,24 @@ static void stop(void *context) {
 /* 0: the backup was whole before it could be cut off. */
 static int cut_backup_at(world *w, uint64_t n) {
     merle_db *db;
-    disk_on_stop(w->disk, stop, NULL);
+    disk_on_stop(w->p.disk, stop, NULL);
     open_ok(w, path);
-    disk_stop_at(w->disk, n);
+    disk_stop_at(w->p.disk, n);
     if (setjmp(stopped) == 0) {
-        assert_int_equal(merle_backup(w->db, copy, NULL, NULL, &w->report), MERLE_OK);
-        disk_stop_at(w->disk, 0);
+        assert_int_equal(merle_backup(w->p.db, copy, NULL, NULL, &w->p.report), MERLE_OK);
+        disk_stop_at(w->p.disk, 0);
         close_ok(w);
         return 0;
     }
     /* The machine is gone, with all that it had in memory. */
-    disk_cut_power(w->disk);
+    disk_cut_power(w->p.disk);
     open_ok(w, path);
     assert_int_equal(compare(w), 0);
     close_ok(w);
-    w->options.report = &w->report;
-    merle_err err = mrl_db_open(copy, &w->options, &w->environment, &db);
+    w->p.options.report = &w->p.report;
+    merle_err err = mrl_db_open(copy, &w->p.options, &w->p.environment, &db);
     if (err == MERLE_OK) {
-        w->db = db;
+        w->p.db = db;
         merle_recovery_info info = {0};
         assert_int_equal(merle_recovery(db, &info), MERLE_OK);
         /* Either whole, or there was nothing yet and this has made a new one. */
@@ -417,7 +407,7 @@ static int cut_backup_at(world *w, uint64_t n) {
 static void backup_that_is_cut_off_is_whole_or_none(void **state) {
     world *w = *state;
     live(w);
-    disk *whole = w->disk;
+    disk *whole = w->p.disk;
     uint64_t n = 1;
     for (int goes_on = 1; goes_on; n++) {
         use_disk(w, disk_copy(whole, seed + n));
@@ -438,7 +428,7 @@ static int make(void **state) {
 
 static int clear(void **state) {
     world *w = *state;
-    disk_destroy(w->disk);
+    disk_destroy(w->p.disk);
     free(w);
     return 0;
 }

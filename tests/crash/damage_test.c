@@ -24,9 +24,8 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "database/database.h"
 #include "tests/model/seed.h"
-#include "tests/sim/disk.h"
+#include "tests/crash/place.h"
 
 enum { SEQ_MAX = 1000, DOCUMENTS = 12, DOC_SIZE = 40 };
 static const char path[] = "/d/world";
@@ -34,27 +33,16 @@ static const char path[] = "/d/world";
 typedef unsigned long long llu;
 
 typedef struct world {
-    disk *disk;
-    mrl_environment environment;
-    merle_options options;
-    merle_report report;
-    merle_db *db;
-    merle_collection *things;
+    place p;
     uint64_t last_seq, sure_seq;  /* what was done, and what must be there */
     uint64_t states[SEQ_MAX + 1]; /* by seq; 0: there was no state */
     uint64_t tried, refused, whole, cut;
 } world;
 
 static void world_init(world *w) {
-    *w = (world){.disk = disk_create(test_seed())};
-    w->environment.files = disk_files(w->disk);
-    w->environment.hash_seed = 7;
-    w->environment.database_id[0] = 1;
-    w->options = (merle_options){.threads = MERLE_THREADS_NONE,
-                                 .report = &w->report,
-                                 .log_file_size = 64 << 10,
-                                 .ring_size = 64 << 10,
-                                 .checkpoint_log_bytes = UINT64_MAX};
+    memset(w, 0, sizeof *w);
+    place_init(&w->p, test_seed());
+    w->p.options.patience = MERLE_PATIENCE_DEFAULT;
 }
 
 /* ---- what is there ---- */
@@ -80,14 +68,14 @@ static uint64_t state_of(merle_db *db, merle_collection *things) {
 static void note_state(world *w, uint64_t seq) {
     assert_true(seq <= SEQ_MAX);
     w->last_seq = seq;
-    w->states[seq] = state_of(w->db, w->things);
+    w->states[seq] = state_of(w->p.db, w->p.things);
 }
 
 static void open_ok(world *w) {
-    merle_err err = mrl_db_open(path, &w->options, &w->environment, &w->db);
-    if (err != MERLE_OK) fail_msg("%s: %s", merle_err_name(err), w->report.message);
-    assert_int_equal(merle_collection_open(w->db, "things", NULL, &w->things), MERLE_OK);
-    note_state(w, mrl_log_published_at(w->db->store.published));
+    merle_err err = mrl_db_open(path, &w->p.options, &w->p.environment, &w->p.db);
+    if (err != MERLE_OK) fail_msg("%s: %s", merle_err_name(err), w->p.report.message);
+    assert_int_equal(merle_collection_open(w->p.db, "things", NULL, &w->p.things), MERLE_OK);
+    note_state(w, mrl_log_published_at(w->p.db->store.published));
 }
 
 static void put(world *w, uint32_t key, uint32_t number, merle_durability durability) {
@@ -98,10 +86,10 @@ static void put(world *w, uint32_t key, uint32_t number, merle_durability durabi
     doc[10] = 0xd9;
     doc[11] = DOC_SIZE - 12;
     memset(doc + 12, 'a' + (int)(key % 26), DOC_SIZE - 12);
-    assert_int_equal(merle_begin(w->db, &commit), MERLE_OK);
+    assert_int_equal(merle_begin(w->p.db, &commit), MERLE_OK);
     assert_int_equal(merle_commit_durability(commit, durability), MERLE_OK);
     assert_int_equal(
-        merle_put(commit, w->things, merle_key_u64(&k, key), merle_bytes_of(doc, sizeof doc)),
+        merle_put(commit, w->p.things, merle_key_u64(&k, key), merle_bytes_of(doc, sizeof doc)),
         MERLE_OK);
     assert_int_equal(merle_end(commit, &seq), MERLE_OK);
     note_state(w, seq);
@@ -118,24 +106,24 @@ static void work_loosely(world *w, uint32_t count) {
     w->sure_seq = w->last_seq;
     for (uint32_t i = 0; i < count; i++) {
         put(w, i, (uint32_t)w->last_seq, MERLE_MEMORY);
-        while (mrl_log_written_seq(w->db->log) < w->last_seq) (void)merle_step(w->db, 1, 0);
+        while (mrl_log_written_seq(w->p.db->log) < w->last_seq) (void)merle_step(w->p.db, 1, 0);
     }
-    assert_true(merle_durable_seq(w->db) <= w->sure_seq);
+    assert_true(merle_durable_seq(w->p.db) <= w->sure_seq);
 }
 
 static void kill_db(world *w) {
     /* The memory of what was killed is lost; only its disk goes on. */
-    disk *left = disk_copy(w->disk, test_seed());
-    assert_int_equal(merle_close(w->db), MERLE_OK);
-    disk_destroy(w->disk);
-    w->disk = left;
+    disk *left = disk_copy(w->p.disk, test_seed());
+    assert_int_equal(merle_close(w->p.db), MERLE_OK);
+    disk_destroy(w->p.disk);
+    w->p.disk = left;
 }
 
 /* ---- opening what is damaged ---- */
 
 static void judge_refusal(world *w, merle_err err, const char *harm, const char *name,
                           uint64_t at) {
-    const merle_report *r = &w->report;
+    const merle_report *r = &w->p.report;
     int is_clear = (err == MERLE_CORRUPT || err == MERLE_UNSUPPORTED) && r->err == err &&
                    strchr(r->message, ' ') != NULL && strstr(r->path, "-") != NULL;
     if (!is_clear)
@@ -163,11 +151,11 @@ static void judge_opened(world *w, merle_db *db, const char *harm, const char *n
 }
 
 static void judge(world *w, disk *copy, const char *harm, const char *name, uint64_t at) {
-    mrl_environment environment = w->environment;
+    mrl_environment environment = w->p.environment;
     merle_db *db;
     environment.files = disk_files(copy);
-    w->report = (merle_report){0};
-    merle_err err = mrl_db_open(path, &w->options, &environment, &db);
+    w->p.report = (merle_report){0};
+    merle_err err = mrl_db_open(path, &w->p.options, &environment, &db);
     w->tried++;
     if (err != MERLE_OK) {
         judge_refusal(w, err, harm, name, at);
@@ -183,7 +171,7 @@ static void judge(world *w, disk *copy, const char *harm, const char *name, uint
 
 /* What stands in a file of the disk; the caller frees it. */
 static uint8_t *read_file(world *w, const char *name, uint64_t size) {
-    const mrl_files *files = disk_files(w->disk);
+    const mrl_files *files = disk_files(w->p.disk);
     uint8_t *bytes = malloc((size_t)size + 1);
     mrl_dir *dir;
     mrl_file *file;
@@ -219,18 +207,18 @@ static uint64_t stride(int is_waste) {
 static void harm_all(world *w) {
     char name[DISK_NAME_MAX];
     uint64_t size;
-    for (size_t f = 0; disk_file_at(w->disk, path, f, name, &size); f++) {
+    for (size_t f = 0; disk_file_at(w->p.disk, path, f, name, &size); f++) {
         if (strcmp(name, "lock") == 0) continue;
         uint8_t *bytes = read_file(w, name, size);
         uint64_t at, before = w->tried, refused = w->refused;
         for (at = 0; at < size; at += stride(is_desert(bytes, size, at))) {
-            disk *copy = disk_copy(w->disk, test_seed());
+            disk *copy = disk_copy(w->p.disk, test_seed());
             assert_int_equal(disk_flip(copy, path, name, at, (uint8_t)(1 << (at * 5 % 8))), 0);
             judge(w, copy, "flipped at", name, at);
         }
         uint64_t flips = w->tried - before, refused_flips = w->refused - refused;
         for (at = 0; at < size; at += stride(is_desert(bytes, size, at))) {
-            disk *copy = disk_copy(w->disk, test_seed());
+            disk *copy = disk_copy(w->p.disk, test_seed());
             assert_int_equal(disk_cut_file(copy, path, name, at), 0);
             judge(w, copy, "cut at", name, at);
         }
@@ -241,7 +229,7 @@ static void harm_all(world *w) {
     }
     test_say("%llu tried: %llu refused, %llu whole, %llu cut", (llu)w->tried, (llu)w->refused,
              (llu)w->whole, (llu)w->cut);
-    disk_destroy(w->disk);
+    disk_destroy(w->p.disk);
 }
 
 /* ---- cases ---- */
@@ -254,9 +242,9 @@ static void fill_log_file(world *w) {
     doc[4] = (sizeof doc - 6) >> 8;
     doc[5] = (sizeof doc - 6) & 255;
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(
-            merle_one_put(w->things, merle_key_u64(&k, 500), merle_bytes_of(doc, sizeof doc), &seq),
-            MERLE_OK);
+        assert_int_equal(merle_one_put(w->p.things, merle_key_u64(&k, 500),
+                                       merle_bytes_of(doc, sizeof doc), &seq),
+                         MERLE_OK);
         note_state(w, seq);
     }
 }
@@ -267,13 +255,13 @@ static void closed_database_is_opened_whole_or_refused(void **state) {
     world_init(&w);
     open_ok(&w);
     work(&w, 20);
-    assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+    assert_int_equal(merle_checkpoint(w.p.db), MERLE_OK);
     work(&w, 5);
     fill_log_file(&w);
     work(&w, 5);
-    assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+    assert_int_equal(merle_checkpoint(w.p.db), MERLE_OK);
     work(&w, 5);
-    assert_int_equal(merle_close(w.db), MERLE_OK);
+    assert_int_equal(merle_close(w.p.db), MERLE_OK);
     w.sure_seq = w.last_seq;
     harm_all(&w);
     assert_true(w.refused > w.tried / 10 && w.whole > w.tried / 10 && w.cut == 0);
@@ -283,13 +271,13 @@ static void killed_database_is_cut_behind_what_was_vouched(void **state) {
     static world w;
     (void)state;
     world_init(&w);
-    w.options.compression = MERLE_COMPRESSION_ZSTD;
+    w.p.options.compression = MERLE_COMPRESSION_ZSTD;
     open_ok(&w);
     work(&w, 10);
-    assert_int_equal(merle_close(w.db), MERLE_OK);
+    assert_int_equal(merle_close(w.p.db), MERLE_OK);
     open_ok(&w);
     work(&w, 10);
-    assert_int_equal(merle_checkpoint(w.db), MERLE_OK);
+    assert_int_equal(merle_checkpoint(w.p.db), MERLE_OK);
     work(&w, 5);
     work_loosely(&w, 5);
     kill_db(&w);

@@ -2,86 +2,67 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "tests/crash/life.h"
-
-#include <merle/care.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
+#include "tests/crash/life_private.h"
+
 typedef unsigned long long llu;
 
-enum { LOG_FILE_SIZE = 64 << 10, STEPS_MORE = 200 };
+enum { STEPS_MORE = 200, COMMIT_SIZE_MAX = 6 << 10 };
 
 /* The bound of ASYNC, small enough to be met. */
 #define UNSYNCED_OF(seq) ((seq) % 3 == 0 ? 2048u : 16384u)
-
-/* What goes wrong in a life, besides its end. */
-typedef enum life_fault { FAULT_NONE = 0, FAULT_CALL, FAULT_SPACE } life_fault;
-
-typedef struct life {
-    crash_run *run;
-    sim *s;
-    merle_db *db;
-    merle_collection *handles[PLAIN_COLLECTION_MAX];
-    uint32_t current[ORACLE_NAME_COUNT];
-    uint32_t commits; /* that came back well */
-    uint32_t commits_wanted;
-    uint32_t stop_within; /* calls, from when there are so many; 0: no stop */
-    life_fault fault;
-    disk_call fault_call;
-    merle_durability durability; /* of all commits; 0: any */
-    uint32_t steps_in_64;        /* so often worker 0 steps */
-    uint32_t await_in;           /* one in so many waits for the disk */
-    uint32_t checkpoint_in;      /* one action in so many is a checkpoint */
-    int is_armed;
-    uint32_t backup_in; /* one action of worker 0 in so many is a backup */
-    int has_backup;
-    int is_read_only; /* a writer was told so */
-    int is_opening, is_closing;
-    int is_done; /* as many commits as were wanted, and some more */
-    int has_failed_to_open;
-} life;
-
-typedef struct life_worker {
-    life *l;
-    uint32_t number;
-    mrl_random random;
-    merle_builder *builder;
-} life_worker;
-
-static uint64_t below(life_worker *w, uint64_t limit) {
-    return mrl_random_below(&w->random, limit);
-}
-
-static uint64_t published(const life *l) {
-    return mrl_log_published_at(l->db->store.published);
-}
-
-static oracle *oracle_of(const life *l) {
-    return l->run->o;
-}
 
 static int is_over(const life *l) {
     return l->is_done || l->is_read_only || oracle_of(l)->trouble[0] != 0;
 }
 
-/* What a write may be answered with when something was made to fail. */
-static int is_excused(const life *l, merle_err err) {
+int life_excuses(life *l, merle_err err) {
     if (l->fault == FAULT_NONE) return 0;
+    if (err == MERLE_NO_MEMORY) return l->fault == FAULT_MEMORY;
     return err == MERLE_READ_ONLY || err == MERLE_NOT_DURABLE || err == MERLE_SYSTEM ||
            err == MERLE_NO_SPACE; /* also where the next file cannot be made for another reason */
 }
 
-/* Sees to the note of a write that has come back. */
-static void settle(life *l, note *n, merle_err err, uint64_t seq) {
+void life_settle(life *l, note *n, merle_err err, uint64_t seq) {
     oracle *o = oracle_of(l);
     if (err == MERLE_OK)
         oracle_done(o, n, seq);
     else if (err != MERLE_NOT_DURABLE) /* else its fate is not known */
         oracle_refused(o, n);
     if (err == MERLE_READ_ONLY || err == MERLE_NOT_DURABLE) l->is_read_only = 1;
+}
+
+/* ---- refused memory ---- */
+
+static void refuse(life *l, uint32_t one_in) {
+    l->run->totals.allocations_refused += sim_refused(l->s);
+    sim_refuse_one_in(l->s, one_in);
+    mrl_refusal_of_thread = one_in != 0 ? sim_environment(l->s)->refusal : NULL;
+}
+
+static void set_refusing(life *l, int is_refusing) {
+    l->is_refusing = is_refusing && l->fault == FAULT_MEMORY;
+    refuse(l, l->is_refusing ? l->refuse_in : 0);
+}
+
+void life_spare(life *l) {
+    refuse(l, 0);
+}
+
+void life_refuse_again(life *l) {
+    set_refusing(l, l->is_refusing);
+}
+
+merle_bytes life_build(life_worker *w, const plain_doc *doc) {
+    const mrl_refusal *refusal = mrl_refusal_of_thread;
+    mrl_refusal_of_thread = NULL; /* the test has memory */
+    merle_bytes bytes = plain_doc_build(doc, w->builder);
+    mrl_refusal_of_thread = refusal;
+    return bytes;
 }
 
 /* ---- definitions: worker 0 alone ---- */
@@ -95,12 +76,14 @@ static void define(life *l, uint32_t name) {
     n->name = name;
     merle_collection *made = NULL;
     merle_err err = merle_collection_open(l->db, oracle_names[name], oracle_schema(name), &made);
-    settle(l, n, err, err == MERLE_OK ? atomic_load(&mrl_collection_current(made)->seq) : 0);
+    if (err == MERLE_OK) o->collection_ids[c] = merle_collection_id(made);
+    if (err == MERLE_NO_MEMORY) l->run->totals.refusals[REFUSED_DEFINITION]++;
+    life_settle(l, n, err, err == MERLE_OK ? atomic_load(&mrl_collection_current(made)->seq) : 0);
     if (err == MERLE_OK) {
         l->handles[c] = made;
         l->current[name] = c;
         l->run->totals.definitions++;
-    } else if (!is_excused(l, err)) {
+    } else if (!life_excuses(l, err)) {
         oracle_trouble(o, "making %s: %s", oracle_names[name], merle_err_name(err));
     }
 }
@@ -119,10 +102,31 @@ static merle_err call_definition(life *l, note *n, uint64_t *out_seq) {
     }
 }
 
-static void redefine(life_worker *w) {
+void life_define(life_worker *w, note_kind kind, uint32_t name) {
     life *l = w->l;
     oracle *o = oracle_of(l);
+    note *n = oracle_note(o, kind, 0, published(l));
+    n->collection = l->current[name];
+    n->name = name;
+    n->extra = (uint32_t)below(w, ORACLE_EXTRA_COUNT);
+    uint64_t seq = 0;
+    merle_err err = call_definition(l, n, &seq);
+    life_settle(l, n, err, seq);
+    if (err == MERLE_NO_MEMORY) l->run->totals.refusals[REFUSED_DEFINITION]++;
+    if (err == MERLE_BUSY) l->run->totals.beside_loads++;
+    if (err == MERLE_OK) {
+        l->run->totals.definitions++;
+        if (kind == NOTE_DROP) l->current[name] = ORACLE_NONE;
+    } else if (!life_excuses(l, err) && err != MERLE_EXISTS && err != MERLE_NOT_FOUND &&
+               err != MERLE_BUSY) {
+        oracle_trouble(o, "a definition of %s: %s", oracle_names[name], merle_err_name(err));
+    }
+}
+
+static void redefine(life_worker *w) {
+    life *l = w->l;
     uint32_t name = (uint32_t)below(w, ORACLE_NAME_COUNT);
+    if (l->loads_open > 0) name = l->loading;
     if (l->current[name] == ORACLE_NONE) {
         define(l, name);
         return;
@@ -130,21 +134,10 @@ static void redefine(life_worker *w) {
     note_kind kind = (note_kind)(NOTE_TRUNCATE + below(w, 4));
     /* The markers stay; and what is in memory only is not worth a drop. */
     if (kind == NOTE_TRUNCATE && name == NAME_FIRST) return;
-    if (kind == NOTE_DROP && (name != NAME_SECOND || oracle_new_collection(o) == ORACLE_NONE))
+    int may_go = name == NAME_SECOND || name == NAME_LOADED;
+    if (kind == NOTE_DROP && (!may_go || oracle_new_collection(oracle_of(l)) == ORACLE_NONE))
         return;
-    note *n = oracle_note(o, kind, 0, published(l));
-    n->collection = l->current[name];
-    n->name = name;
-    n->extra = (uint32_t)below(w, ORACLE_EXTRA_COUNT);
-    uint64_t seq = 0;
-    merle_err err = call_definition(l, n, &seq);
-    settle(l, n, err, seq);
-    if (err == MERLE_OK) {
-        l->run->totals.definitions++;
-        if (kind == NOTE_DROP) l->current[name] = ORACLE_NONE;
-    } else if (!is_excused(l, err) && err != MERLE_EXISTS && err != MERLE_NOT_FOUND) {
-        oracle_trouble(o, "a definition of %s: %s", oracle_names[name], merle_err_name(err));
-    }
+    life_define(w, kind, name);
 }
 
 static void ask_id(life_worker *w) {
@@ -159,7 +152,7 @@ static void ask_id(life_worker *w) {
         if (id <= o->new_ids[c] || id <= o->ids[c])
             oracle_trouble(o, "id %llu came after %llu", (llu)id, (llu)last);
         o->new_ids[c] = id;
-    } else if (!is_excused(l, err)) {
+    } else if (!life_excuses(l, err)) {
         oracle_trouble(o, "an id: %s", merle_err_name(err));
     }
     if (err == MERLE_READ_ONLY) l->is_read_only = 1;
@@ -196,7 +189,7 @@ static merle_err do_op(life_worker *w, merle_commit *commit, const plain_op *op,
     merle_collection *collection = w->l->handles[op->collection];
     merle_bytes key = plain_key(op->key), doc = {NULL, 0};
     merle_op ops[PLAIN_PATCH_MAX];
-    if (op->doc != NULL) doc = plain_doc_build(op->doc, w->builder);
+    if (op->doc != NULL) doc = life_build(w, op->doc);
     *bytes += key.size + doc.size;
     for (uint32_t i = 0; i < op->patch_count; i++)
         ops[i] = merle_op_of(op->patches[i].kind, plain_paths[op->patches[i].field],
@@ -235,9 +228,12 @@ static merle_err touch_session(life_worker *w, merle_commit *commit, note *n) {
     merle_collection *sessions = l->handles[l->current[NAME_SESSIONS]];
     n->session = 1 + (uint32_t)below(w, ORACLE_SESSION_COUNT);
     merle_bytes key = oracle_session_key(n->session), doc;
+    const mrl_refusal *refusal = mrl_refusal_of_thread;
+    mrl_refusal_of_thread = NULL; /* the test has memory */
     merle_build_begin(w->builder);
     merle_build_int(w->builder, "number", n->attempt);
     if (merle_build_end(w->builder, &doc) != MERLE_OK) abort();
+    mrl_refusal_of_thread = refusal;
     merle_err err = merle_put(commit, sessions, key, doc);
     n->session_expires_ns = SESSION_REMOVED;
     /* Put first: to remove what is not there would be refused. */
@@ -285,9 +281,10 @@ static void end_commit(life_worker *w, merle_commit *commit, note *n) {
     if (err != MERLE_OK) oracle_trouble(o, "a durability: %s", merle_err_name(err));
     err = merle_end(commit, &seq);
     n->may_be_lost = d == MERLE_ASYNC && err == MERLE_OK;
-    settle(l, n, err, seq);
+    life_settle(l, n, err, seq);
     t->answers[err]++;
-    if (!is_usual(err) && !is_excused(l, err))
+    if (err == MERLE_NO_MEMORY) t->refusals[REFUSED_COMMIT]++;
+    if (!is_usual(err) && !life_excuses(l, err))
         oracle_trouble(o, "a commit ends with %s", merle_err_name(err));
     if (err != MERLE_OK) {
         t->refused++;
@@ -321,7 +318,7 @@ static void commit_something(life_worker *w) {
     l->run->totals.refused++;
     l->run->totals.answers[err]++;
     if (err == MERLE_READ_ONLY) l->is_read_only = 1;
-    if (!is_usual(err) && !is_excused(l, err))
+    if (!is_usual(err) && !life_excuses(l, err))
         oracle_trouble(o, "a commit is refused: %s", merle_err_name(err));
 }
 
@@ -354,7 +351,9 @@ static void checkpoint(life_worker *w) {
     if (err == MERLE_OK) {
         l->run->totals.checkpoints++;
         oracle_promise(oracle_of(l), before);
-    } else if (!is_excused(l, err) && err != MERLE_NO_SPACE) {
+    } else if (err == MERLE_NO_MEMORY && l->fault == FAULT_MEMORY) {
+        l->run->totals.refusals[REFUSED_CHECKPOINT]++;
+    } else if (!life_excuses(l, err) && err != MERLE_NO_SPACE) {
         oracle_trouble(oracle_of(l), "a checkpoint: %s", merle_err_name(err));
     }
 }
@@ -372,17 +371,19 @@ static const char *choose_target(crash_run *run) {
     return best->name;
 }
 
-/* ---- backups ---- */
+/* ---- directories ---- */
 
-static merle_err open_path(const life *l, const char *path, merle_access access,
-                           merle_report *report, merle_db **out_db) {
+merle_err life_open_path(const life *l, const char *path, merle_access access, merle_report *report,
+                         merle_db **out_db) {
     uint64_t seq = oracle_of(l)->base_seq;
     merle_options options = {.threads = MERLE_THREADS_NONE, .ring_size = 64 << 10};
     memset(report, 0, sizeof *report);
     options.access = access;
     options.report = report;
     /* Another size now and then: a file that was prepared does not do then. */
-    options.log_file_size = (uint64_t)LOG_FILE_SIZE << (seq / 5 % 2);
+    options.log_file_size = (uint64_t)LIFE_LOG_FILE_SIZE << (seq / 5 % 2);
+    options.log_keep_bytes = l->run->keeps_log ? UINT64_MAX / 2 : 0;
+    options.commit_size_max = COMMIT_SIZE_MAX;
     options.unsynced_max = UNSYNCED_OF(seq);
     options.checkpoint_log_bytes = 24 << 10;
     options.compression = seq % 2 == 0 ? MERLE_COMPRESSION_ZSTD : MERLE_COMPRESSION_NONE;
@@ -390,77 +391,6 @@ static merle_err open_path(const life *l, const char *path, merle_access access,
     environment.files = disk_files(l->run->d);
     environment.database_id[0] = 7;
     return mrl_db_open(path, &options, &environment, out_db);
-}
-
-static void forget_backup(crash_run *run) {
-    if (run->backup[0] != 0) world_free(&run->backup_world);
-    disk_lose_all(run->d, run->backup);
-    run->backup[0] = 0;
-}
-
-/* Opens what merle_backup has made, while the others go on. */
-static void judge_backup(life *l, const char *path, uint64_t seq_min) {
-    crash_run *run = l->run;
-    oracle *o = run->o;
-    merle_report report;
-    merle_db *copy = NULL;
-    merle_access access =
-        mrl_random_below(&run->random, 2) ? MERLE_ACCESS_READ : MERLE_ACCESS_DEFAULT;
-    merle_err err = open_path(l, path, access, &report, &copy);
-    if (err != MERLE_OK) {
-        if (!is_excused(l, err))
-            oracle_trouble(o, "opening a backup: %s, %s", merle_err_name(err), report.message);
-        return;
-    }
-    run->backup_seq = mrl_log_published_at(copy->store.published);
-    if (run->backup_seq < seq_min)
-        oracle_trouble(o, "a backup is of seq %llu, it was begun at %llu", (llu)run->backup_seq,
-                       (llu)seq_min);
-    if (oracle_compare_copy(o, copy, &run->backup_world) == 0)
-        (void)snprintf(run->backup, sizeof run->backup, "%s", path);
-    err = merle_close(copy);
-    if (err != MERLE_OK && !is_excused(l, err))
-        oracle_trouble(o, "closing a backup: %s", merle_err_name(err));
-    run->totals.backups_opened++;
-}
-
-static void back_up(life_worker *w) {
-    life *l = w->l;
-    crash_run *run = l->run;
-    char path[sizeof run->backup];
-    merle_report report;
-    memset(&report, 0, sizeof report);
-    if (l->has_backup) return; /* one a life */
-    l->has_backup = 1;
-    forget_backup(run);
-    (void)snprintf(path, sizeof path, "backup-%llu", (llu)run->totals.lives);
-    uint64_t before = published(l);
-    merle_err err = merle_backup(l->db, path, NULL, NULL, &report);
-    if (err == MERLE_OK) {
-        run->totals.backups++;
-        judge_backup(l, path, before);
-    } else if (!is_excused(l, err)) {
-        oracle_trouble(run->o, "a backup: %s, %s", merle_err_name(err), report.message);
-    }
-    if (run->backup[0] == 0) disk_lose_all(run->d, path);
-}
-
-/* The backup of an earlier life has outlived the crash. */
-static void check_backup(life *l) {
-    crash_run *run = l->run;
-    merle_report report;
-    merle_db *copy = NULL;
-    if (run->backup[0] == 0 || l->fault != FAULT_NONE) return;
-    merle_err err = open_path(l, run->backup, MERLE_ACCESS_DEFAULT, &report, &copy);
-    if (err != MERLE_OK) {
-        oracle_trouble(run->o, "opening an older backup: %s, %s", merle_err_name(err),
-                       report.message);
-        return;
-    }
-    (void)oracle_compare_world(run->o, &run->backup_world, run->backup_seq, copy);
-    if (merle_close(copy) != MERLE_OK) oracle_trouble(run->o, "closing an older backup");
-    run->totals.backups_opened++;
-    forget_backup(run);
 }
 
 /* ---- a life's work ---- */
@@ -474,7 +404,8 @@ static void arm(life *l) {
         disk_fail_nth(run->d, l->fault_call, 1 + mrl_random_below(&run->random, 6));
     if (l->fault == FAULT_SPACE)
         disk_capacity(run->d,
-                      disk_used(run->d) + mrl_random_below(&run->random, LOG_FILE_SIZE / 4));
+                      disk_used(run->d) + mrl_random_below(&run->random, LIFE_LOG_FILE_SIZE / 4));
+    set_refusing(l, 1);
     if (l->stop_within == 0) return;
     const char *target = choose_target(run);
     if (target != NULL)
@@ -486,17 +417,27 @@ static void arm(life *l) {
 static void work(void *context) {
     life_worker *w = context;
     life *l = w->l;
+    const mrl_refusal *refusal = mrl_refusal_of_thread;
+    mrl_refusal_of_thread = NULL; /* the test has memory */
     if (merle_builder_create(&w->builder) != MERLE_OK) abort();
+    mrl_refusal_of_thread = refusal;
     for (uint32_t more = STEPS_MORE; more > 0 && !is_over(l);) {
         uint64_t dice = below(w, 64);
+        /* Beside a load others load too, and define. */
+        uint32_t company = l->loads_open > 0 ? 8 : 1;
+        if (w->number == 0 && company > 1 && below(w, 6) == 0) dice = 0;
         arm(l);
         more -= (uint32_t)l->is_armed;
         if (w->number == 0 && below(w, l->backup_in) == 0)
-            back_up(w);
+            life_back_up(w);
         else if (w->number == 0 && below(w, l->checkpoint_in) == 0)
             checkpoint(w);
         else if (below(w, l->await_in) == 0)
             await(w);
+        else if (below(w, l->follow_in) == 0)
+            life_follow(w);
+        else if (below(w, 1 + l->load_in / company) == 0)
+            life_load(w);
         else if (w->number != 0 || dice >= 3 + l->steps_in_64)
             commit_something(w);
         else if (dice >= 3)
@@ -508,34 +449,18 @@ static void work(void *context) {
         /* A disk that was full has room again. */
         if (l->is_armed && l->fault == FAULT_SPACE && more == STEPS_MORE / 2)
             disk_capacity(l->run->d, UINT64_MAX);
+        /* And there is memory again. */
+        if (l->is_armed && l->fault == FAULT_MEMORY && more == STEPS_MORE / 2) set_refusing(l, 0);
     }
     l->is_done = 1;
+    life_follow_end(w);
     merle_builder_destroy(w->builder);
 }
 
 /* ---- opening and closing ---- */
 
-static void open_database(void *context) {
-    life *l = context;
+static void take_collections(life *l) {
     oracle *o = oracle_of(l);
-    merle_report report;
-    uint64_t unsynced_max = UNSYNCED_OF(o->base_seq);
-    l->is_opening = 1;
-    merle_err err = open_path(l, "db", MERLE_ACCESS_DEFAULT, &report, &l->db);
-    l->is_opening = 0;
-    if (err != MERLE_OK) {
-        l->has_failed_to_open = 1;
-        l->run->totals.refused_openings++;
-        if (l->fault != FAULT_CALL || (err != MERLE_SYSTEM && err != MERLE_NO_SPACE))
-            oracle_trouble(o, "opening: %s, %s", merle_err_name(err), report.message);
-        return;
-    }
-    l->run->totals.opened++;
-    /* Before the oracle asks for numbers, which are commits of this opening: it may stop there. */
-    terms_judge(&l->run->terms, o, l->db);
-    if (oracle_judge(o, l->db) != 0) return;
-    o->unsynced_max = unsynced_max;
-    check_backup(l);
     for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {
         l->current[name] = o->base.current[name];
         if (l->current[name] == ORACLE_NONE)
@@ -546,10 +471,45 @@ static void open_database(void *context) {
     }
 }
 
+static void open_database(void *context) {
+    life *l = context;
+    crash_run *run = l->run;
+    oracle *o = oracle_of(l);
+    merle_report report;
+    uint64_t unsynced_max = UNSYNCED_OF(o->base_seq);
+    l->is_opening = 1;
+    set_refusing(l, l->refuses_opening);
+    life_care(l);
+    merle_err err = o->trouble[0] != 0
+                        ? MERLE_INVALID
+                        : life_open_path(l, run->path, MERLE_ACCESS_DEFAULT, &report, &l->db);
+    set_refusing(l, 0);
+    l->is_opening = 0;
+    if (err != MERLE_OK) {
+        l->has_failed_to_open = 1;
+        run->totals.refused_openings++;
+        if (err == MERLE_NO_MEMORY) run->totals.refusals[REFUSED_OPENING]++;
+        if (!life_excuses(l, err) || l->fault == FAULT_SPACE)
+            oracle_trouble(o, "opening: %s, %s", merle_err_name(err), report.message);
+        return;
+    }
+    run->totals.opened++;
+    /* Before the oracle asks for numbers, which are commits of this opening: it may stop there. */
+    terms_judge(&run->terms, o, l->db);
+    if (oracle_judge(o, l->db) != 0) return;
+    o->unsynced_max = unsynced_max;
+    for (uint32_t i = 0; i < ORACLE_WORKER_MAX; i++)
+        if (run->followed[i] > o->base_seq) run->followed[i] = o->base_seq;
+    life_care_opened(l);
+    life_check_backup(l);
+    take_collections(l);
+}
+
 static void close_database(void *context) {
     life *l = context;
     oracle *o = oracle_of(l);
     uint64_t last = published(l);
+    life_spare(l);
     if (oracle_compare(o, l->db) != 0) return;
     o->last_seq = last;
     l->is_closing = 1;
@@ -572,8 +532,10 @@ static int run_sim(life *l) {
     int result = sim_run(l->s);
     life_totals *t = &l->run->totals;
     if (result < 0) oracle_trouble(oracle_of(l), "all workers wait for each other");
+    if (result > 0) t->loads_stopped += l->loads_open > 0;
     if (result > 0)
-        *(l->is_opening   ? &t->stops_opening
+        *(l->is_caring    ? &t->stops_caring
+          : l->is_opening ? &t->stops_opening
           : l->is_closing ? &t->stops_closing
                           : &t->stops_working) += 1;
     return result;
@@ -587,10 +549,11 @@ static void choose_fault(life *l) {
         DISK_FILE_READ,    DISK_RENAME,       DISK_FILE_SIZE, DISK_DIR_OPEN,    DISK_DIR_LOCK,
         DISK_FILE_RESERVE, DISK_DIR_SYNC};
     crash_run *run = l->run;
-    uint64_t dice = mrl_random_below(&run->random, 16);
+    uint64_t dice = mrl_random_below(&run->random, 18);
     if (dice < 10) return;
     run->totals.faulted++;
     l->fault = dice >= 14 ? FAULT_SPACE : FAULT_CALL;
+    if (dice >= 16) l->fault = FAULT_MEMORY;
     l->fault_call = calls[mrl_random_below(&run->random, sizeof calls / sizeof calls[0])];
     if (l->fault != FAULT_CALL) return;
     /* Some calls are hardly made but while it is opened. */
@@ -609,6 +572,12 @@ static void plan(life *l) {
     l->steps_in_64 = (uint32_t)mrl_random_below(&run->random, 40);
     l->checkpoint_in = mrl_random_below(&run->random, 2) || l->fault == FAULT_SPACE ? 60 : 1000;
     l->backup_in = mrl_random_below(&run->random, 4) ? 100000 : 50;
+    l->follow_in = mrl_random_below(&run->random, 2) ? 60 : 800;
+    l->load_in = mrl_random_below(&run->random, 3) ? 400 : 25;
+    l->refuse_in = (uint32_t)(4 << mrl_random_below(&run->random, 8));
+    l->refuses_opening = (int)mrl_random_below(&run->random, 2);
+    if (run->totals.opened > 0 && mrl_random_below(&run->random, 6) == 0)
+        l->caring = (care_kind)(CARE_RESTORE + mrl_random_below(&run->random, 3));
     l->await_in = mrl_random_below(&run->random, 2) ? 40 : 2000;
     l->commits_wanted = LIFE_COMMITS_MIN + (uint32_t)mrl_random_below(&run->random, 20);
     if (dice == 0)
@@ -652,6 +621,8 @@ static void end_life(life *l, int is_stopped) {
     if (is_stopped && l->db != NULL && !l->is_closing) o->last_seq = published(l);
     disk_fail_none(run->d);
     disk_capacity(run->d, UINT64_MAX);
+    if (is_stopped) life_care_stopped(l);
+    mrl_refusal_of_thread = NULL;
     /* Also after a sync that failed: then the next life reads what the disk has lost. */
     if (mrl_random_below(&run->random, 4) == 0) {
         run->totals.kills++;
@@ -704,10 +675,12 @@ void crash_run_init(crash_run *run, uint64_t seed) {
     mrl_random_init(&run->random, seed);
     run->d = disk_create(mrl_random_next(&run->random));
     run->o = oracle_create();
+    run->keeps_log = (int)(seed % 2);
+    (void)snprintf(run->path, sizeof run->path, "db");
 }
 
 void crash_run_fini(crash_run *run) {
-    forget_backup(run);
+    life_forget_backup(run);
     disk_destroy(run->d);
     oracle_destroy(run->o);
 }

@@ -11,7 +11,8 @@
 
 typedef unsigned long long llu;
 
-const char *const oracle_names[ORACLE_NAME_COUNT] = {"first", "memory", "second", "sessions"};
+const char *const oracle_names[ORACLE_NAME_COUNT] = {"first", "memory", "second", "loaded",
+                                                     "sessions"};
 const merle_index oracle_extras[ORACLE_EXTRA_COUNT] = {{"by_number", MERLE_ORDERED, "number"},
                                                        {"by_list", MERLE_TAGS, "list"}};
 
@@ -31,6 +32,16 @@ merle_bytes oracle_session_key(uint32_t session) {
 
 /* ---- notes ---- */
 
+static uint64_t published(const merle_db *db) {
+    return mrl_log_published_at(db->store.published);
+}
+
+static world world_copy(const world *from) {
+    world copy = *from;
+    copy.plain = plain_state_copy(from->plain);
+    return copy;
+}
+
 oracle *oracle_create(void) {
     oracle *o = calloc(1, sizeof *o);
     if (o == NULL) abort();
@@ -38,18 +49,29 @@ oracle *oracle_create(void) {
     if (o->notes == NULL) abort();
     o->base.plain = plain_state_copy(NULL);
     for (int i = 0; i < ORACLE_NAME_COUNT; i++) o->base.current[i] = ORACLE_NONE;
+    o->history = history_create();
+    o->now = world_copy(&o->base);
     return o;
 }
 
+static void note_clear(note *n) {
+    for (uint32_t k = 0; k < n->op_count; k++) plain_op_clear(&n->ops[k]);
+    for (uint32_t k = 0; k < PLAIN_KEY_COUNT && n->loaded != NULL; k++)
+        plain_doc_release(n->loaded[k]);
+    free(n->loaded);
+    n->loaded = NULL;
+}
+
 static void forget_notes(oracle *o) {
-    for (uint32_t i = 0; i < o->note_count; i++)
-        for (uint32_t k = 0; k < o->notes[i].op_count; k++) plain_op_clear(&o->notes[i].ops[k]);
+    for (uint32_t i = 0; i < o->note_count; i++) note_clear(&o->notes[i]);
     o->note_count = 0;
 }
 
 void oracle_destroy(oracle *o) {
     forget_notes(o);
     plain_state_free(o->base.plain);
+    plain_state_free(o->now.plain);
+    history_destroy(o->history);
     free(o->notes);
     free(o);
 }
@@ -85,7 +107,7 @@ void oracle_refused(oracle *o, note *n) {
     n->fate = NOTE_REFUSED;
     if (n != &o->notes[o->note_count - 1]) return;
     /* What left no trace need not be remembered. */
-    for (uint32_t k = 0; k < n->op_count; k++) plain_op_clear(&n->ops[k]);
+    note_clear(n);
     o->note_count--;
 }
 
@@ -105,18 +127,31 @@ uint32_t oracle_new_collection(const oracle *o) {
 
 /* ---- worlds ---- */
 
-static world world_copy(const world *from) {
-    world copy = *from;
-    copy.plain = plain_state_copy(from->plain);
-    return copy;
+/* What a commit has changed, for those who read the log. */
+static void write_down(const oracle *o, const world *w, const note *n, const plain_result *result,
+                       history_commit *h) {
+    h->kind = MERLE_CHANGE_PUT;
+    for (uint32_t i = 0; i < result->change_count; i++) {
+        const plain_change *from = &result->changes[i];
+        history_change *to = &h->changes[h->change_count++];
+        to->collection_id = o->collection_ids[from->collection];
+        to->key = from->key;
+        to->is_memory = from->collection == w->current[NAME_MEMORY];
+        to->before = plain_doc_hold(w->plain->cells[from->collection][from->key].doc);
+        to->after = plain_doc_hold(from->doc);
+    }
+    h->session = n->session;
+    h->session_expires_ns = n->session_expires_ns;
+    if (n->session != 0) h->sessions_id = o->collection_ids[w->current[NAME_SESSIONS]];
 }
 
-static void apply_commit(oracle *o, world *w, const note *n) {
+static void apply_commit(oracle *o, world *w, const note *n, history_commit *h) {
     plain_result result;
     plain_apply(w->plain, n->ops, n->op_count, &result);
     if (result.errors != 0)
         oracle_trouble(o, "seq %llu was committed, but should have been refused (errors %x)",
                        (llu)n->seq, result.errors);
+    if (h != NULL) write_down(o, w, n, &result, h);
     plain_commit(w->plain, &result, n->seq);
     plain_result_clear(&result);
 }
@@ -128,11 +163,41 @@ static void apply_session(world *w, const note *n) {
     if (n->session_expires_ns == SESSION_REMOVED) cell->seq = 0;
 }
 
-static void apply(oracle *o, world *w, const note *n) {
+/* Which seq a document of a load has is the load's business. */
+static void apply_load(oracle *o, world *w, const note *n, history_commit *h) {
+    if (plain_count(w->plain, n->collection) != 0)
+        oracle_trouble(o, "seq %llu: a load filled what was not empty", (llu)n->seq);
+    for (uint32_t key = 0; key < PLAIN_KEY_COUNT; key++) {
+        if (n->loaded[key] == NULL) continue;
+        w->plain->cells[n->collection][key].doc = plain_doc_hold(n->loaded[key]);
+        if (h != NULL && n->name != NAME_MEMORY) h->loaded += history_sum(key, n->loaded[key]);
+    }
+}
+
+static void apply_clearing(world *w, const note *n) {
     uint32_t c = n->collection;
+    plain_clear_collection(w->plain, c);
+    if (n->name == NAME_SESSIONS) memset(w->sessions, 0, sizeof w->sessions);
+    w->plain->root_seq[c] = n->seq;
+    if (n->kind == NOTE_TRUNCATE) return;
+    w->current[n->name] = n->kind == NOTE_DEFINE ? c : ORACLE_NONE;
+    w->plain->life[c] = n->kind == NOTE_DEFINE ? PLAIN_ALIVE : PLAIN_DROPPED;
+    if (n->kind == NOTE_DEFINE) w->extras[c] = 0;
+}
+
+/* h: what it did is told there; NULL: nobody asks. */
+static void apply(oracle *o, world *w, const note *n, history_commit *h) {
+    static const merle_change_kind kinds[] = {
+        [NOTE_COMMIT] = MERLE_CHANGE_PUT,        [NOTE_DEFINE] = MERLE_CHANGE_DEFINE,
+        [NOTE_TRUNCATE] = MERLE_CHANGE_TRUNCATE, [NOTE_DROP] = MERLE_CHANGE_DROP,
+        [NOTE_INDEX_ADD] = MERLE_CHANGE_DEFINE,  [NOTE_INDEX_DROP] = MERLE_CHANGE_DEFINE,
+        [NOTE_LOAD] = MERLE_CHANGE_LOADED};
+    uint32_t c = n->collection;
+    if (h != NULL) h->kind = kinds[n->kind];
+    if (h != NULL && c != ORACLE_NONE) h->collection_id = o->collection_ids[c];
     switch (n->kind) {
     case NOTE_COMMIT:
-        apply_commit(o, w, n);
+        apply_commit(o, w, n, h);
         apply_session(w, n);
         return;
     case NOTE_INDEX_ADD:
@@ -141,21 +206,12 @@ static void apply(oracle *o, world *w, const note *n) {
     case NOTE_INDEX_DROP:
         w->extras[c] &= ~(1u << n->extra);
         return;
-    case NOTE_DEFINE:
-        w->current[n->name] = c;
-        w->extras[c] = 0;
-        w->plain->life[c] = PLAIN_ALIVE;
-        break;
-    case NOTE_DROP:
-        w->current[n->name] = ORACLE_NONE;
-        w->plain->life[c] = PLAIN_DROPPED;
-        break;
-    case NOTE_TRUNCATE:
-        break;
+    case NOTE_LOAD:
+        apply_load(o, w, n, h);
+        return;
+    default:
+        apply_clearing(w, n);
     }
-    plain_clear_collection(w->plain, c);
-    if (n->name == NAME_SESSIONS) memset(w->sessions, 0, sizeof w->sessions);
-    w->plain->root_seq[c] = n->seq;
 }
 
 static int by_seq(const void *a, const void *b) {
@@ -163,20 +219,63 @@ static int by_seq(const void *a, const void *b) {
     return left < right ? -1 : left > right;
 }
 
+/* Those behind one seq that came back, up to another one, in order. */
+static size_t gather(oracle *o, uint64_t after_seq, uint64_t seq, const note **done) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < o->note_count; i++) {
+        const note *n = &o->notes[i];
+        if (n->fate == NOTE_DONE && n->seq > after_seq && n->seq <= seq) done[count++] = n;
+    }
+    qsort(done, count, sizeof done[0], by_seq);
+    for (size_t i = 1; i < count; i++)
+        if (done[i]->seq == done[i - 1]->seq)
+            oracle_trouble(o, "seq %llu was given twice", (llu)done[i]->seq);
+    return count;
+}
+
 /* The world at a seq: the base, and all that was done up to there, in order. */
 static world world_at(oracle *o, uint64_t seq) {
     static const note *done[ORACLE_NOTE_MAX];
-    size_t count = 0;
+    size_t count = gather(o, 0, seq, done);
     world w = world_copy(&o->base);
-    for (uint32_t i = 0; i < o->note_count; i++)
-        if (o->notes[i].fate == NOTE_DONE && o->notes[i].seq <= seq) done[count++] = &o->notes[i];
-    qsort(done, count, sizeof done[0], by_seq);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0 && done[i]->seq == done[i - 1]->seq)
-            oracle_trouble(o, "seq %llu was given twice", (llu)done[i]->seq);
-        apply(o, &w, done[i]);
-    }
+    for (size_t i = 0; i < count; i++) apply(o, &w, done[i], NULL);
     return w;
+}
+
+/* ---- what is known of each seq ---- */
+
+static void learn_up_to(oracle *o, uint64_t seq) {
+    static const note *done[ORACLE_NOTE_MAX];
+    if (seq <= o->history->last_seq) return;
+    size_t count = gather(o, o->history->last_seq, seq, done);
+    for (size_t i = 0; i < count; i++) {
+        /* What is only known to have been done, and not when, is left out. */
+        history_commit *h = done[i]->is_guessed ? NULL : history_put(o->history, done[i]->seq);
+        apply(o, &o->now, done[i], h);
+    }
+    o->history->last_seq = seq;
+}
+
+void oracle_learn(oracle *o, merle_db *db) {
+    uint64_t seq = published(db);
+    for (uint32_t i = 0; i < o->note_count; i++)
+        if (o->notes[i].fate == NOTE_OPEN && o->notes[i].after_seq < seq)
+            seq = o->notes[i].after_seq;
+    learn_up_to(o, seq);
+}
+
+/* What was lost, or undone, has never been. */
+static void learn_anew(oracle *o) {
+    history_go_back(o->history, o->base_seq);
+    plain_state_free(o->now.plain);
+    o->now = world_copy(&o->base);
+}
+
+void oracle_go_back(oracle *o, uint64_t seq) {
+    o->promised_seq = o->last_seq = seq;
+    o->unsynced_max = 0; /* no bound for what is lost now */
+    memset(o->ids, 0, sizeof o->ids);
+    memset(o->new_ids, 0, sizeof o->new_ids);
 }
 
 /* ---- comparing ---- */
@@ -210,7 +309,7 @@ static int compare_document(comparison *c, uint32_t name, merle_doc doc, uint32_
     if (cell->doc == NULL)
         return differs(c, "%s has key %u, of seq %llu, which it should not", oracle_names[name],
                        key, (llu)doc.seq);
-    if (cell->seq != doc.seq)
+    if (cell->seq != doc.seq && cell->seq != 0)
         return differs(c, "%s has key %u of seq %llu instead of %llu", oracle_names[name], key,
                        (llu)doc.seq, (llu)cell->seq);
     if (plain_doc_parse(doc, &parsed) != 0 || plain_doc_hash(&parsed) != plain_doc_hash(cell->doc))
@@ -347,44 +446,69 @@ static void check_whole(oracle *o, merle_db *db) {
         oracle_trouble(o, "merle_check: %s, %s", merle_err_name(err), report.message);
 }
 
-static uint64_t published(const merle_db *db) {
-    return mrl_log_published_at(db->store.published);
-}
-
 /* ---- judging a reopened database ---- */
 
-/* The marker of a worker: the number of its last commit, and that commit's seq. */
-static void read_marker(oracle *o, merle_db *db, uint32_t worker, uint32_t *out_attempt,
-                        uint64_t *out_seq) {
-    merle_section section;
-    merle_collection *first;
+/* The marker of a worker in a collection: the number of the last write that has set it, and the
+ * document's seq. */
+typedef struct marker {
+    uint32_t attempt;
+    uint64_t seq;
+} marker;
+
+typedef struct markers {
+    marker of[ORACLE_NAME_COUNT][ORACLE_WORKER_MAX];
+} markers;
+
+static void read_marker(oracle *o, merle_section *section, merle_collection *collection,
+                        uint32_t worker, marker *out) {
     merle_doc doc;
     merle_value number;
-    *out_attempt = 0;
-    *out_seq = 0;
+    if (merle_get(section, collection, plain_key(ORACLE_KEY_COUNT + worker), &doc) != MERLE_OK)
+        return;
+    if (merle_doc_value(doc, plain_paths[PLAIN_NUMBER], &number) != MERLE_OK)
+        oracle_trouble(o, "the marker of worker %u has no number", worker);
+    *out = (marker){(uint32_t)number.number.i, doc.seq};
+}
+
+static void read_markers(oracle *o, merle_db *db, markers *out) {
+    merle_section section;
+    memset(out, 0, sizeof *out);
     if (merle_section_begin(db, &section) != MERLE_OK) return;
-    if (merle_collection_find(db, oracle_names[NAME_FIRST], &first) == MERLE_OK &&
-        merle_get(&section, first, plain_key(ORACLE_KEY_COUNT + worker), &doc) == MERLE_OK) {
-        if (merle_doc_value(doc, plain_paths[PLAIN_NUMBER], &number) != MERLE_OK)
-            oracle_trouble(o, "the marker of worker %u has no number", worker);
-        *out_attempt = (uint32_t)number.number.i;
-        *out_seq = doc.seq;
+    for (uint32_t name = 0; name < ORACLE_PLAIN_COUNT; name++) {
+        merle_collection *collection;
+        if (merle_collection_find(db, oracle_names[name], &collection) != MERLE_OK) continue;
+        for (uint32_t worker = 0; worker < ORACLE_WORKER_MAX; worker++)
+            read_marker(o, &section, collection, worker, &out->of[name][worker]);
     }
     (void)merle_section_end(&section);
 }
 
-/* What became of the commits that had not come back. */
+/* Whether they say that the commit or load, which has not come back, was done. */
+static int is_done(const markers *m, const note *n, uint64_t *out_seq) {
+    const marker *at = &m->of[n->kind == NOTE_LOAD ? n->name : NAME_FIRST][n->worker];
+    *out_seq = at->seq;
+    return n->attempt != 0 && at->attempt == n->attempt;
+}
+
+static int is_open(const note *n) {
+    return (n->kind == NOTE_COMMIT || n->kind == NOTE_LOAD) && n->fate == NOTE_OPEN;
+}
+
+/* What became of the commits and loads that had not come back. */
 static void settle_commits(oracle *o, merle_db *db) {
+    markers m;
+    read_markers(o, db, &m);
     for (uint32_t i = 0; i < o->note_count; i++) {
         note *n = &o->notes[i];
-        uint32_t attempt;
         uint64_t seq;
-        if (n->kind != NOTE_COMMIT || n->fate != NOTE_OPEN) continue;
-        read_marker(o, db, n->worker, &attempt, &seq);
-        if (n->attempt != 0 && attempt == n->attempt)
+        if (!is_open(n)) continue;
+        if (is_done(&m, n, &seq)) {
+            /* A load's documents came before it ended; nobody else wrote to its collection then. */
+            n->is_guessed = n->kind == NOTE_LOAD;
             oracle_done(o, n, seq);
-        else
+        } else {
             oracle_refused(o, n);
+        }
     }
 }
 
@@ -396,6 +520,9 @@ int oracle_compare(oracle *o, merle_db *db) {
     if (compare(&w, db, text, sizeof text) != 0)
         oracle_trouble(o, "at seq %llu, still running: %s", (llu)published(db), text);
     plain_state_free(w.plain);
+    /* Which seq the end of a load has is not known: it may be lost where its documents are not. */
+    for (uint32_t i = 0; i < o->note_count; i++)
+        if (o->notes[i].kind == NOTE_LOAD && o->notes[i].is_guessed) o->notes[i].fate = NOTE_OPEN;
     check_whole(o, db);
     return o->trouble[0] != 0 ? -1 : 0;
 }
@@ -435,24 +562,25 @@ int oracle_compare_world(oracle *o, const world *w, uint64_t seq, merle_db *db) 
     return o->trouble[0] != 0 ? -1 : 0;
 }
 
-int oracle_compare_copy(oracle *o, merle_db *copy, world *out_world) {
-    static uint8_t was_open[ORACLE_NOTE_MAX];
-    uint32_t attempts[ORACLE_WORKER_MAX];
-    uint64_t seqs[ORACLE_WORKER_MAX];
-    /* Commits of others may be in the copy, and not have come back yet: the copy says which. */
-    for (uint32_t w = 0; w < ORACLE_WORKER_MAX; w++)
-        read_marker(o, copy, w, &attempts[w], &seqs[w]);
+int oracle_compare_copy(oracle *o, merle_db *copy, world *out_world, oracle_earlier *earlier) {
+    static note *open[ORACLE_NOTE_MAX];
+    size_t count = 0;
+    markers m;
+    /* Writes of others may be in the copy, and not have come back yet: the copy says which. */
+    read_markers(o, copy, &m);
     /* From here on nobody else runs, until the notes are again as they were. */
     for (uint32_t i = 0; i < o->note_count; i++) {
         note *n = &o->notes[i];
-        was_open[i] = n->kind == NOTE_COMMIT && n->fate == NOTE_OPEN && n->attempt != 0;
-        if (!was_open[i]) continue;
-        n->seq = seqs[n->worker];
-        n->fate = attempts[n->worker] == n->attempt ? NOTE_DONE : NOTE_REFUSED;
+        if (!is_open(n) || n->attempt == 0) continue;
+        open[count++] = n;
+        n->fate = is_done(&m, n, &n->seq) ? NOTE_DONE : NOTE_REFUSED;
+        /* When a load that has not come back has ended is not known. */
+        if (n->fate == NOTE_DONE && n->kind == NOTE_LOAD) earlier->seq = 0;
     }
     *out_world = world_at(o, published(copy));
-    for (uint32_t i = 0; i < o->note_count; i++)
-        if (was_open[i]) o->notes[i].fate = NOTE_OPEN;
+    if (earlier->seq != 0) earlier->world = world_at(o, earlier->seq);
+    if (earlier->seq != 0) world_wake(&earlier->world);
+    for (size_t i = 0; i < count; i++) open[i]->fate = NOTE_OPEN;
     world_wake(out_world);
     return oracle_compare_world(o, out_world, published(copy), copy);
 }
@@ -467,6 +595,7 @@ static int try_worlds(oracle *o, merle_db *db, uint64_t seq, world *out_world) {
         if (open != NULL) {
             open->fate = at <= seq ? NOTE_DONE : NOTE_REFUSED;
             open->seq = at;
+            open->is_guessed = 1;
         }
         world w = world_at(o, seq);
         world_wake(&w);
@@ -522,6 +651,16 @@ static void judge_ids(oracle *o, merle_db *db, uint64_t seq) {
     memset(o->new_ids, 0, sizeof o->new_ids);
 }
 
+/* Also of collections whose making had not come back. */
+static void find_ids(oracle *o, merle_db *db, const world *w) {
+    for (uint32_t name = 0; name < ORACLE_NAME_COUNT; name++) {
+        merle_collection *collection;
+        if (w->current[name] != ORACLE_NONE &&
+            merle_collection_find(db, oracle_names[name], &collection) == MERLE_OK)
+            o->collection_ids[w->current[name]] = merle_collection_id(collection);
+    }
+}
+
 int oracle_judge(oracle *o, merle_db *db) {
     uint64_t seq = published(db);
     world w;
@@ -531,9 +670,12 @@ int oracle_judge(oracle *o, merle_db *db) {
     settle_commits(o, db);
     if (o->trouble[0] != 0 || try_worlds(o, db, seq, &w) != 0) return -1;
     judge_loss(o, seq);
+    find_ids(o, db, &w);
+    learn_up_to(o, seq);
     plain_state_free(o->base.plain);
     o->base = w;
     o->base_seq = seq;
+    learn_anew(o);
     forget_notes(o);
     /* What an opening has found is durable from then on. */
     oracle_promise(o, seq);

@@ -6,6 +6,8 @@
  *         on from there.
  *         A commit that the crash has caught says by itself whether it was applied: each commit
  *         writes its number into a marker document of its worker, in the same instant.
+ *         What each seq changed it remembers beyond reopenings (history.h), for those who read the
+ *         log.
  * Owns    its states and notes.
  * Threads one.
  * Limits  ORACLE_WORKER_MAX workers; one of them alone defines things; ORACLE_NOTE_MAX writes
@@ -17,14 +19,15 @@
 #define TESTS_CRASH_ORACLE_H
 
 #include "database/database.h"
+#include "tests/crash/history.h"
 #include "tests/model/plain.h"
 
 enum {
     ORACLE_WORKER_MAX = 3,
     ORACLE_OP_MAX = 10,
     ORACLE_NOTE_MAX = 4096,
-    ORACLE_NAME_COUNT = 4,     /* names of collections */
-    ORACLE_PLAIN_COUNT = 3,    /* the first of them have documents of the plain model */
+    ORACLE_NAME_COUNT = 5,     /* names of collections */
+    ORACLE_PLAIN_COUNT = 4,    /* the first of them have documents of the plain model */
     ORACLE_SESSION_COUNT = 12, /* keys of the last one, whose documents end */
     ORACLE_KEY_COUNT = PLAIN_KEY_COUNT - ORACLE_WORKER_MAX, /* the keys behind are markers */
     ORACLE_EXTRA_COUNT = 2,                                 /* indexes that come and go */
@@ -32,8 +35,15 @@ enum {
 };
 
 /* The first collection has the markers and stays; the second is in memory only; the third is
- * dropped and made again; documents of the last have an end. */
-typedef enum oracle_name { NAME_FIRST = 0, NAME_MEMORY, NAME_SECOND, NAME_SESSIONS } oracle_name;
+ * dropped and made again; the fourth is filled by bulk loads more often than others; documents of
+ * the last have an end. */
+typedef enum oracle_name {
+    NAME_FIRST = 0,
+    NAME_MEMORY,
+    NAME_SECOND,
+    NAME_LOADED,
+    NAME_SESSIONS
+} oracle_name;
 extern const char *const oracle_names[ORACLE_NAME_COUNT];
 extern const merle_index oracle_extras[ORACLE_EXTRA_COUNT];
 const merle_schema *oracle_schema(uint32_t name);
@@ -44,7 +54,8 @@ typedef enum note_kind {
     NOTE_TRUNCATE,
     NOTE_DROP,
     NOTE_INDEX_ADD,
-    NOTE_INDEX_DROP
+    NOTE_INDEX_DROP,
+    NOTE_LOAD
 } note_kind;
 
 typedef enum note_fate {
@@ -60,16 +71,18 @@ typedef struct note {
     uint64_t seq;
     uint64_t after_seq; /* published when it was begun: its own is higher */
     uint32_t worker;
-    uint32_t attempt; /* of a commit: its number among the worker's */
+    uint32_t attempt; /* of a commit or load: its number among the worker's */
     uint32_t collection;
     uint32_t name;    /* of a definition */
     uint32_t extra;   /* of an index */
     int may_be_lost;  /* acknowledged in ASYNC */
+    int is_guessed;   /* that it was done is known, its seq is not */
     uint64_t bytes;   /* at least so many has its record */
     uint32_t session; /* of a commit: the number of a key in the last collection, from 1; 0: none */
     int64_t session_expires_ns; /* SESSION_REMOVED: it is removed */
     uint32_t op_count;
     plain_op ops[ORACLE_OP_MAX + 1];
+    plain_doc **loaded; /* of a load: what each key has then; malloc */
 } note;
 #define SESSION_REMOVED INT64_MIN
 
@@ -100,6 +113,9 @@ typedef struct oracle {
     uint64_t lost;     /* commits that were published and did not come back, in all */
     char trouble[512]; /* what is wrong; empty: nothing */
     note *notes;
+    uint32_t collection_ids[PLAIN_COLLECTION_MAX]; /* merle's numbers, of those that have a name */
+    history *history;
+    world now; /* as learnt up to history's last seq */
 } oracle;
 
 oracle *oracle_create(void);
@@ -113,6 +129,10 @@ note *oracle_note(oracle *o, note_kind kind, uint32_t worker, uint64_t published
 void oracle_done(oracle *o, note *n, uint64_t seq);
 void oracle_refused(oracle *o, note *n);
 void oracle_promise(oracle *o, uint64_t seq);
+/* What commits did is put into the history, up to the first write that has not come back. */
+void oracle_learn(oracle *o, merle_db *db);
+/* The database goes back to a commit: what came later is undone, whatever was promised of it. */
+void oracle_go_back(oracle *o, uint64_t seq);
 /* An unused collection; ORACLE_NONE: there is none before the next reopening. */
 uint32_t oracle_new_collection(const oracle *o);
 
@@ -120,9 +140,15 @@ uint32_t oracle_new_collection(const oracle *o);
 int oracle_judge(oracle *o, merle_db *db);
 /* The database runs, and no write is under way: is it what it has to be? */
 int oracle_compare(oracle *o, merle_db *db);
+/* An earlier commit of this life, and the world that it left. */
+typedef struct oracle_earlier {
+    uint64_t seq; /* 0: none */
+    world world;  /* freed with world_free */
+} oracle_earlier;
 /* A copy was made while the database ran: is it what that was at its seq? *out_world is what the
- * copy has to be from then on; freed with world_free. */
-int oracle_compare_copy(oracle *o, merle_db *copy, world *out_world);
+ * copy has to be from then on; freed with world_free. earlier->seq is given, and made 0 where that
+ * world is not known. */
+int oracle_compare_copy(oracle *o, merle_db *copy, world *out_world, oracle_earlier *earlier);
 /* Another database has to be this world, which had `seq`. */
 int oracle_compare_world(oracle *o, const world *w, uint64_t seq, merle_db *db);
 void world_free(world *w);

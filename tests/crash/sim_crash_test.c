@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@
 #include "tests/model/seed.h"
 
 enum {
-    LIFE_COUNT = 40,
+    LIFE_COUNT = 40, /* of a run */
     CRASH_COUNT = 10000,
     RUN_TIMEOUT_S = 300,
     FAULTS_MIN = 100,
@@ -91,7 +92,39 @@ static void add_up(const crash_run *run) {
 
 static uint64_t crashes(void) {
     const life_totals *t = &all->totals;
-    return t->stops_opening + t->stops_working + t->stops_closing + t->ends_between;
+    return t->stops_caring + t->stops_opening + t->stops_working + t->stops_closing +
+           t->ends_between;
+}
+
+/* ---- the book: how far long runs have come ---- */
+
+/* What the runs of all times have come to. */
+static uint64_t book_crashes, book_seed;
+
+static void read_book(void) {
+    const char *path = getenv("MERLE_CRASH_BOOK");
+    FILE *f = minutes == 0 || path == NULL ? NULL : fopen(path, "r");
+    if (f == NULL) return;
+    if (fscanf(f, "next seed %" SCNu64 ", crashes %" SCNu64, &book_seed, &book_crashes) == 2)
+        first_seed = book_seed;
+    (void)fclose(f);
+}
+
+static void write_book(uint64_t next_seed) {
+    const char *path = getenv("MERLE_CRASH_BOOK");
+    char made[4096];
+    if (minutes == 0) return;
+    book_crashes += crashes();
+    test_say("%llu crashes in all runs of this book; the next seed is %llu", (llu)book_crashes,
+             (llu)next_seed);
+    if (path == NULL) return;
+    (void)snprintf(made, sizeof made, "%s.tmp", path);
+    FILE *f = fopen(made, "w");
+    assert_non_null(f);
+    assert_true(fprintf(f, "next seed %llu, crashes %llu\n", (llu)next_seed, (llu)book_crashes) >
+                0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(rename(made, path), 0);
 }
 
 /* ---- runs ---- */
@@ -127,14 +160,78 @@ static int run_in_child(uint64_t seed) {
 
 /* ---- telling ---- */
 
+/* In a run of the whole length none of these is nought. */
+static uint64_t tell_action(const char *name, uint64_t count) {
+    test_say("%-40s %9llu", name, (llu)count);
+    return count == 0;
+}
+
+/* How many of them never happened. */
+static uint64_t tell_cares(const life_totals *t) {
+    static const char *const names[CARE_COUNT] = {"", "restored", "repaired", "verified"};
+    uint64_t missing = 0;
+    for (int i = CARE_RESTORE; i < CARE_COUNT; i++) {
+        char text[64];
+        missing += tell_action(names[i], t->cares[i]);
+        (void)snprintf(text, sizeof text, "%s: cut off by a crash", names[i]);
+        missing += tell_action(text, t->cares_stopped[i]);
+        (void)snprintf(text, sizeof text, "%s: failed by a fault", names[i]);
+        missing += tell_action(text, t->cares_failed[i]);
+        if (i == CARE_VERIFY) continue;
+        (void)snprintf(text, sizeof text, "%s: the next world", names[i]);
+        missing += tell_action(text, t->cares_taken[i]);
+    }
+    missing += tell_action("cut off, and told to be unfinished", t->copies_unfinished);
+    missing += tell_action("cut off, and whole", t->copies_whole);
+    missing += tell_action("restored to an earlier commit", t->restores_back);
+    return missing + tell_action("restored to where the files do not go", t->restores_out_of_reach);
+}
+
+static uint64_t tell_readers_and_loads(const life_totals *t) {
+    uint64_t missing = tell_action("cursors", t->cursors);
+    missing += tell_action("cursors that go on after a reopening", t->cursors_again);
+    missing += tell_action("changes read", t->changes);
+    missing += tell_action("changes read from files", t->changes_from_files);
+    missing += tell_action("changes that the oracle has", t->changes_checked);
+    missing += tell_action("gaps", t->gaps);
+    missing += tell_action("bulk loads", t->loads);
+    missing += tell_action("bulk loads beside others", t->loads_in_company);
+    missing += tell_action("bulk loads given up", t->loads_cancelled);
+    missing += tell_action("bulk loads refused for a value", t->loads_refused);
+    missing += tell_action("bulk loads that a crash has ended", t->loads_stopped);
+    return missing + tell_action("definitions refused beside a load", t->beside_loads);
+}
+
+static uint64_t tell_refusals(const life_totals *t) {
+    static const char *const names[REFUSED_COUNT] = {"openings",
+                                                     "commits",
+                                                     "checkpoints",
+                                                     "definitions",
+                                                     "bulk loads and documents of them",
+                                                     "cursors",
+                                                     "backups, restores, repairs"};
+    uint64_t missing = tell_action("allocations refused", t->allocations_refused);
+    for (int i = 0; i < REFUSED_COUNT; i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "without memory: %s", names[i]);
+        missing += tell_action(text, t->refusals[i]);
+    }
+    return missing;
+}
+
+static uint64_t tell_actions(const life_totals *t) {
+    return tell_cares(t) + tell_readers_and_loads(t) + tell_refusals(t);
+}
+
 static void tell_totals(void) {
     const life_totals *t = &all->totals;
     const disk_fates *f = &all->fates;
     test_say(
-        "%llu runs, %llu lives, %llu crashes: %llu while opening, %llu at work, %llu while "
+        "%llu runs, %llu lives, %llu crashes: %llu while caring, %llu while opening, %llu at work, "
+        "%llu while "
         "closing, %llu between two calls",
-        (llu)all->runs, (llu)t->lives, (llu)crashes(), (llu)t->stops_opening, (llu)t->stops_working,
-        (llu)t->stops_closing, (llu)t->ends_between);
+        (llu)all->runs, (llu)t->lives, (llu)crashes(), (llu)t->stops_caring, (llu)t->stops_opening,
+        (llu)t->stops_working, (llu)t->stops_closing, (llu)t->ends_between);
     test_say(
         "%llu power cuts, %llu kills, %llu clean closes; %llu lives with a fault, %llu "
         "openings failed by it, %llu succeeded",
@@ -181,6 +278,7 @@ static uint64_t faults_of(disk_call first, disk_call last) {
 static void assert_reached(void) {
     uint64_t fulls = 0;
     int is_whole = crashes() >= CRASH_COUNT;
+    uint64_t missing = tell_actions(&all->totals);
     for (size_t i = 0; i < all->point_count; i++) {
         fulls += all->points[i].fulls;
         /* What hardly anybody calls may be missed by chance. */
@@ -198,6 +296,7 @@ static void assert_reached(void) {
     assert_true(all->totals.stops_opening > 0 && all->totals.stops_working > 0);
     assert_true(fulls > 0 && all->totals.kills > 0 && all->totals.lost > 0);
     if (!is_whole) return;
+    assert_int_equal(missing, 0);
     assert_true(faults_of(DISK_FILE_READ, DISK_FILE_READ) >= FAULTS_MIN && fulls >= FAULTS_MIN);
     assert_true(faults_of(DISK_FILE_WRITE, DISK_FILE_WRITE) >= FAULTS_MIN);
     assert_true(faults_of(DISK_FILE_SYNC, DISK_FILE_SYNC) >= FAULTS_MIN);
@@ -215,17 +314,21 @@ static void database_survives_every_crash(void **state) {
         tell_totals();
         return;
     }
-    for (uint64_t seed = first_seed; result == 0 && crashes() < wanted; seed++) {
+    uint64_t seed = first_seed;
+    for (; result == 0 && crashes() < wanted; seed++) {
         if (minutes != 0 && time(NULL) >= end) break;
         result = run_in_child(seed);
     }
+    /* One that has failed comes first the next time. */
+    write_book(result == 0 ? seed : seed - 1);
     tell_totals();
     tell_points();
     assert_int_equal(result, 0);
     assert_reached();
 }
 
-/* --seed=N: begins there. --one: that seed alone. --minutes=N: so long. */
+/* --seed=N: begins there. --one: that seed alone. --minutes=N: so long, from where the book that
+ * MERLE_CRASH_BOOK names says that the last such run has stopped. */
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(database_survives_every_crash)};
     first_seed = test_seed();
@@ -234,6 +337,9 @@ int main(int argc, char **argv) {
         if (strncmp(argv[i], "--minutes=", 10) == 0) minutes = strtoull(argv[i] + 10, NULL, 0);
         if (strcmp(argv[i], "--one") == 0) only_one = 1;
     }
+    const char *text = getenv("MERLE_CRASH_MINUTES");
+    if (text != NULL && minutes == 0) minutes = strtoull(text, NULL, 0);
+    read_book();
     test_say("seed %llu", (llu)first_seed);
     all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED) return 1;

@@ -271,6 +271,10 @@ int main(int argc, char **argv) {
         uint32_t first = (uint32_t)strtoul(argv[3], &threads, 10);
         return run_traced((merle_threads)strtoul(threads, NULL, 10), first);
     }
+#if defined(__SANITIZE_ADDRESS__)
+    (void)printf("1..0 # SKIP the search for leaks does not work under strace\n");
+    return 0;
+#endif
     if (mkdtemp(root) == NULL) return 1;
     (void)snprintf(path, sizeof path, "%s/world", root);
     int result = cmocka_run_group_tests_name("crash/trace", tests, NULL, NULL);

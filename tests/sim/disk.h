@@ -118,6 +118,8 @@ int disk_swap(disk *d, const char *path, const char *name, const char *other);
 int disk_lose(disk *d, const char *path, const char *name);
 /* A directory goes, with its files; nothing in it is open. */
 void disk_lose_all(disk *d, const char *path);
+/* A hash of all that is seen of a directory, but for the lock. */
+uint64_t disk_sum(const disk *d, const char *path);
 int disk_duplicate(disk *d, const char *path, const char *name, const char *copy_name);
 /* Between a simulated and a real directory; all regular files. 0 or an errno value. */
 int disk_export(disk *d, const char *path, const char *real_path);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "tests/sim/disk_private.h"
 
 static node *find_node(const disk *d, const char *path, const char *name) {
@@ -83,6 +84,20 @@ void disk_lose_all(disk *d, const char *path) {
     f->live.count = 0;
     make_names_durable(f);
     disk_sweep(d);
+}
+
+uint64_t disk_sum(const disk *d, const char *path) {
+    const folder *f = folder_find(d, path);
+    uint64_t sum = 0;
+    for (size_t i = 0; f != NULL && i < f->live.count; i++) {
+        const name_entry *entry = &f->live.entries[i];
+        const bytes_image *live = &entry->of->live;
+        if (strcmp(entry->name, "lock") == 0) continue;
+        /* In any order. */
+        sum += mrl_mix_u64(mrl_hash_bytes(entry->name, strlen(entry->name), 1) ^
+                           mrl_hash_bytes(live->bytes, live->size, live->size));
+    }
+    return sum;
 }
 
 int disk_duplicate(disk *d, const char *path, const char *name, const char *copy_name) {

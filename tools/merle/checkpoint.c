@@ -1,34 +1,52 @@
-/* tools/merle/checkpoint.c - merle checkpoint: writes pages of a directory that nobody has open.
+/* tools/merle/checkpoint.c - merle checkpoint: writes what the log has into pages.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "tools/merle/command.h"
+#include "tools/merle/owner.h"
 #include "tools/merle/print.h"
 
-static void show(merle_db *db) {
-    merle_stats_db stats = {.size = sizeof stats};
-    if (merle_stats(db, &stats) != MERLE_OK) return;
+static void show(const merle_stats_db *stats) {
     print_facts_begin();
-    print_fact_number("seq", stats.seq);
-    print_fact_number("term", stats.term);
-    print_fact_number("pages_written", stats.checkpoint_pages);
-    print_fact_number("bytes_written", stats.checkpoint_bytes);
-    print_fact_number("nanoseconds", stats.checkpoint_ns);
-    print_fact_number("pages", stats.pages);
-    print_fact_number("page_bytes", stats.page_bytes);
+    print_fact_number("seq", stats->checkpoint_seq);
+    print_fact_number("term", stats->term);
+    print_fact_number("pages_written", stats->checkpoint_pages);
+    print_fact_number("bytes_written", stats->checkpoint_bytes);
+    print_fact_number("nanoseconds", stats->checkpoint_ns);
+    print_fact_number("pages", stats->pages);
+    print_fact_number("page_bytes", stats->page_bytes);
     print_facts_end();
 }
 
-static int run(const command_line *line) {
+static int write_here(merle_db *db, merle_stats_db *out_stats) {
     merle_report report = {0};
-    merle_db *db = command_open_to_write(line->arguments[0]);
-    if (db == NULL) return EXIT_FAILED;
     merle_report_to(db, &report);
     merle_err err = merle_checkpoint(db);
-    int end = err == MERLE_OK ? EXIT_GOOD : command_fail("checkpoint", err, &report);
-    if (err == MERLE_OK) show(db);
-    int closed = command_close(db);
-    return end != EXIT_GOOD ? end : closed;
+    if (err == MERLE_OK) err = merle_stats(db, out_stats);
+    return err == MERLE_OK ? EXIT_GOOD : command_fail("checkpoint", err, &report);
+}
+
+static int write_there(owner *o, merle_stats_db *out_stats) {
+    merle_bytes none = {NULL, 0};
+    merle_doc doc;
+    int end = owner_job(o, "checkpoint", none, &doc);
+    if (end != EXIT_GOOD) return end;
+    out_stats->checkpoint_seq = merle_doc_uint(doc, "seq", 0);
+    out_stats->term = merle_doc_uint(doc, "term", 0);
+    out_stats->checkpoint_pages = merle_doc_uint(doc, "pages_written", 0);
+    out_stats->checkpoint_bytes = merle_doc_uint(doc, "bytes_written", 0);
+    out_stats->checkpoint_ns = merle_doc_uint(doc, "nanoseconds", 0);
+    out_stats->pages = merle_doc_uint(doc, "pages", 0);
+    out_stats->page_bytes = merle_doc_uint(doc, "page_bytes", 0);
+    return end;
+}
+
+static int run(const command_line *line) {
+    merle_stats_db stats = {.size = sizeof stats};
+    command_target target;
+    if (!command_reach_to_write(line->arguments[0], &target)) return EXIT_FAILED;
+    int end = target.db != NULL ? write_here(target.db, &stats) : write_there(target.owner, &stats);
+    if (end == EXIT_GOOD) show(&stats);
+    return command_leave(&target, end);
 }
 
 const command command_checkpoint = {
@@ -36,8 +54,9 @@ const command command_checkpoint = {
     "DIR",
     1,
     "writes what the log has into pages",
-    "Opens the directory, writes a checkpoint and closes it: the next opening has no log to go\n"
-    "over. A program that has the directory open does this by itself, or by merle_checkpoint.\n\n"
+    "Writes a checkpoint: the next opening has no log to go over. Where a process has the\n"
+    "directory open, and lets operators do so, that one writes it and goes on meanwhile; else the\n"
+    "directory is opened and closed for it.\n\n"
     "  merle checkpoint world.merle\n",
     {{NULL, NULL, NULL}},
     run,

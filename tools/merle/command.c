@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/merle/owner.h"
+
 /* What the program itself writes is a few removals at most: those of documents that have ended. */
 #define LOG_FILE_SIZE ((uint64_t)4 << 20)
 
@@ -60,9 +62,8 @@ int command_number(const char *text, uint64_t *out_number) {
 
 /* ---- a directory ---- */
 
-static merle_db *open_for(const char *path, merle_access access) {
-    merle_db *db;
-    merle_report report = {0};
+static merle_err open_for(const char *path, merle_access access, merle_db **out_db,
+                          merle_report *report) {
     progress bar;
     progress_begin(&bar, "opening");
     merle_options options = {
@@ -72,31 +73,57 @@ static merle_db *open_for(const char *path, merle_access access) {
         .checkpoint_log_bytes = UINT64_MAX,
         .progress = progress_show,
         .progress_context = &bar,
-        .report = &report,
+        .report = report,
     };
-    merle_err err = merle_open(path, &options, &db);
+    merle_err err = merle_open(path, &options, out_db);
     progress_clear(&bar);
-    if (err == MERLE_OK) return db;
-    (void)command_fail("opening", err, &report);
-    if (err == MERLE_BUSY)
-        fputs(
-            "  That process has to close it first. Following a running database is not built "
-            "yet.\n",
-            stderr);
+    return err;
+}
+
+static void tell_not_opened(merle_err err, const merle_report *report) {
+    (void)command_fail("opening", err, report);
+    if (err == MERLE_BUSY) fputs("  That process has to close it first.\n", stderr);
     if (err == MERLE_DIFFERS)
         fputs(
             "  An index is made by a C function: only the program that has it can open the "
             "database to write.\n",
             stderr);
-    return NULL;
 }
 
 merle_db *command_open(const char *path) {
-    return open_for(path, MERLE_ACCESS_READ);
+    merle_report report = {0};
+    merle_db *db;
+    merle_err err = open_for(path, MERLE_ACCESS_READ, &db, &report);
+    if (err == MERLE_OK) return db;
+    tell_not_opened(err, &report);
+    return NULL;
 }
 
-merle_db *command_open_to_write(const char *path) {
-    return open_for(path, MERLE_ACCESS_EXISTING);
+/* ---- a directory, or its owner ---- */
+
+static int reach(const char *path, merle_access access, command_target *out) {
+    merle_report report = {0};
+    *out = (command_target){NULL, NULL};
+    merle_err err = open_for(path, access, &out->db, &report);
+    if (err == MERLE_BUSY)
+        out->owner = owner_open(path, &report);
+    else if (err != MERLE_OK)
+        tell_not_opened(err, &report);
+    return out->db != NULL || out->owner != NULL;
+}
+
+int command_reach(const char *path, command_target *out_target) {
+    return reach(path, MERLE_ACCESS_READ, out_target);
+}
+
+int command_reach_to_write(const char *path, command_target *out_target) {
+    return reach(path, MERLE_ACCESS_EXISTING, out_target);
+}
+
+int command_leave(command_target *target, int end) {
+    owner_close(target->owner);
+    int closed = target->db == NULL ? EXIT_GOOD : command_close(target->db);
+    return end != EXIT_GOOD ? end : closed;
 }
 
 int command_close(merle_db *db) {

@@ -47,8 +47,8 @@ typedef struct command {
     int (*run)(const command_line *line);
 } command;
 
-extern const command command_backup, command_checkpoint, command_dump, command_info, command_repair,
-    command_restore, command_tail, command_verify;
+extern const command command_backup, command_check, command_checkpoint, command_dump, command_info,
+    command_repair, command_restore, command_stats, command_tail, command_verify;
 
 /* ---- args.c ---- */
 
@@ -58,10 +58,21 @@ int args_read(const command *c, char **words, command_line *line);
 
 /* ---- command.c ---- */
 
-/* Opens a directory that must be there already: to read, nothing in it is changed; or to write.
- * Tells on standard error why it cannot be, and gives NULL. */
+/* Opens a directory that must be there already, to read: nothing in it is changed. Tells on
+ * standard error why it cannot be, and gives NULL. */
 merle_db *command_open(const char *path);
-merle_db *command_open_to_write(const char *path);
+/* A directory, or the process that has it open: one of the two is set. */
+struct owner;
+typedef struct command_target {
+    merle_db *db;
+    struct owner *owner;
+} command_target;
+/* 0: neither can be had, and it was told why. */
+int command_reach(const char *path, command_target *out_target);
+int command_reach_to_write(const char *path, command_target *out_target);
+/* Closes whichever it is. `end` is how the command ends so far; gives how it ends. */
+int command_leave(command_target *target, int end);
+
 /* Gives EXIT_GOOD, or tells what went wrong and gives EXIT_FAILED. */
 int command_close(merle_db *db);
 

@@ -1,134 +1,57 @@
-/* tools/merle/info.c - merle info: what a directory holds.
+/* tools/merle/info.c - merle info and merle stats: what a directory holds, and how it does.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <merle/operate.h>
+
 #include "tools/merle/command.h"
+#include "tools/merle/owner.h"
 #include "tools/merle/print.h"
 
-/* ---- the database ---- */
+/* ---- facts ---- */
 
-static void show_database(const merle_stats_db *stats) {
-    char id[33];
-    snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, stats->database_id[0],
-             stats->database_id[1]);
-    print_fact_text("database", id);
-    print_fact_number("term", stats->term);
-    print_fact_number("seq", stats->seq);
-    print_fact_number("checkpoint_seq", stats->checkpoint_seq);
-    print_fact_number("documents", stats->documents);
-    print_fact_number("expiring", stats->expiring);
-    print_fact_number("bytes_in_memory", stats->bytes_total);
-    print_fact_number("pages", stats->pages);
-    print_fact_number("page_bytes", stats->page_bytes);
+/* Every field of a map that is a number or a text. */
+static void show_facts(const merle_value *map) {
+    merle_value key, value;
+    merle_walk walk;
+    char name[64], text[64];
+    if (merle_walk_begin(map, &walk) != MERLE_OK) return;
+    while (merle_walk_next(&walk, &key, &value)) {
+        snprintf(name, sizeof name, "%.*s", (int)key.bytes.size, (const char *)key.bytes.data);
+        if (value.type == MERLE_TYPE_INT) print_fact_number(name, (uint64_t)value.number.i);
+        if (value.type == MERLE_TYPE_UINT) print_fact_number(name, value.number.u);
+        if (value.type != MERLE_TYPE_STR || strcmp(name, "path") == 0) continue;
+        snprintf(text, sizeof text, "%.*s", (int)value.bytes.size, (const char *)value.bytes.data);
+        print_fact_text(name, text);
+    }
 }
 
-static void show_recovery(const merle_recovery_info *info) {
-    print_group_begin("recovery");
-    print_fact_number("manifest", info->manifest);
-    print_fact_number("manifest_seq", info->manifest_seq);
-    print_fact_number("pages", info->pages);
-    print_fact_number("page_bytes", info->page_bytes);
-    print_fact_number("page_documents", info->documents);
-    print_fact_number("log_records", info->records);
-    print_fact_number("log_bytes", info->log_bytes);
-    print_fact_number("log_operations", info->operations);
-    print_fact_number("log_operations_in_pages", info->operations_passed_over);
-    print_fact_number("threads", info->threads);
-    print_fact_number("pages_ns", info->pages_ns);
-    print_fact_number("log_ns", info->log_ns);
-    print_fact_number("indexes_ns", info->build_ns);
-    print_fact_number("total_ns", info->total_ns);
+static void show_all_facts(merle_doc doc) {
+    merle_value all;
+    if (merle_value_msgpack(merle_bytes_of(doc.data, doc.size), &all) == MERLE_OK) show_facts(&all);
+}
+
+static void show_group(merle_doc doc, const char *name) {
+    merle_value map;
+    if (merle_doc_value(doc, name, &map) != MERLE_OK) return;
+    print_group_begin(name);
+    show_facts(&map);
     print_group_end();
 }
 
-/* ---- its files ---- */
+/* ---- rows ---- */
 
 static const print_column file_columns[] = {
     {"name", PRINT_TEXT}, {"kind", PRINT_TEXT}, {"size", PRINT_NUMBER}, {"about", PRINT_TEXT}};
-
-/* A map inside a document, looked at as one. */
-static merle_doc doc_of(const merle_value *value) {
-    merle_doc doc;
-    /* Where it is none the document is empty, and has no field. */
-    (void)!merle_doc_over(value->bytes, &doc);
-    return doc;
-}
-
-static void show_file(merle_doc file) {
-    print_cell cells[] = {
-        print_cell_bytes(merle_doc_str(file, "name")),
-        print_cell_bytes(merle_doc_str(file, "kind")),
-        print_cell_number(merle_doc_uint(file, "size", 0)),
-        print_cell_bytes(merle_doc_str(file, "about")),
-    };
-    print_row(cells);
-}
-
-static merle_err show_files(merle_db *db) {
-    merle_buffer json = {0}, document = {0};
-    merle_value files, none, file;
-    merle_walk walk;
-    merle_doc all;
-    merle_err err = merle_files(db, &json);
-    if (err == MERLE_OK)
-        err = merle_json_read(merle_bytes_of(json.data, json.size), &document, NULL);
-    if (err == MERLE_OK) err = merle_doc_over(merle_bytes_of(document.data, document.size), &all);
-    if (err == MERLE_OK) err = merle_doc_value(all, "files", &files);
-    if (err == MERLE_OK) {
-        print_begin("files", file_columns, sizeof file_columns / sizeof file_columns[0]);
-        err = merle_walk_begin(&files, &walk);
-        while (err == MERLE_OK && merle_walk_next(&walk, &none, &file)) show_file(doc_of(&file));
-        print_end();
-    }
-    merle_buffer_free(&json);
-    merle_buffer_free(&document);
-    return err;
-}
-
-/* ---- its collections ---- */
-
-typedef struct listing {
-    merle_buffer schema, document;
-} listing;
 
 static const print_column collection_columns[] = {
     {"collection", PRINT_TEXT}, {"id", PRINT_NUMBER},          {"documents", PRINT_NUMBER},
     {"slots", PRINT_NUMBER},    {"table_bytes", PRINT_NUMBER}, {"schema", PRINT_RAW, 1},
 };
-
-static merle_err read_schema(listing *l, merle_collection *collection, merle_doc *out_schema) {
-    merle_err err = merle_collection_describe(collection, &l->schema);
-    if (err == MERLE_OK)
-        err = merle_json_read(merle_bytes_of(l->schema.data, l->schema.size), &l->document, NULL);
-    if (err != MERLE_OK) return err;
-    return merle_doc_over(merle_bytes_of(l->document.data, l->document.size), out_schema);
-}
-
-static int show_collection(void *context, merle_collection *collection) {
-    merle_stats_collection stats = {.size = sizeof stats};
-    listing *l = context;
-    merle_doc schema;
-    if (merle_collection_stats(collection, &stats) != MERLE_OK ||
-        read_schema(l, collection, &schema) != MERLE_OK ||
-        merle_json_write(merle_bytes_of(schema.data, schema.size), MERLE_JSON_COMPACT,
-                         &l->schema) != MERLE_OK)
-        return 0;
-    print_cell cells[] = {
-        print_cell_text(merle_collection_name(collection)),
-        print_cell_number(merle_collection_id(collection)),
-        print_cell_number(stats.documents),
-        print_cell_number(stats.slots),
-        print_cell_number(stats.bytes),
-        print_cell_bytes(merle_bytes_of(l->schema.data, l->schema.size)),
-    };
-    print_row(cells);
-    return print_has_failed();
-}
 
 static const print_column index_columns[] = {
     {"collection", PRINT_TEXT}, {"index", PRINT_TEXT}, {"kind", PRINT_TEXT},
@@ -136,85 +59,87 @@ static const print_column index_columns[] = {
     {"bytes", PRINT_NUMBER},
 };
 
-static const char *state_name(merle_index_state state) {
-    if (state == MERLE_INDEX_BUILDING) return "building";
-    return state == MERLE_INDEX_FAILED ? "failed" : "ready";
-}
+enum { COLUMN_MAX = 8 };
 
-static void show_index(merle_collection *collection, merle_doc index) {
-    merle_stats_index stats = {.size = sizeof stats};
-    char name[MERLE_NAME_SIZE_MAX + 1];
-    merle_bytes named = merle_doc_str(index, "name");
-    if (named.data == NULL || named.size > MERLE_NAME_SIZE_MAX) return;
-    memcpy(name, named.data, named.size);
-    name[named.size] = 0;
-    if (merle_index_stats(collection, name, &stats) != MERLE_OK) return;
-    print_cell cells[] = {
-        print_cell_text(merle_collection_name(collection)),
-        print_cell_bytes(named),
-        print_cell_bytes(merle_doc_str(index, "kind")),
-        print_cell_bytes(merle_doc_str(index, "on")),
-        print_cell_text(state_name(stats.state)),
-        print_cell_number(stats.entries),
-        print_cell_number(stats.bytes),
-    };
+/* A row's columns are fields of the same names; RAW is a map, shown as JSON. */
+static void show_row(merle_doc row, const print_column *columns, int count, merle_buffer *json) {
+    print_cell cells[COLUMN_MAX];
+    for (int i = 0; i < count; i++) {
+        merle_value value;
+        cells[i] = columns[i].kind == PRINT_NUMBER
+                       ? print_cell_number(merle_doc_uint(row, columns[i].name, 0))
+                       : print_cell_bytes(merle_doc_str(row, columns[i].name));
+        if (columns[i].kind == PRINT_RAW &&
+            merle_doc_value(row, columns[i].name, &value) == MERLE_OK &&
+            merle_json_write(value.bytes, MERLE_JSON_COMPACT, json) == MERLE_OK)
+            cells[i] = print_cell_bytes(merle_bytes_of(json->data, json->size));
+    }
     print_row(cells);
 }
 
-static int show_indexes(void *context, merle_collection *collection) {
-    listing *l = context;
-    merle_value indexes, none, index;
+static void show_rows(merle_doc doc, const char *name, const print_column *columns, int count) {
+    merle_buffer json = {0};
+    merle_value rows, none, value;
     merle_walk walk;
-    merle_doc schema;
-    if (read_schema(l, collection, &schema) != MERLE_OK ||
-        merle_doc_value(schema, "indexes", &indexes) != MERLE_OK ||
-        merle_walk_begin(&indexes, &walk) != MERLE_OK)
-        return 0;
-    while (merle_walk_next(&walk, &none, &index)) show_index(collection, doc_of(&index));
-    return print_has_failed();
-}
-
-static merle_err show_collections(merle_db *db) {
-    listing l = {{0}, {0}};
-    print_begin("collections", collection_columns,
-                sizeof collection_columns / sizeof collection_columns[0]);
-    merle_err err = merle_collection_each(db, show_collection, &l);
+    merle_doc row;
+    print_begin(name, columns, count);
+    if (merle_doc_value(doc, name, &rows) == MERLE_OK && merle_walk_begin(&rows, &walk) == MERLE_OK)
+        while (merle_walk_next(&walk, &none, &value) && !print_has_failed())
+            if (merle_doc_over(value.bytes, &row) == MERLE_OK) show_row(row, columns, count, &json);
     print_end();
-    print_begin("indexes", index_columns, sizeof index_columns / sizeof index_columns[0]);
-    if (err == MERLE_OK) err = merle_collection_each(db, show_indexes, &l);
-    print_end();
-    merle_buffer_free(&l.schema);
-    merle_buffer_free(&l.document);
-    return err;
+    merle_buffer_free(&json);
 }
+#define SHOW_ROWS(doc, name, columns) \
+    show_rows(doc, name, columns, (int)(sizeof columns / sizeof columns[0]))
 
-/* ---- the command ---- */
-
-static merle_err show(merle_db *db, const char *path) {
-    merle_stats_db stats = {.size = sizeof stats};
-    merle_recovery_info info = {.size = sizeof info};
-    merle_err err = merle_stats(db, &stats);
-    if (err == MERLE_OK) err = merle_recovery(db, &info);
-    if (err != MERLE_OK) return err;
+static void show_info(merle_doc doc, const char *path) {
     print_facts_begin();
     print_fact_text("path", path);
-    show_database(&stats);
-    show_recovery(&info);
-    err = show_files(db);
-    if (err == MERLE_OK) err = show_collections(db);
+    show_all_facts(doc);
+    show_group(doc, "recovery");
+    SHOW_ROWS(doc, "files", file_columns);
+    SHOW_ROWS(doc, "collections", collection_columns);
+    SHOW_ROWS(doc, "indexes", index_columns);
     print_facts_end();
-    return err;
 }
 
-static int run(const command_line *line) {
+static void show_stats(merle_doc doc, const char *path) {
+    print_facts_begin();
+    print_fact_text("path", path);
+    show_all_facts(doc);
+    print_facts_end();
+}
+
+/* ---- the commands ---- */
+
+static int describe(merle_db *db, const char *what, merle_buffer *document, merle_doc *out_doc) {
     merle_report report = {0};
-    merle_db *db = command_open(line->arguments[0]);
-    if (db == NULL) return EXIT_FAILED;
     merle_report_to(db, &report);
-    merle_err err = show(db, line->arguments[0]);
-    int end = err == MERLE_OK ? EXIT_GOOD : command_fail("info", err, &report);
-    int closed = command_close(db);
-    return end != EXIT_GOOD ? end : closed;
+    merle_err err = merle_describe(db, what, document);
+    if (err == MERLE_OK)
+        err = merle_doc_over(merle_bytes_of(document->data, document->size), out_doc);
+    return err == MERLE_OK ? EXIT_GOOD : command_fail(what, err, &report);
+}
+
+static int ask(const char *path, const char *what, void (*show)(merle_doc doc, const char *path)) {
+    merle_bytes none = {NULL, 0};
+    merle_buffer document = {0};
+    command_target target;
+    merle_doc doc;
+    if (!command_reach(path, &target)) return EXIT_FAILED;
+    int end = target.db != NULL ? describe(target.db, what, &document, &doc)
+                                : owner_operate(target.owner, what, none, &doc);
+    if (end == EXIT_GOOD) show(doc, path);
+    merle_buffer_free(&document);
+    return command_leave(&target, end);
+}
+
+static int run_info(const command_line *line) {
+    return ask(line->arguments[0], "info", show_info);
+}
+
+static int run_stats(const command_line *line) {
+    return ask(line->arguments[0], "stats", show_stats);
 }
 
 const command command_info = {
@@ -224,9 +149,24 @@ const command command_info = {
     "shows what a directory holds",
     "The database's identity, how far it has come, what an opening has to read, its files, and "
     "its\n"
-    "collections with their indexes. As JSON: one object. Changes nothing.\n\n"
+    "collections with their indexes. As JSON: one object. Changes nothing. Where a process has\n"
+    "the directory open, and lets operators look, that one is asked.\n\n"
     "  merle info world.merle\n"
     "  merle info world.merle --json | jq '.collections[].documents'\n",
     {{NULL, NULL, NULL}},
-    run,
+    run_info,
+};
+
+const command command_stats = {
+    "stats",
+    "DIR",
+    1,
+    "shows all figures of a running database",
+    "Every figure of merle_stats, asked of the process that has the directory open. Where nobody\n"
+    "has, the directory is opened to read, and the figures are those of that. As JSON: one "
+    "object.\n\n"
+    "  merle stats world.merle\n"
+    "  merle stats world.merle --json | jq '.commits, .log_syncs'\n",
+    {{NULL, NULL, NULL}},
+    run_stats,
 };

@@ -13,8 +13,8 @@
 #include "tools/merle/print.h"
 
 static const command *const commands[] = {
-    &command_info,   &command_dump,    &command_tail,   &command_verify,
-    &command_backup, &command_restore, &command_repair, &command_checkpoint,
+    &command_info,   &command_stats,   &command_dump,   &command_tail,       &command_verify,
+    &command_backup, &command_restore, &command_repair, &command_checkpoint, &command_check,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

@@ -247,6 +247,11 @@ void print_end(void) {
     (void)print_has_failed();
 }
 
+int print_flush(void) {
+    if (!print_is_json() && !state.is_flowing && state.row_count > 0) table_flow();
+    return print_finish();
+}
+
 /* ---- facts ---- */
 
 void print_facts_begin(void) {

@@ -55,6 +55,8 @@ typedef struct print_cell {
 void print_begin(const char *name, const print_column *columns, int column_count);
 void print_row(const print_cell *cells);
 void print_end(void);
+/* Rows that were held back for their widths, and all else, go out now. Gives print_finish. */
+int print_flush(void);
 
 static inline print_cell print_cell_text(const char *text) {
     print_cell cell = {{NULL, 0}, 0};

@@ -269,6 +269,31 @@ static void gap_ends_where_files_begin(void **state) {
     assert_true(last >= DOCUMENTS + 13);
 }
 
+/* From files to the ring in one call, and then the ring is past it once more. */
+static void cursor_that_falls_behind_twice_gives_each_commit_once(void **state) {
+    world *w = *state;
+    merle_changes *cursor;
+    merle_change changes[64];
+    merle_stats_db stats = {0};
+    size_t count;
+    w->options.ring_size = 64 << 10;
+    fill(w, UINT64_MAX);
+    assert_int_equal(merle_stats(w->db, &stats), MERLE_OK);
+    assert_true(stats.ring_first_seq > 30);
+    const merle_changes_options options = {.after_seq = stats.ring_first_seq - 30};
+    assert_int_equal(merle_changes_open(w->db, &options, &cursor), MERLE_OK);
+    uint64_t last = options.after_seq;
+    do {
+        merle_key key;
+        assert_int_equal(merle_changes_next(cursor, changes, 64, &count), MERLE_OK);
+        for (size_t i = 0; i < count; i++) assert_int_equal(changes[i].seq, ++last);
+        for (uint32_t i = 0; i < DOCUMENTS && last < 2 * DOCUMENTS; i++)
+            assert_int_equal(merle_one_put(w->things, merle_key_u64(&key, i), doc, NULL), MERLE_OK);
+    } while (count > 0);
+    assert_true(last > 2 * DOCUMENTS);
+    merle_changes_close(cursor);
+}
+
 /* ---- what is not there ---- */
 
 static void not_found(world *w, const char *path, merle_access access, const char *words) {
@@ -310,9 +335,13 @@ static void owner_is_told_to_who_wants_to_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(reading_changes_no_file),       TEST(reading_leaves_a_torn_end_as_it_is),
-        TEST(cursor_gives_all_that_is_kept), TEST(gap_ends_where_files_begin),
-        TEST(what_is_not_there_is_not_made), TEST(owner_is_told_to_who_wants_to_read),
+        TEST(reading_changes_no_file),
+        TEST(reading_leaves_a_torn_end_as_it_is),
+        TEST(cursor_gives_all_that_is_kept),
+        TEST(gap_ends_where_files_begin),
+        TEST(cursor_that_falls_behind_twice_gives_each_commit_once),
+        TEST(what_is_not_there_is_not_made),
+        TEST(owner_is_told_to_who_wants_to_read),
     };
     return cmocka_run_group_tests_name("persist/access", tests, NULL, NULL);
 }

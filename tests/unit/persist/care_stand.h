@@ -92,7 +92,7 @@ static void stand_open(stand *st) {
     }
 }
 
-static void stand_close(stand *st) {
+__attribute__((unused)) static void stand_close(stand *st) {
     assert_int_equal(merle_close(st->db), MERLE_OK);
     st->db = NULL;
 }

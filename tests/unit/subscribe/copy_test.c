@@ -1,7 +1,7 @@
 /* tests/unit/subscribe/copy_test.c - the documents of one collection.
  *
- * Aim     A copy has what was put and not removed, whatever the order; what is older than a place is
- *         told from what is not; refused memory leaves it as it was.
+ * Aim     A copy has what was put and not removed, whatever the order; what is older than a place
+ *         is told from what is not; refused memory leaves it as it was.
  * Method  Random puts and removals of few keys beside a plain array, seeds printed.
  * Blind   Hashes that are equal by chance.
  *

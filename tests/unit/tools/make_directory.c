@@ -3,10 +3,14 @@
  * make_directory small PATH: two collections, a checkpoint in the middle, keys of all kinds.
  * make_directory large PATH: one collection with enough documents to fill any pipe.
  * make_directory held PATH: small, and stays open: says "open" and ends with its standard input.
+ * make_directory operated PATH: the same, and lets operators in; a line of its input is a commit:
+ *     the key of a player, who is told of when he is durable.
+ * make_directory looked PATH: the same, but operators may only look.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <merle/merle.h>
+#include <merle/operate.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,9 +88,34 @@ static merle_db *make_large(const char *path) {
     return db;
 }
 
+/* A process that has a database, until its input ends. */
+static void serve(merle_db *db, merle_operator_rights rights) {
+    merle_collection *players;
+    merle_operator *op;
+    merle_report report = {0};
+    merle_operator_options options = {.rights = rights, .report = &report};
+    char line[64];
+    if (merle_operator_open(db, &options, &op) != MERLE_OK) {
+        fprintf(stderr, "make_directory: %s\n", report.message);
+        exit(1);
+    }
+    must(merle_collection_find(db, "players", &players), "players");
+    puts("open");
+    fflush(stdout);
+    for (int number = 1000; fgets(line, sizeof line, stdin) != NULL; number++) {
+        line[strcspn(line, "\n")] = 0;
+        put(players, merle_str(line), number);
+        puts(line);
+        fflush(stdout);
+    }
+    must(merle_operator_close(op), "letting nobody in any more");
+}
+
 int main(int count, char **words) {
     if (count != 3) return 2;
     merle_db *db = strcmp(words[1], "large") == 0 ? make_large(words[2]) : make_small(words[2]);
+    if (strcmp(words[1], "operated") == 0) serve(db, MERLE_OPERATOR_ALL);
+    if (strcmp(words[1], "looked") == 0) serve(db, MERLE_OPERATOR_LOOK);
     if (strcmp(words[1], "held") == 0) {
         puts("open");
         fflush(stdout);

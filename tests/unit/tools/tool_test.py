@@ -5,11 +5,12 @@ in use or damaged, nobody reads the answer, or it cannot be written; reading cha
 
 Method: directories made by make_directory.c, in a temporary folder; every command is run as a
 process, once for a terminal (a pty) and else with pipes. Keys are taken from the answers and given
-back. Damage is one flipped byte.
+back. Damage is one flipped byte. Owners are processes that have a directory open.
 What it cannot see: how a progress line looks on a real terminal; what verify and repair find, which
 their own tests see.
 Usage: tool_test.py MERLE MAKE_DIRECTORY. SPDX-License-Identifier: Apache-2.0
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,8 @@ import tempfile
 from pathlib import Path
 
 MERLE, MAKE = sys.argv[1:3]
-COMMANDS = ["info", "dump", "tail", "verify", "backup", "restore", "repair", "checkpoint"]
+COMMANDS = ["info", "stats", "dump", "tail", "verify", "backup", "restore", "repair",
+            "checkpoint", "check"]
 CASES = []
 
 
@@ -293,6 +295,124 @@ def directory_in_use_names_its_owner(world):
         owner.stdin.close()
         assert owner.wait(timeout=60) == 0
     assert run("info", path)[0] == 0
+
+
+# ---- a running database ----
+
+
+@contextlib.contextmanager
+def owned(kind, path):
+    with subprocess.Popen([MAKE, kind, str(path)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as owner:
+        assert owner.stdout.readline() == b"open\n"
+        yield owner
+        owner.stdin.close()
+        assert owner.wait(timeout=60) == 0
+
+
+def commit(owner, key):
+    owner.stdin.write(key.encode() + b"\n")
+    owner.stdin.flush()
+    assert owner.stdout.readline() == key.encode() + b"\n"
+
+
+@case
+def owner_that_lets_operators_in_is_asked(world):
+    path = str(world["folder"] / "operated")
+    with owned("operated", path) as owner:
+        socket = Path(path) / "operator.sock"
+        assert socket.is_socket() and socket.stat().st_mode & 0o777 == 0o600
+        info = answer("info", path)
+        assert info["path"] == path and info["documents"] == 46 and len(info["term_id"]) == 16
+        assert {c["collection"] for c in info["collections"]} == {"players", "odd"}
+        commit(owner, "fresh")
+        stats = answer("stats", path)
+        assert stats["documents"] == 47 and stats["seq"] == info["seq"] + 1
+        assert stats["commits"] > 0 and stats["log_records"] > 0
+        assert answer("checkpoint", path)["seq"] == stats["seq"]
+        assert answer("info", path)["checkpoint_seq"] == stats["seq"]
+        assert answer("check", path) == {"path": path, "verdict": "sound", "seq": stats["seq"],
+                                         "documents": 47}
+    assert not socket.exists()
+    assert answer("check", path)["documents"] == 47
+
+
+@case
+def backup_of_a_running_database_has_what_was_committed(world):
+    path, copy = str(world["folder"] / "running"), str(world["folder"] / "copy")
+    with owned("operated", path) as owner:
+        commit(owner, "before")
+        told = answer("backup", path, copy)
+        assert told["path"] == copy and told["bytes"] > 0
+        commit(owner, "after")
+        fails(3, "backup", path, copy, says=["files in it already"])
+        keys = {line["key"] for line in lines("dump", copy)}
+        assert "before" in keys and "after" not in keys
+        # A name that is not from the root on is meant where the command stands.
+        done = subprocess.run([MERLE, "backup", path, "second"], cwd=world["folder"], timeout=60,
+                              capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "after" in {line["key"] for line in lines("dump", str(world["folder"] / "second"))}
+
+
+@case
+def log_of_a_running_database_is_told_and_followed(world):
+    path = str(world["folder"] / "followed")
+    with owned("operated", path) as owner:
+        # What is durable is told: with the checkpoint all is.
+        seq = answer("checkpoint", path)["seq"]
+        told = lines("tail", path)
+        assert [line["seq"] for line in told] == list(range(1, seq + 1))
+        odd = lines("tail", path, "--collection", "odd", "--limit", "3")
+        assert [line["collection"] for line in odd] == ["odd"] * 3
+        fails(1, "tail", path, "--collection", "nowhere", says=["no collection"])
+        with subprocess.Popen([MERLE, "tail", path, "--follow", "--json", "--from", str(seq)],
+                              stdout=subprocess.PIPE) as follower:
+            assert json.loads(follower.stdout.readline())["seq"] == seq
+            for number in range(5):
+                commit(owner, f"new{number}")
+                line = json.loads(follower.stdout.readline())
+                assert line["key"] == f"new{number}" and line["seq"] == seq + 1 + number
+                assert line["content"]["n"] == 1000 + number
+            follower.kill()
+    # The same from the files.
+    assert [line["key"] for line in lines("tail", path, "--from", str(seq + 1))] == [
+        f"new{number}" for number in range(5)]
+
+
+@case
+def operator_that_may_only_look_does_nothing(world):
+    path = str(world["folder"] / "looked")
+    with owned("looked", path):
+        assert answer("info", path)["documents"] == 46 and lines("tail", path)
+        for words in (["checkpoint", path], ["check", path], ["backup", path, path + "-to"]):
+            fails(3, *words, says=["lets operators look only"])
+        assert not os.path.exists(path + "-to")
+
+
+@case
+def socket_of_an_owner_that_was_killed_is_replaced(world):
+    path = str(world["folder"] / "killed")
+    with subprocess.Popen([MAKE, "operated", path], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as owner:
+        assert owner.stdout.readline() == b"open\n"
+        owner.kill()
+    assert (Path(path) / "operator.sock").is_socket()
+    # Nobody has it: it is opened by the command itself.
+    assert answer("info", path)["documents"] <= 46
+    with owned("operated", path) as owner:
+        commit(owner, "again")
+        assert answer("stats", path)["documents"] == 47
+    assert not (Path(path) / "operator.sock").exists()
+
+
+@case
+def directory_with_a_long_name_is_reached(world):
+    path = str(world["folder"] / ("l" * 120))
+    with owned("operated", path) as owner:
+        commit(owner, "far")
+        assert answer("stats", path)["documents"] == 47
+    assert not (Path(path) / "operator.sock").exists()
 
 
 @case

@@ -1,0 +1,180 @@
+/* tests/unit/subscribe/drive_test.c - the public subscriber, over nng, with a real publisher.
+ *
+ * Aim     The descriptor becomes readable when there is something and silent when there is not; a
+ *         thread of the subscriber's own calls back and ends with the close; both hear everything.
+ * Method  A database in memory, a publisher on inproc, subscribers that wait on their descriptor or
+ *         an event; every wait has an end.
+ * Blind   Other transports and processes.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <merle/merle.h>
+#include <merle/publish.h>
+#include <merle/subscribe.h>
+
+#include "base/lock.h"
+
+enum { HEARD_MAX = 64, CHANGES = 500 };
+#define WAIT_NS ((uint64_t)20 * 1000000000u)
+
+typedef struct stand {
+    merle_db *db;
+    merle_collection *players;
+    merle_publisher *publisher;
+} stand;
+
+static void set_up(stand *t) {
+    static const char *const news[] = {"inproc://drive-news", NULL};
+    static const char *const service[] = {"inproc://drive-service", NULL};
+    merle_publish_options o = {.news = news, .service = service};
+    assert_int_equal(merle_open(NULL, NULL, &t->db), MERLE_OK);
+    assert_int_equal(merle_collection_open(t->db, "players", NULL, &t->players), MERLE_OK);
+    assert_int_equal(merle_publish(t->db, &o, &t->publisher), MERLE_OK);
+}
+
+static void tear_down(stand *t) {
+    assert_int_equal(merle_publisher_close(t->publisher), MERLE_OK);
+    assert_int_equal(merle_close(t->db), MERLE_OK);
+}
+
+static uint64_t put(stand *t, uint64_t number) {
+    static const uint8_t document[] = {0x81, 0xa1, 'n', 1};
+    merle_key key;
+    uint64_t seq = 0;
+    assert_int_equal(merle_one_put(t->players, merle_key_u64(&key, number),
+                                   merle_bytes_of(document, sizeof document), &seq),
+                     MERLE_OK);
+    return seq;
+}
+
+static const merle_wanted players = {.collection = "players"};
+
+static merle_subscriber_options options(void) {
+    merle_subscriber_options o = {.service = "inproc://drive-service",
+                                  .publisher = "inproc://drive-news",
+                                  .name = "drive",
+                                  .wanted = &players,
+                                  .wanted_count = 1,
+                                  .keep = 1};
+    return o;
+}
+
+static void hear_up_to(merle_subscriber *s, uint64_t seq, uint64_t *changes) {
+    merle_heard heard[HEARD_MAX];
+    merle_subscriber_stats stats = {0};
+    size_t count = 0;
+    for (;;) {
+        assert_int_equal(merle_subscriber_next(s, heard, HEARD_MAX, &count), MERLE_OK);
+        for (size_t i = 0; i < count; i++) *changes += heard[i].kind == MERLE_HEARD_INSERT;
+        (void)merle_subscriber_get_stats(s, &stats);
+        if (count == 0 && stats.seq >= seq && stats.documents > 0) return;
+        if (count == 0) assert_int_equal(merle_subscriber_wait(s, WAIT_NS), MERLE_OK);
+    }
+}
+
+static void descriptor_tells_that_there_is_something(void **state) {
+    merle_subscriber_options o = options();
+    merle_subscriber *s;
+    merle_doc doc;
+    merle_key key;
+    uint64_t changes = 0;
+    stand t;
+    (void)state;
+    set_up(&t);
+    uint64_t seq = put(&t, 0);
+    assert_int_equal(merle_subscriber_open(&o, &s, NULL), MERLE_OK);
+    assert_true(merle_subscriber_fd(s) >= 0);
+    hear_up_to(s, seq, &changes);
+    assert_int_equal(changes, 0);
+    for (uint64_t i = 1; i <= CHANGES; i++) seq = put(&t, i);
+    hear_up_to(s, seq, &changes);
+    assert_int_equal(changes, CHANGES);
+    assert_int_equal(merle_subscriber_get(s, "players", merle_key_u64(&key, CHANGES), &doc),
+                     MERLE_OK);
+    assert_int_equal(merle_doc_int(doc, "n", 0), 1);
+    merle_subscriber_close(s);
+    tear_down(&t);
+}
+
+typedef struct hearing {
+    mrl_event event;
+    _Atomic uint64_t changes;
+    _Atomic int has_snapshot;
+} hearing;
+
+static void hear(void *context, merle_subscriber *subscriber, const merle_heard *heard,
+                 size_t count) {
+    hearing *h = context;
+    merle_buffer position = {0};
+    for (size_t i = 0; i < count; i++) {
+        if (heard[i].kind == MERLE_HEARD_INSERT) atomic_fetch_add(&h->changes, 1);
+        if (heard[i].kind == MERLE_HEARD_SNAPSHOT_END) atomic_store(&h->has_snapshot, 1);
+    }
+    merle_err err = merle_subscriber_position(subscriber, &position);
+    assert_true(err == MERLE_OK || err == MERLE_NOT_READY);
+    merle_buffer_free(&position);
+    mrl_event_signal(&h->event);
+}
+
+static void thread_of_its_own_calls_back(void **state) {
+    merle_subscriber_options o = options();
+    merle_subscriber *s;
+    merle_heard heard;
+    size_t count;
+    hearing h;
+    stand t;
+    (void)state;
+    set_up(&t);
+    memset(&h, 0, sizeof h);
+    mrl_event_init(&h.event);
+    o.hear = hear;
+    o.hear_context = &h;
+    assert_int_equal(merle_subscriber_open(&o, &s, NULL), MERLE_OK);
+    assert_int_equal(merle_subscriber_next(s, &heard, 1, &count), MERLE_INVALID);
+    for (uint64_t i = 0;; i++) {
+        uint32_t seen = mrl_event_count(&h.event);
+        if (atomic_load(&h.has_snapshot)) break;
+        assert_true(mrl_event_wait(&h.event, seen, WAIT_NS));
+    }
+    for (uint64_t i = 0; i < CHANGES; i++) (void)put(&t, i);
+    for (;;) {
+        uint32_t seen = mrl_event_count(&h.event);
+        if (atomic_load(&h.changes) == CHANGES) break;
+        assert_true(mrl_event_wait(&h.event, seen, WAIT_NS));
+    }
+    merle_subscriber_close(s);
+    tear_down(&t);
+}
+
+static void nobody_at_the_address_is_no_error(void **state) {
+    merle_subscriber_options o = options();
+    merle_subscriber *s;
+    merle_heard heard[HEARD_MAX];
+    size_t count;
+    (void)state;
+    o.service = "inproc://drive-nobody";
+    o.publisher = NULL;
+    assert_int_equal(merle_subscriber_open(&o, &s, NULL), MERLE_OK);
+    assert_int_equal(merle_subscriber_next(s, heard, HEARD_MAX, &count), MERLE_OK);
+    assert_int_equal(count, 0);
+    merle_subscriber_close(s);
+    o.service = "nonsense://x";
+    assert_int_not_equal(merle_subscriber_open(&o, &s, NULL), MERLE_OK);
+    assert_null(s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(descriptor_tells_that_there_is_something),
+                                       cmocka_unit_test(thread_of_its_own_calls_back),
+                                       cmocka_unit_test(nobody_at_the_address_is_no_error)};
+    return cmocka_run_group_tests_name("drive", tests, NULL, NULL);
+}
