@@ -58,6 +58,7 @@ void ear_note_add(ear *e, const merle_heard *heard) {
         .after = heard->after.data == NULL ? 0 : hash_of(heard->after.data, heard->after.size)};
     if (heard->kind == MERLE_HEARD_GAP) e->gaps++;
     if (heard->kind == MERLE_HEARD_CONNECTED) e->connects++;
+    if (heard->kind == MERLE_HEARD_SNAPSHOT_END) e->snapshots++;
     if (heard->kind == MERLE_HEARD_TROUBLE) {
         e->troubles++;
         (void)snprintf(e->trouble, sizeof e->trouble, "%s: %s", merle_err_name(heard->err),

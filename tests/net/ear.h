@@ -27,9 +27,8 @@ typedef struct ear {
     merle_subscriber *s;
     ear_note *notes;
     size_t count, room;
-    uint64_t gaps, troubles, connects;
+    uint64_t gaps, troubles, connects, snapshots;
     char trouble[256]; /* the last one */
-    char url[2][256];
 } ear;
 
 /* Short patience, keep; otherwise as they are given. */
