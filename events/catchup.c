@@ -158,6 +158,11 @@ static merle_err add_whole(mrl_wire_commit_writer *writer, merle_buffer *buffer,
     return mrl_wire_operation_add(writer, buffer, change->position, &whole);
 }
 
+static void stand_before(mrl_session *session, const merle_change *change) {
+    session->at_seq = change->seq - 1;
+    session->at_passed = change->position;
+}
+
 /* Takes a run of changes into the answer. Stops at one that does not fit, or is not known well
  * enough: *out_stopped, and the session stands before it. */
 static merle_err take_changes(merle_publisher *publisher, mrl_session *session,
@@ -176,8 +181,7 @@ static merle_err take_changes(merle_publisher *publisher, mrl_session *session,
         *out_stopped =
             err != MERLE_OK || is_full(publisher, f, change_size, session->poll_bytes_max);
         if (*out_stopped) {
-            session->at_seq = change->seq - 1;
-            session->at_passed = change->position;
+            stand_before(session, change);
             return err;
         }
         if (*commit_seq != change->seq) {
@@ -189,7 +193,11 @@ static merle_err take_changes(merle_publisher *publisher, mrl_session *session,
             err = wants == MRL_WANTS_WHOLE
                       ? add_whole(writer, buffer, change)
                       : mrl_wire_operation_copy(writer, buffer, change->position, change->bytes);
-        if (err != MERLE_OK) return err;
+        if (err != MERLE_OK) {
+            /* What stands in the answer already is not told a second time. */
+            stand_before(session, change);
+            return err;
+        }
         publisher->stats.operations_told++;
     }
     return MERLE_OK;

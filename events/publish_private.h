@@ -15,6 +15,7 @@
 #include <merle/condition.h>
 
 #include "base/lock.h"
+#include "events/filter.h"
 #include "events/publish.h"
 #include "log/follow.h"
 #include "store/changes.h"
@@ -54,9 +55,9 @@ typedef struct mrl_topic {
 typedef struct mrl_session_filter {
     merle_bytes name;
     int has_id;
-    uint32_t collection_id; /* it was this one, if has_id */
-    merle_bytes prefix;
-    merle_condition *condition; /* NULL: none */
+    uint32_t collection_id;     /* it was this one, if has_id */
+    mrl_filter filter;          /* of the documents: prefix and condition */
+    merle_condition *condition; /* the filter's, owned; NULL: none */
 } mrl_session_filter;
 
 typedef struct mrl_session {
