@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 #include "base/buffer.h"
+#include "base/self.h"
 #include "tests/unit/store/clock.h"
 #include "tests/unit/store/stand.h"
 
@@ -512,6 +513,42 @@ static void descriptor_is_readable_while_there_is_something(void **state) {
     close_both(&s, watch);
 }
 
+/* Where a commit drops its locks, and where it wakes: numbers of points that it came by. */
+typedef struct course {
+    int points, unlocked_at, woken_at;
+} course;
+
+static void note_point(void *context, const char *name) {
+    course *c = context;
+    c->points++;
+    if (strcmp(name, "commit.unlocked") == 0) c->unlocked_at = c->points;
+    if (strcmp(name, "log.follow_wake") == 0) c->woken_at = c->points;
+}
+
+static void note_nothing(void *context, const void *address) {
+    (void)context;
+    (void)address;
+}
+
+static void commit_wakes_when_it_has_dropped_its_locks(void **state) {
+    (void)state;
+    stand s = stand_open();
+    merle_event got[ROOM];
+    int fd;
+    course c = {0};
+    const mrl_scheduler scheduler = {&c, note_point, note_nothing, note_nothing};
+    merle_watch *watch = watch_open(&s, (merle_watch_options){.size = 0});
+    must(&s, merle_watch_fd(watch, &fd));
+    assert_int_equal(next(&s, watch, got, ROOM), 0);
+    mrl_self_own.scheduler = &scheduler;
+    mrl_self_swap(&mrl_self_own);
+    (void)put_json(&s, "a", "{\"n\":1}");
+    mrl_self_swap(NULL);
+    mrl_self_own.scheduler = NULL;
+    assert_true(c.woken_at > c.unlocked_at && c.unlocked_at > 0);
+    close_both(&s, watch);
+}
+
 static void waiting_ends_with_a_change_or_its_time(void **state) {
     (void)state;
     stand s = stand_open();
@@ -704,6 +741,7 @@ int main(void) {
         cmocka_unit_test(watch_holds_a_section_only_while_it_gives),
         cmocka_unit_test(position_is_where_another_watch_goes_on),
         cmocka_unit_test(descriptor_is_readable_while_there_is_something),
+        cmocka_unit_test(commit_wakes_when_it_has_dropped_its_locks),
         cmocka_unit_test(waiting_ends_with_a_change_or_its_time),
         cmocka_unit_test(latest_gives_each_key_once_as_it_is_now),
         cmocka_unit_test(latest_in_a_small_room_goes_round_by_round),
