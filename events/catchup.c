@@ -286,11 +286,25 @@ void mrl_catchup_let_go(merle_publisher *publisher, mrl_session *session) {
     answer_poll(publisher, session, 0, session->seen_ns);
 }
 
+/* There are too many answers already: it waits until some of them are taken. */
+static uint64_t wait_or_refuse(merle_publisher *publisher, mrl_session *session, uint64_t now_ns) {
+    uint64_t due_ns = now_ns + MRL_FULL_NS;
+    if (now_ns < session->poll_deadline_ns)
+        return due_ns < session->poll_deadline_ns ? due_ns : session->poll_deadline_ns;
+    mrl_question *question = session->poll;
+    session->poll = NULL;
+    mrl_service_refuse(publisher, question, MRL_WIRE_CHANGES, MRL_WIRE_BUSY,
+                       MERLE_STR("too many answers were not taken yet"), 0);
+    return MRL_FOREVER;
+}
+
 /* Goes on with a question that is held. Returns when it wants to be called again. */
 static uint64_t go_on(merle_publisher *publisher, mrl_session *session, uint64_t now_ns) {
     uint64_t visible = mrl_publisher_visible(publisher);
     found f = {.is_at_end = 1};
     merle_err err = MERLE_OK;
+    if (visible > session->at_seq && mrl_service_is_full(publisher))
+        return wait_or_refuse(publisher, session, now_ns);
     if (visible > session->at_seq) err = read_piece(publisher, session, &f);
     if (err != MERLE_OK) {
         refuse_poll(publisher, session, err, f.gap_until);

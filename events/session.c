@@ -75,6 +75,7 @@ void mrl_session_destroy(merle_publisher *publisher, mrl_session *session) {
     if (session->poll != NULL) net->answer(session->poll, NULL);
     if (session->page != NULL) {
         net->answer(session->page, NULL);
+        publisher->held -= session->page_message.size;
         net->message_free(&session->page_message);
     }
     mrl_catchup_close(session);

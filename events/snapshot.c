@@ -128,12 +128,14 @@ static void answer_page(merle_publisher *publisher, mrl_session *session, mrl_qu
         mrl_log_ask_durable(publisher->ground.store->log, p->seq);
     session->page = question;
     session->page_message = message;
+    publisher->held += message.size;
     session->page_seq = p->seq;
     session->page_deadline_ns = now_ns + PAGE_WAIT_NS;
 }
 
 static void drop_page(merle_publisher *publisher, mrl_session *session, merle_bytes why) {
     if (session->page == NULL) return;
+    publisher->held -= session->page_message.size;
     publisher->ground.net->message_free(&session->page_message);
     memset(&session->page_message, 0, sizeof session->page_message);
     mrl_question *question = session->page;
@@ -149,6 +151,7 @@ uint64_t mrl_snapshot_round(merle_publisher *publisher, uint64_t now_ns) {
             mrl_question *question = s->page;
             s->page = NULL;
             s->seen_ns = now_ns;
+            publisher->held -= s->page_message.size;
             mrl_service_send(publisher, question, &s->page_message);
             memset(&s->page_message, 0, sizeof s->page_message);
         } else if (now_ns >= s->page_deadline_ns) {
