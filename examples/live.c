@@ -20,7 +20,7 @@
 
 #include "examples/world.h"
 
-enum { RATE_DEFAULT = 30, TICKS_A_LINE = 6, TICKS_A_THRONE = 20, TICKS_A_SWAP = 45, POLL_MS = 1 };
+enum { RATE_DEFAULT = 30, TICKS_A_LINE = 15, TICKS_A_THRONE = 40, TICKS_A_SWAP = 45, POLL_MS = 1 };
 #define SECOND_NS INT64_C(1000000000)
 #define LINE_LIFE_NS (4 * SECOND_NS)
 #define STEP_NS 300000
