@@ -73,6 +73,7 @@ static int wants(const wanted *w, const pretend_commit *commit, const pretend_op
     if (!w->is[o->collection]) return 0;
     merle_bytes prefix = w->prefix[o->collection], key = pretend_key(o->key);
     if (o->kind > MRL_RECORD_REMOVE) return 1;
+    if (prefix.size == 0) return 1;
     return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
 }
 

@@ -21,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-MERLE, MAKE = sys.argv[1:3]
+MERLE, MAKE = map(os.path.abspath, sys.argv[1:3])
 COMMANDS = ["info", "stats", "dump", "tail", "verify", "backup", "restore", "repair",
             "checkpoint", "check"]
 CASES = []
