@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,9 +222,8 @@ static void net_close(mrl_socket *socket) {
     socket_end_bounded(socket);
 }
 
-static merle_err net_open(void *context, mrl_net_role role, const mrl_net_options *options,
-                          mrl_socket **out_socket, merle_report *report) {
-    (void)context;
+static merle_err open_quietly(mrl_net_role role, const mrl_net_options *options,
+                              mrl_socket **out_socket, merle_report *report) {
     *out_socket = NULL;
     mrl_socket *socket = calloc(1, sizeof *socket);
     if (socket == NULL) return mrl_report_fill(report, MERLE_NO_MEMORY, NULL);
@@ -248,6 +248,18 @@ static merle_err net_open(void *context, mrl_net_role role, const mrl_net_option
 fail:
     socket_free(socket);
     return failed != 0 ? error_report(report, failed, "open socket", "") : err;
+}
+
+/* The host's signals are the host's business: what threads nng starts take none. */
+static merle_err net_open(void *context, mrl_net_role role, const mrl_net_options *options,
+                          mrl_socket **out_socket, merle_report *report) {
+    sigset_t all, before;
+    (void)context;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    merle_err err = open_quietly(role, options, out_socket, report);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
 }
 
 /* ---- calls on sockets ---- */

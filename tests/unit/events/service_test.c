@@ -622,6 +622,35 @@ static void client_beyond_the_limit_is_refused(void **state) {
     world_close(&w);
 }
 
+static void hello_with_a_token_takes_its_place(void **state) {
+    world w;
+    client c;
+    (void)state;
+    world_make(&w);
+    w.publish.client_max = 2;
+    world_open_db(&w);
+    world_publish(&w);
+    client_open(&c, &w);
+    assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+    for (int i = 0; i < 5; i++) {
+        mrl_wire_question question = {.op = MRL_WIRE_HELLO,
+                                      .client = MERLE_STR("again"),
+                                      .token = merle_bytes_of(c.token, sizeof c.token)};
+        assert_int_equal(client_ask(&c, &question), MRL_WIRE_OK);
+        assert_memory_not_equal(c.answer.token, c.token, sizeof c.token);
+        if (i == 0) {
+            question = (mrl_wire_question){.op = MRL_WIRE_NEWEST};
+            assert_int_equal(client_ask(&c, &question), MRL_WIRE_TOKEN);
+            assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+        } else {
+            memcpy(c.token, c.answer.token, sizeof c.token);
+        }
+    }
+    assert_int_equal(stats_of(&w).clients, 2);
+    client_close(&c);
+    world_close(&w);
+}
+
 static void malformed_questions_are_answered_and_counted(void **state) {
     static const uint8_t nothing[] = {0xc1}, version[] = {0x93, 9, 4, 0xc0},
                          op[] = {0x93, 1, 99, 0xc0}, parts[] = {0x93, 1, 2, 0xc0};
@@ -705,6 +734,7 @@ int main(void) {
         cmocka_unit_test(position_of_another_history_is_refused),
         cmocka_unit_test(collection_made_anew_is_a_reset),
         cmocka_unit_test(client_beyond_the_limit_is_refused),
+        cmocka_unit_test(hello_with_a_token_takes_its_place),
         cmocka_unit_test(malformed_questions_are_answered_and_counted),
         cmocka_unit_test(question_of_a_session_replaces_the_one_held),
         cmocka_unit_test(database_with_a_publisher_stays_open),
