@@ -61,8 +61,8 @@ _Noreturn void crowd_fail(const crowd *c, const listener *l, const char *what) {
 
 uint32_t crowd_number(merle_doc doc) {
     if (doc.data == NULL) return 0;
-    return (uint32_t)merle_doc_uint(doc, "level", 0) |
-           (uint32_t)merle_doc_str(doc, "pad").size << 8;
+    return (uint32_t)merle_doc_uint(doc, "level", 0) | (uint32_t)merle_doc_str(doc, "pad").size
+                                                           << 8;
 }
 
 int crowd_term(const crowd *c, uint64_t id) {
@@ -119,8 +119,7 @@ static void take_copy(copy *to, const copy *from) {
     for (int name = 0; name < NAMES; name++)
         for (int key = 0; key < KEYS; key++) {
             const kept_document *d = &from->documents[name][key];
-            if (d->bytes != NULL)
-                put(&to->documents[name][key], d->bytes, d->size, d->expires_ns);
+            if (d->bytes != NULL) put(&to->documents[name][key], d->bytes, d->size, d->expires_ns);
         }
 }
 
@@ -174,8 +173,7 @@ static void compare_document(const crowd *c, listener *l, const truth *there, in
         crowd_fail(c, l, "a document that differs");
     }
     if (!tastes[l->number].keeps || l->now.is_void) return;
-    merle_err err =
-        merle_subscriber_get(l->s, crowd_names[name], merle_str(crowd_keys[key]), &doc);
+    merle_err err = merle_subscriber_get(l->s, crowd_names[name], merle_str(crowd_keys[key]), &doc);
     uint32_t kept = err == MERLE_OK ? crowd_number(doc) : 0;
     if (matches(l, key, kept) != (kept != 0) || (ours != 0) != (kept != 0) || kept != ours)
         crowd_fail(c, l, "the library keeps another document");
@@ -267,9 +265,6 @@ static void hear_change(const crowd *c, listener *l, const merle_heard *h) {
 }
 
 static void hear(const crowd *c, listener *l, const merle_heard *h) {
-    if (getenv("TR") && atoi(getenv("TR")) == (int)l->number) { /*TRACE*/
-        merle_subscriber_stats st = {0}; (void)merle_subscriber_get_stats(l->s, &st); /*TRACE*/
-        printf("# hear kind %d reason %d seq %llu pos %u/%u ends %u coll %s key %.*s num %x orig %u exp %lld text %s at %llu term %d live %u\n", h->kind, h->reason, (llu)h->seq, h->position, h->count, h->ends, h->collection ? h->collection : "-", (int)h->key.size, (const char*)h->key.data, crowd_number(h->after), h->origin, (long long)h->expires_ns, h->text, (llu)st.seq, crowd_term(c, st.term_id), st.is_live); } /*TRACE*/
     if (h->kind == MERLE_HEARD_TROUBLE) {
         c->sums->troubles++;
         if (h->err == MERLE_CORRUPT) crowd_fail(c, l, h->text);
@@ -294,8 +289,7 @@ static void judge(crowd *c, listener *l, const merle_heard *last) {
     if (number < 0) crowd_fail(c, l, "it is in a term that there never was");
     l->now.term_id = stats.term_id;
     if (c->terms[number].heard_seq < l->now.seq) c->terms[number].heard_seq = l->now.seq;
-    if (last->ends)
-        compare(c, l, crowd_truth(c, number, l->now.seq));
+    if (last->ends) compare(c, l, crowd_truth(c, number, l->now.seq));
 }
 
 static void keep_place(listener *l) {

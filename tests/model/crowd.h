@@ -68,8 +68,8 @@ typedef struct copy {
     kept_document documents[NAMES][KEYS];
     uint64_t seq;
     uint32_t position;
-    uint64_t term_id; /* in which this was heard; 0: nothing was */
-    int is_void;      /* a snapshot of all is to come */
+    uint64_t term_id;    /* in which this was heard; 0: nothing was */
+    int is_void;         /* a snapshot of all is to come */
     int is_stale[NAMES]; /* one of this collection is */
 } copy;
 

@@ -255,12 +255,10 @@ static void settle(server *v) {
     for (uint32_t i = 0; i < LISTENERS; i++) {
         int step = 0;
         /* What expires goes on. */
-        while (!crowd_is_there(&v->c, i, published(v)) && !v->is_read_only &&
-               step++ < SETTLE_STEPS)
+        while (!crowd_is_there(&v->c, i, published(v)) && !v->is_read_only && step++ < SETTLE_STEPS)
             pass_time(v, 2 * MILLISECOND);
         /* What will never be durable is not to be seen. */
         if (v->is_read_only || (v->fault != FAULT_NONE && v->durable_seq < published(v))) return;
-        if (step > SETTLE_STEPS) { merle_publisher_stats ps = {0}; merle_publisher_stat(v->publisher, &ps); merle_subscriber_stats st = {0}; (void)merle_subscriber_get_stats(v->c.listeners[i].s, &st); printf("# DBG term %d early %llu lost %llu snaps %llu gaps %llu msgs %llu ", crowd_term(&v->c, st.term_id), (llu)st.bytes_early, (llu)st.batches_lost, (llu)st.snapshots, (llu)st.gaps, (llu)st.messages); printf("# DBG fault %d durable %llu published %llu vis %llu told %llu polls %llu snaps %llu busy %llu fail %llu; sub seq %llu newest %llu live %u conn %u q %llu held %llu\n", v->fault, (llu)v->durable_seq, (llu)published(v), (llu)ps.seq,(llu)ps.seq_told,(llu)ps.polls,(llu)ps.snapshots,(llu)ps.busy,(llu)ps.failures,(llu)st.seq,(llu)st.newest,st.is_live,st.is_connected,(llu)st.questions,(llu)ps.answers_held);} /*DBG*/
         if (step > SETTLE_STEPS) crowd_fail(&v->c, &v->c.listeners[i], "it does not catch up");
         crowd_compare(&v->c, i);
     }
@@ -474,18 +472,20 @@ static void run_in_child(uint64_t seed, crowd_sums *sums) {
 }
 
 static void tell(const crowd_sums *s) {
-    test_say("%llu lives: %llu stopped, %llu closed; %llu cuts, %llu kills, %llu wipes, %llu "
-             "restores, %llu faults; %llu times commits were lost",
-             (llu)s->lives, (llu)s->stops, (llu)s->closes, (llu)s->cuts, (llu)s->kills,
-             (llu)s->wipes, (llu)s->restores, (llu)s->faults, (llu)s->lost);
+    test_say(
+        "%llu lives: %llu stopped, %llu closed; %llu cuts, %llu kills, %llu wipes, %llu "
+        "restores, %llu faults; %llu times commits were lost",
+        (llu)s->lives, (llu)s->stops, (llu)s->closes, (llu)s->cuts, (llu)s->kills, (llu)s->wipes,
+        (llu)s->restores, (llu)s->faults, (llu)s->lost);
     test_say("%llu changes, %llu snapshots; %llu wholes compared, %llu not known; %llu settled",
              (llu)s->changes, (llu)s->snapshots, (llu)s->compared, (llu)s->unknown,
              (llu)s->settled);
-    test_say("gaps: %llu log, %llu history, %llu lost, %llu reset; %llu troubles; %llu resumed, "
-             "%llu begun anew",
-             (llu)s->gaps[MERLE_REASON_GAP], (llu)s->gaps[MERLE_REASON_HISTORY],
-             (llu)s->gaps[MERLE_REASON_LOST], (llu)s->gaps[MERLE_REASON_RESET], (llu)s->troubles,
-             (llu)s->resumed, (llu)s->fresh);
+    test_say(
+        "gaps: %llu log, %llu history, %llu lost, %llu reset; %llu troubles; %llu resumed, "
+        "%llu begun anew",
+        (llu)s->gaps[MERLE_REASON_GAP], (llu)s->gaps[MERLE_REASON_HISTORY],
+        (llu)s->gaps[MERLE_REASON_LOST], (llu)s->gaps[MERLE_REASON_RESET], (llu)s->troubles,
+        (llu)s->resumed, (llu)s->fresh);
 }
 
 static void nobody_keeps_what_a_crash_took_back(void **state) {
