@@ -23,10 +23,12 @@ typedef struct phase {
     unsigned is_asked; /* 1: only if it is named */
 } phase;
 
-static const phase phases[] = {
-    {"backlog", "raw", events_raw_backlog, 0}, {"backlog", "merle", events_backlog, 0},
-    {"paced", "merle", events_paced, 0},       {"idle", "merle", events_idle, 0},
-    {"audience", "merle", events_audience, 0}, {"count", "merle", events_count, 1}};
+static const phase phases[] = {{"backlog", "raw", events_raw_backlog, 0},
+                               {"backlog", "merle", events_backlog, 0},
+                               {"paced", "merle", events_paced, 0},
+                               {"idle", "merle", events_idle, 0},
+                               {"audience", "merle", events_audience, 0},
+                               {"count", "merle", events_count, 1}};
 
 typedef struct wanted {
     events_options options;

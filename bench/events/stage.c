@@ -145,8 +145,7 @@ void events_publish(events_stage *stage, const char *transport) {
     const merle_publish_options options = {
         .size = sizeof options, .news = all_news, .service = all_service};
     events_check(merle_publish(stage->db, &options, &stage->publisher), "publish");
-    snprintf(page->news, sizeof page->news, "%s",
-             merle_publisher_news_address(stage->publisher, 0));
+    snprintf(page->news, sizeof page->news, "%s", merle_publisher_news_address(stage->publisher, 0));
     snprintf(page->service, sizeof page->service, "%s",
              merle_publisher_service_address(stage->publisher, 0));
 }
