@@ -148,6 +148,7 @@ static void socket_free(mrl_socket *socket) {
     TELL_ACQUIRE(socket);
     mrl_lock_take(&socket->lock); /* callbacks that are over have dropped it */
     mrl_lock_drop(&socket->lock);
+    keep_free(socket);
     peers_free(socket);
     tls_free(socket);
     free(socket);
@@ -219,6 +220,7 @@ static void net_close(mrl_socket *socket) {
     mrl_lock_drop(&socket->lock);
     /* Contexts and aios first: what ends them comes back to callbacks that see is_closing. Without
      * our lock, for nng waits for these callbacks. */
+    keep_end(socket);
     socket_end_role(socket);
     TELL_ACQUIRE(socket);
     socket_end_bounded(socket);

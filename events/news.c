@@ -67,6 +67,16 @@ merle_err mrl_news_topic(merle_publisher *publisher, uint32_t collection_id,
     return *out_topic == NULL ? MERLE_NO_MEMORY : MERLE_OK;
 }
 
+void mrl_news_learn(merle_publisher *publisher, const merle_change *change) {
+    uint32_t id = change->collection_id;
+    merle_doc definition = {change->effect.data, change->effect.size, change->seq, NULL};
+    merle_bytes name = merle_doc_str(definition, "name");
+    char text[MERLE_NAME_SIZE_MAX + 1] = {0};
+    if (name.size == 0 || name.size > MERLE_NAME_SIZE_MAX || !has_number(publisher, id)) return;
+    memcpy(text, name.data, name.size);
+    if (publisher->topic_of[id] == NULL) publisher->topic_of[id] = topic_by_name(publisher, text);
+}
+
 void mrl_news_fini(merle_publisher *publisher) {
     while (publisher->topics != NULL) {
         mrl_topic *topic = publisher->topics;

@@ -109,7 +109,8 @@ static merle_err play_tick(server *s) {
         err = world_swap_names(&s->world, somebody, other);
     if (err != MERLE_OK || s->tick % TICKS_A_THRONE != 0) return err;
     err = world_throne_seq(&s->world, &throne_seq);
-    return err != MERLE_OK ? err : world_take_throne(&s->world, somebody, throne_seq);
+    int heir = (int)(s->tick / TICKS_A_THRONE * 3 % PLAYER_COUNT);
+    return err != MERLE_OK ? err : world_take_throne(&s->world, heir, throne_seq);
 }
 
 /* ---- the end ---- */
