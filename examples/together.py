@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""examples/together.py - the game in one process, and those who listen in others: C, Python, browser.
+"""examples/together.py - the game in one process, those who listen in others: C, Python, browser.
 
-live.c plays in a directory and publishes. Two spectators and a page in a browser keep copies of what
-there is; somebody sits in the chat, leaves, and comes back. Twice the server is killed (SIGKILL) and
-started again under them. At the end each copy must equal the store, and every tick must have been
-heard, in order, once. It ends by itself; the result is 0 if all of that held.
+live.c plays in a directory and publishes. Spectators and a page in a browser keep copies of what
+there is; somebody sits in the chat, leaves, and comes back. Twice the server is killed (SIGKILL)
+and started again under them. At the end each copy must equal the store, and every tick must have
+been heard, in order, once. It ends by itself; the result is 0 if all of that held.
 
     together.py DIRECTORY_OF_THE_PROGRAMS [--fast] [--python INTERPRETER] [--picture FILE]
 The interpreter has pynng and msgpack (./dev demo sees to that). What is not there is left out, and
@@ -223,7 +223,8 @@ class Show:
                   f"{result.get('missed', '?'):>13}{result.get('snapshots', '?'):>11}")
             self.must(store and all(result.get(name) == store[name] for name in names),
                       f"the copy of {who} equals the store")
-            self.must(result.get("wrong") == 0, f"{who} has seen every tick once, and whole commits")
+            self.must(result.get("wrong") == 0,
+                      f"{who} has seen every tick once, and whole commits")
             self.must(result.get("snapshots") == 1, f"{who} needed no second snapshot")
         lines = sum(chat["lines"] for chat in chats)
         print(f"{'chat':>8}  {lines} lines in two lives, "

@@ -213,7 +213,8 @@ class Service {
                 then(value);
             };
             this.waiting.set(number, {resolve: done(resolve), reject: done(reject)});
-            const head = [0x80 | number >>> 24, number >>> 16 & 255, number >>> 8 & 255, number & 255];
+            const head = new Uint8Array(4);
+            new DataView(head.buffer).setUint32(0, 0x80000000 + number);
             this.line.socket.send(new Uint8Array([...head, ...pack(question)]));
         });
     }
@@ -342,13 +343,15 @@ const BEGIN = 1, POLL = 2, MISSED = 3, BATCH = 1, BEAT = 2;
 const NEWS_MAX = 4096, SILENCE_MS = 3000, WAIT_MS = 10000;
 
 class Subscriber {
-    /* options: service, news (or none), wanted (names, or none: all), secret, name. tell({kind, seq,
-     * changes, text}) is called for each commit ("changes", as a whole) and each note: "snapshot",
-     * "gap", "history", "lost", "reset", "again", "silence", "state". */
+    /* options: service, news (or none), wanted (names, or none: all), secret, name.
+     * tell({kind, seq, changes, text}) is called for each commit ("changes", as a whole) and each
+     * note: "snapshot", "gap", "history", "lost", "reset", "again", "missed", "silence", "state",
+     * "error". */
     constructor(options, tell) {
         this.tell = tell;
         this.copy = new Copy(options.wanted ?? null);
-        Object.assign(this, {history: null, seq: 0, position: 0, newest: 0}); // history null: no position
+        // The position; while history is null there is none.
+        Object.assign(this, {history: null, seq: 0, position: 0, newest: 0});
         Object.assign(this, {isLive: false, isClosed: false, why: BEGIN, lost: 0, lose: 0});
         this.figures = {changes: 0, commits: 0, snapshots: 0, missed: 0, restarts: 0, news: 0};
         this.queue = []; // news that came
@@ -357,7 +360,8 @@ class Subscriber {
         this.service = new Service(options.service, secret, options.name ?? "browser",
             () => this.note("state"));
         if (options.news)
-            this.news = new Line(options.news, "pub.sp.nanomsg.org", (m) => this.takeNews(m), () => {});
+            this.news = new Line(options.news, "pub.sp.nanomsg.org", (m) => this.takeNews(m),
+                () => {});
         this.ended = this.run();
     }
 
@@ -425,7 +429,8 @@ class Subscriber {
         const wanted = this.copy.wanted, ids = this.copy.ids;
         const filters = wanted && wanted.map((name) => [name, ids.get(name) ?? null, null, null]);
         const [history, newest, seq, position, commits] = await this.service.ask(CHANGES,
-            [this.history, this.seq, this.position, filters, waitMs, 0, this.why, this.lost], waitMs);
+            [this.history, this.seq, this.position, filters, waitMs, 0, this.why, this.lost],
+            waitMs);
         if (!isSame(history, this.history)) this.figures.restarts++;
         Object.assign(this, {history, newest, why: POLL, lost: 0});
         for (const commit of commits)
@@ -560,9 +565,11 @@ class Subscriber {
                 for (let i = 0; i < pairs.length; i += 2) commits.get(seq)[pairs[i]] = pairs[i + 1];
             }
         }
-        for (const seq of [...commits.keys()].sort((a, b) => a - b))
-            if (seq > this.seq)
-                this.apply(seq, commits.get(seq).filter((operation) => operation !== undefined), true);
+        for (const seq of [...commits.keys()].sort((a, b) => a - b)) {
+            if (seq <= this.seq) continue;
+            // By position; those that are not wanted have left holes.
+            this.apply(seq, commits.get(seq).filter((operation) => operation !== undefined), true);
+        }
         this.seq = this.newest = end;
     }
 }

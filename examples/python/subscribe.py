@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """examples/python/subscribe.py - hears every change of a merle database, in another language.
 
-Written from docs/protocol.md alone; needs pynng and msgpack, and nothing of merle's. `Subscriber` is
-the client: it takes a snapshot, then hears of changes from the news, notices by their numbers what
-it has missed, asks the service for that, and goes on where it was after a restart of either side.
-It keeps a copy of the documents, `tables`. Below it stands a command that shows all of this:
+Written from docs/protocol.md alone; needs pynng and msgpack, and nothing of merle's. `Subscriber`
+is the client: it takes a snapshot, then hears of changes from the news, notices by their numbers
+what it has missed, asks the service for that, and goes on where it was after a restart of either
+side. It keeps a copy of the documents, `copy.tables`. Below stands a command that shows all this:
 
     subscribe.py --service tcp://127.0.0.1:4001 --news tcp://127.0.0.1:4000 players things
     subscribe.py ... --keep kept.bin     go on where the last run ended, be it days ago
@@ -132,7 +132,7 @@ class Copy:
         return document
 
     def apply(self, seq, operation, snapshot_seq):
-        """Does what the operation says; gives the Change, or None. snapshot_seq: see protocol.md."""
+        """Does what the operation says; gives the Change, or None."""
         number, _, key, kind, payload, expires = operation[:6]
         if kind == DEFINE:
             self.names[number] = payload["name"]
@@ -209,7 +209,7 @@ class Subscriber:
                  lose=0):
         self.prefix, self.lose, self.received = prefix, lose, 0
         self.copy = Copy(list(wanted) if wanted else None)
-        self.history, self.seq, self.position = None, 0, 0  # the position; history None: there is none
+        self.history, self.seq, self.position = None, 0, 0  # while history is None there is none
         self.why, self.lost = BEGIN, 0
         self.figures = {"commits": 0, "changes": 0, "snapshots": 0, "missed": 0, "restarts": 0}
         self.service = Service(service, secret, name)
@@ -295,7 +295,7 @@ class Subscriber:
         return [[name, self.copy.ids.get(name), self.prefix, None] for name in self.copy.wanted]
 
     def ask_changes(self, wait_ms=0, snapshot_seq=0):
-        """Yields what comes behind the position. At its end the position is what the answer says."""
+        """Yields what comes behind the position, which at the end is what the answer says."""
         history, self.newest, seq, position, commits = self.service.ask(
             CHANGES, self.history, self.seq, self.position, self.filters(), wait_ms, 0, self.why,
             self.lost, wait_ms=wait_ms)[:5]
