@@ -214,6 +214,30 @@ static void restart_without_a_loss_is_no_gap(void **state) {
     tear_down(&t);
 }
 
+static void late_news_of_a_term_that_is_over_do_not_make_it_live(void **state) {
+    merle_wanted both[2] = {{.collection = "ants"}, {.collection = "bees"}};
+    merle_subscriber_options o = options_of(both);
+    stand t;
+    (void)state;
+    o.wanted_count = 2;
+    set_up(&t);
+    open_it(&t, &o);
+    turn(&t, 4000);
+    assert_int_equal(stats_of(&t).is_live, 1);
+    /* All of this has come when it looks again: the end of the old term, and the new one. */
+    for (int i = 0; i < 5; i++) pretend_change(t.p);
+    pretend_advance(t.p, 5000000);
+    pretend_reopen(t.p, 0);
+    for (int i = 0; i < 5; i++) pretend_change(t.p);
+    pretend_advance(t.p, 5000000);
+    turn(&t, 8000);
+    assert_int_equal(stats_of(&t).seq, t.p->seq);
+    assert_int_equal(stats_of(&t).term_id, t.p->term_id);
+    assert_int_equal(stats_of(&t).bytes_early, 0);
+    assert_int_equal(t.counts[MERLE_HEARD_GAP], 0);
+    tear_down(&t);
+}
+
 static void server_that_refuses_is_asked_ever_more_slowly(void **state) {
     merle_wanted ants = {.collection = "ants"};
     merle_subscriber_options o = options_of(&ants);
@@ -404,6 +428,7 @@ int main(void) {
         cmocka_unit_test(wiped_server_is_another_history),
         cmocka_unit_test(commits_that_a_crash_took_are_told_as_lost),
         cmocka_unit_test(restart_without_a_loss_is_no_gap),
+        cmocka_unit_test(late_news_of_a_term_that_is_over_do_not_make_it_live),
         cmocka_unit_test(server_that_refuses_is_asked_ever_more_slowly),
         cmocka_unit_test(server_that_talks_nonsense_is_asked_ever_more_slowly),
         cmocka_unit_test(documents_beyond_the_memory_limit_are_trouble),
