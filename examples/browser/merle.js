@@ -173,7 +173,8 @@ class Again extends Error {} /* what is held is of no use: a snapshot is needed 
 
 class Service {
     constructor(address, secret, name, onChange) {
-        Object.assign(this, {secret, name, token: null, number: 0, waiting: new Map()});
+        Object.assign(this, {secret, name, token: null, isGreeted: false});
+        Object.assign(this, {number: 0, waiting: new Map()});
         this.line = new Line(address, "rep.sp.nanomsg.org", (m) => this.take(m), (isOpen) => {
             if (!isOpen) this.fail();
             onChange(isOpen);
@@ -227,14 +228,13 @@ class Service {
     }
 
     async hello() {
-        this.token = null;
         const answer = await this.askOnce(HELLO, [this.secret, this.name], 0);
-        this.token = answer[3];
+        Object.assign(this, {token: answer[3], isGreeted: true});
         return answer;
     }
 
     async ask(op, rest, waitMs = 0) {
-        if (this.token === null) await this.hello();
+        if (!this.isGreeted) await this.hello();
         try {
             return await this.askOnce(op, rest, waitMs);
         } catch (error) {
@@ -366,7 +366,7 @@ class Subscriber {
     }
 
     get tables() { return this.copy.tables; }
-    get isConnected() { return this.service.line.socket !== null && this.service.token !== null; }
+    get isConnected() { return Boolean(this.service.line.socket) && this.service.isGreeted; }
 
     close() {
         this.isClosed = true;
@@ -389,7 +389,7 @@ class Subscriber {
                 if (error instanceof Silence) {
                     this.note("silence");
                 } else if (error instanceof Refused && error.status === TOKEN) {
-                    this.service.token = null;
+                    this.service.isGreeted = false;
                 } else if (error instanceof Refused && error.status === BUSY) {
                     await new Promise((done) => setTimeout(done, RETRY_MS));
                 } else if (error instanceof Again || error.status in REASONS) {
@@ -440,7 +440,7 @@ class Subscriber {
     }
 
     async catchUp() {
-        if (this.service.token === null) await this.hello();
+        if (!this.service.isGreeted) await this.hello();
         await this.askChanges(this.news ? 0 : WAIT_MS);
         if (this.seq < this.newest || this.position > 0) return;
         this.isLive = Boolean(this.news);
@@ -520,7 +520,7 @@ class Subscriber {
         const end = message.indexOf(0), news = unpack(message.subarray(end + 1));
         if (news[0] !== VERSION) return;
         if (!isSame(news[2], this.history)) {
-            this.service.token = null; // the service judges our position
+            this.service.isGreeted = false; // the service judges our position
             this.isLive = false;
         } else if (news[1] === BATCH) {
             this.gather(Unpacker.decoder.decode(message.subarray(0, end)), news);
@@ -550,7 +550,7 @@ class Subscriber {
         const missing = numbers.filter((number) => this.isMissing(number, batches));
         if (begin > this.seq || missing.length > 0) {
             if (missing.some((number) => !this.copy.names.has(number)))
-                this.service.token = null; // a new collection: hello knows its name
+                this.service.isGreeted = false; // a new collection: hello knows its name
             this.figures.missed++;
             this.lost += Math.max(1, missing.length);
             Object.assign(this, {why: MISSED, isLive: false});

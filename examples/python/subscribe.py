@@ -164,7 +164,7 @@ class Service:
 
     def __init__(self, address, secret, name):
         self.secret, self.name = secret, name
-        self.token, self.questions = None, 0
+        self.token, self.is_greeted, self.questions = None, False, 0
         self.socket = pynng.Req0(resend_time=600000, send_timeout=ANSWER_MS,
                                  reconnect_time_min=10, reconnect_time_max=200,
                                  recv_max_size=40 << 20)
@@ -185,13 +185,12 @@ class Service:
         return answer[3:]
 
     def hello(self):
-        self.token = None
         answer = self.ask_once(HELLO, [self.secret, self.name], 0)
-        self.token = answer[3]
+        self.token, self.is_greeted = answer[3], True
         return answer
 
     def ask(self, op, *rest, wait_ms=0):
-        if self.token is None:
+        if not self.is_greeted:
             self.hello()
         try:
             return self.ask_once(op, rest, wait_ms)
@@ -321,7 +320,7 @@ class Subscriber:
         return heard
 
     def catch_up(self):
-        if self.service.token is None:
+        if not self.service.is_greeted:
             self.hello()
         yield from self.ask_changes(0 if self.news is not None else WAIT_MS)
         if self.seq < self.newest or self.position > 0:
@@ -379,7 +378,7 @@ class Subscriber:
         if news[0] != VERSION:
             return
         if news[2] != self.history:
-            self.service.token, self.is_live = None, False  # the service judges our position
+            self.service.is_greeted = self.is_live = False  # the service judges our position
         elif news[1] == BATCH:
             self.gather(topic.decode(errors="surrogateescape"), *news[3:8])
         elif news[1] == BEAT:
@@ -405,7 +404,7 @@ class Subscriber:
             return
         if begin > self.seq or missing:
             if any(number not in self.copy.names for number in missing):
-                self.service.token = None  # a new collection: hello knows its name
+                self.service.is_greeted = False  # a new collection: hello knows its name
             self.figures["missed"] += 1
             self.lost += max(1, len(missing))
             self.why, self.is_live = MISSED, False
