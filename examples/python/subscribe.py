@@ -460,15 +460,17 @@ def is_until(copy, until):
 
 
 def listen(subscriber, options):
+    """Until it is over, or a signal comes: that is looked at where position and copy agree."""
+    signals = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: signals.append(number))
     for heard in subscriber.hear():
         if not options.quiet:
             say(heard)
         if options.until and heard.whole and is_until(subscriber.copy, options.until):
             return
-
-
-def stop(*_):
-    raise KeyboardInterrupt
+        if signals:
+            return
 
 
 def main():
@@ -487,13 +489,9 @@ def main():
     secret, prefix = (word and word.encode() for word in (options.secret, options.prefix))
     subscriber = Subscriber(options.service, options.news, options.collection, secret,
                             prefix=prefix, lose=options.lose)
-    signal.signal(signal.SIGTERM, stop)
     if options.keep:
         subscriber.resume(options.keep)
-    try:
-        listen(subscriber, options)
-    except KeyboardInterrupt:
-        pass
+    listen(subscriber, options)
     if options.keep and subscriber.history is not None:
         subscriber.keep(options.keep)
     if options.dump:
