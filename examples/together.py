@@ -118,6 +118,25 @@ class Server:
         self.program.end(signal.SIGKILL)
 
 
+# In the page: each tick must follow the one before it.
+COUNT_TICKS = """
+(() => {
+    const tickOf = (document) => document.get("tick");
+    const tell = subscriber.tell;
+    let tick = tickOf(subscriber.tables.get("things").get("bank").document);
+    window.seen = {ticks: 0, wrong: 0};
+    subscriber.tell = (heard) => {
+        for (const {key, document} of heard.changes) {
+            if (key !== "bank" || tickOf(document) === tick) continue;
+            if (tickOf(document) !== tick + 1) window.seen.wrong++;
+            tick = tickOf(document);
+            window.seen.ticks++;
+        }
+        tell(heard);
+    };
+})()"""
+
+
 class Browser:
     """The page, looked at through Chromium's own protocol."""
 
@@ -125,6 +144,7 @@ class Browser:
         self.page = headless.Page({"service": server.service[1], "news": server.news[1],
                                    "wanted": "players,things,chat"})
         self.page.wait("subscriber.isLive")
+        self.page.ask(COUNT_TICKS)
         self.page.ask("show('players')")
         say("browser", "the page is live")
 
@@ -135,7 +155,7 @@ class Browser:
         total = {"documents": len(rows), "seqs": sum(int(row["seq"]) for row in rows),
                  "gold": sum(int(row.get("gold") or 0) for row in rows),
                  "tick": int(self.page.rows("things")["bank"]["tick"])}
-        return {**total, **self.page.ask("({...subscriber.figures})"), "wrong": 0}
+        return {**total, **self.page.ask("({...subscriber.figures, ...seen})")}
 
 
 class Show:
