@@ -189,7 +189,7 @@ static merle_err ipc_check(const char *path, int is_listener, merle_report *repo
         return mrl_report_fill(report, MERLE_EXISTS, "ipc://%s: there is a file that is no socket",
                                path);
     if (is_listener && ipc_is_taken(path))
-        return mrl_report_fill(report, MERLE_EXISTS, "ipc://%s: somebody listens there", path);
+        return mrl_report_fill(report, MERLE_EXISTS, "ipc://%s: the address is in use", path);
     return MERLE_OK;
 }
 

@@ -38,6 +38,7 @@ static merle_err complete(const merle_publish_options *given, merle_publish_opti
     if (out->news_peer_max == 0) out->news_peer_max = 1024;
     if (out->batch_size_max == 0) out->batch_size_max = 1024 * KIBIBYTE;
     if (out->gather_ns == 0) out->gather_ns = 500000;
+    if (out->unsent_max == 0) out->unsent_max = 256 * KIBIBYTE * KIBIBYTE;
     return MERLE_OK;
 }
 
@@ -109,8 +110,16 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
+static void look_at_unsent(merle_publisher *publisher) {
+    mrl_net_stats of = {0};
+    if (publisher->service_socket != NULL)
+        publisher->ground.net->stat(publisher->service_socket, &of);
+    publisher->unsent = of.unsent;
+}
+
 uint64_t mrl_publisher_round(merle_publisher *publisher, uint64_t now_ns) {
     uint64_t told_seq = publisher->told_seq;
+    look_at_unsent(publisher);
     int has_more = publisher->service_socket != NULL && mrl_service_take(publisher, now_ns);
     uint64_t due_ns = mrl_news_round(publisher, now_ns);
     if (publisher->service_socket != NULL) {
@@ -314,11 +323,14 @@ static void add_sockets(merle_publisher *publisher, merle_publisher_stats *stats
     stats->news_peers_refused = of.peers_refused;
     stats->news_peers_ended = of.peers_ended;
     stats->news_dropped = of.dropped;
+    stats->relistened = of.relistened;
     memset(&of, 0, sizeof of);
     if (publisher->service_socket != NULL) net->stat(publisher->service_socket, &of);
     stats->service_peers = of.peers;
     stats->service_peers_refused = of.peers_refused;
     stats->service_peers_ended = of.peers_ended;
+    stats->relistened += of.relistened;
+    stats->bytes_unsent = of.unsent + publisher->held;
 }
 
 merle_err merle_publisher_stat(merle_publisher *publisher, merle_publisher_stats *out_stats) {

@@ -30,7 +30,12 @@ merle_err mrl_service_make(merle_publisher *publisher, const mrl_wire_answer *an
 void mrl_service_send(merle_publisher *publisher, mrl_question *question, mrl_message *message) {
     publisher->stats.answers++;
     publisher->stats.answer_bytes += message->size;
+    publisher->unsent += message->size;
     publisher->ground.net->answer(question, message);
+}
+
+int mrl_service_is_full(const merle_publisher *publisher) {
+    return publisher->unsent + publisher->held >= publisher->options.unsent_max;
 }
 
 void mrl_service_answer(merle_publisher *publisher, mrl_question *question,
@@ -236,6 +241,16 @@ static void answer_with(merle_publisher *publisher, mrl_session *session, mrl_qu
     }
 }
 
+/* What may have a large answer waits for its turn: changes are held (see catchup.c), the others
+ * come again. */
+static int is_refused_as_full(merle_publisher *publisher, mrl_question *question, mrl_wire_op op) {
+    if ((op != MRL_WIRE_HELLO && op != MRL_WIRE_SNAPSHOT) || !mrl_service_is_full(publisher))
+        return 0;
+    mrl_service_refuse(publisher, question, op, MRL_WIRE_BUSY,
+                       MERLE_STR("too many answers were not taken yet"), 0);
+    return 1;
+}
+
 static void take(merle_publisher *publisher, mrl_question *question, merle_bytes message,
                  uint64_t peer, uint64_t now_ns) {
     mrl_wire_question asked;
@@ -250,6 +265,7 @@ static void take(merle_publisher *publisher, mrl_question *question, merle_bytes
                            0);
         return;
     }
+    if (is_refused_as_full(publisher, question, asked.op)) return;
     if (asked.op == MRL_WIRE_HELLO) {
         hello(publisher, question, &asked, peer, now_ns);
         return;

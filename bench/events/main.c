@@ -50,7 +50,7 @@ static const char usage[] =
     "  --rounds R        of audience; default 5\n"
     "  --commits C       of audience, each time; default 100000\n"
     "  --audience K      of count: so many listen to the commits, and nothing is measured:\n"
-    "                    valgrind --tool=callgrind --toggle-collect=events_commit\n"
+    "                    valgrind --tool=callgrind --toggle-collect=commit_counted\n"
     "  --stopped         of count: they have stopped reading\n";
 
 static int has_word(const char *list, const char *word) {

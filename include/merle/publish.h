@@ -70,6 +70,10 @@ typedef struct merle_publish_options {
     uint64_t gather_ns;         /* under load news go out at most so often; 0: 500,000 */
     uint32_t ipc_mode;          /* permissions of ipc:// files; 0: 0600 */
     merle_report *report;       /* filled if it fails; may be NULL */
+    /* Bytes of answers to all clients together that were not taken yet, or are held: beyond it
+     * questions wait or are refused as busy, until those are taken. It may be exceeded by one
+     * answer. 0: 256 MiB. */
+    uint64_t unsent_max;
 } merle_publish_options;
 
 /* Begins to tell, with the next commit; what was before can be asked for. The database cannot be
@@ -111,8 +115,10 @@ typedef struct merle_publisher_stats {
     uint64_t secrets_wrong, tokens_wrong, busy;
     uint64_t gaps, histories, losts, resets; /* answers that said so */
     uint64_t operations_told;                /* in answers and news */
-    uint64_t failures; /* rounds that met no memory, or a network that said no */
-    uint64_t bytes;    /* of memory, about */
+    uint64_t failures;     /* rounds that met no memory, or a network that said no */
+    uint64_t bytes;        /* of memory, about */
+    uint64_t bytes_unsent; /* of answers that were not taken yet, or are held: see unsent_max */
+    uint64_t relistened;   /* listeners that had died of a peer, and were made again */
 } merle_publisher_stats;
 /* Threads: any. Errors: MERLE_INVALID. */
 MERLE_API merle_err merle_publisher_stat(merle_publisher *publisher,

@@ -379,15 +379,30 @@ static uint8_t *exact_copy(const void *data, size_t size) {
     return copy;
 }
 
+/* With all that is in it: the end of a list is not looked at before it is read. */
+static merle_err read_batch(merle_bytes message) {
+    mrl_wire_news news;
+    mrl_wire_commit commit;
+    mrl_record_operation_view view;
+    uint32_t position;
+    merle_err err = mrl_wire_news_read(message, &news);
+    if (err != MERLE_OK) return err;
+    while ((err = mrl_wire_commit_next(&news.commits, &commit)) == MERLE_OK) {
+        while ((err = mrl_wire_operation_next(&commit, &position, &view)) == MERLE_OK) continue;
+        if (err != MERLE_NOT_FOUND) return err;
+    }
+    return err == MERLE_NOT_FOUND ? MERLE_OK : err;
+}
+
 static void message_cut_anywhere_is_corrupt(void **state) {
     merle_buffer none = {0}, message = {0}, terms = {0}, collections = {0};
     mrl_wire_question question = question_of(MRL_WIRE_CHANGES, &none);
     mrl_wire_answer answer;
-    mrl_wire_news news;
     (void)state;
+    assert_int_equal(read_batch(merle_bytes_of(BATCH, sizeof BATCH)), MERLE_OK);
     for (size_t size = 0; size < sizeof BATCH; size++) {
         uint8_t *copy = exact_copy(BATCH, size);
-        assert_int_equal(mrl_wire_news_read(merle_bytes_of(copy, size), &news), MERLE_CORRUPT);
+        assert_int_equal(read_batch(merle_bytes_of(copy, size)), MERLE_CORRUPT);
         free(copy);
     }
     assert_int_equal(mrl_wire_question_write(&question, &message), MERLE_OK);
