@@ -332,6 +332,7 @@ void crowd_open(crowd *c, uint32_t number, int resumes) {
     merle_subscriber_options o = {.service = SERVICE_URL,
                                   .publisher = t->hears_news ? NEWS_URL : NULL,
                                   .wanted = wanted,
+                                  .secret = c->secret,
                                   .keep = (uint32_t)t->keeps,
                                   .answer_max = t->answer_max,
                                   .wait_ms = 2000,
