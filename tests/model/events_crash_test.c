@@ -324,6 +324,7 @@ static int open_db(server *v) {
     judge(v, &t);
     t.first_node = v->c.node_count;
     v->loses = 0;
+    v->durable_seq = merle_durable_seq(v->db);
     assert_true(v->c.term_count < TERM_MAX);
     v->c.terms[v->c.term_count++] = t;
     look(v, crowd_note(&v->c, t.first_seq));
