@@ -87,7 +87,7 @@ class Figures:
         """Adds the lines of a file of raw figures; gives its facts and notes, and the lines of the
         sections that have figures of their own."""
         facts, notes = [], {"failed": [], "wrong": []}
-        others = {"GROWTH": [], "DISK": []}
+        others = {"GROWTH": [], "DISK": [], "EVENTS": []}
         with open(path) as lines:
             for line in lines:
                 line = line.strip()
@@ -306,7 +306,8 @@ def page_lines(path):
 
 
 # Sections that are replaced by runs of their own and by nothing else: first line, last line.
-KEPT = [("## Disk", "<!-- end of disk -->"), (GROWTH_HEAD, GROWTH_END)]
+EVENTS = ("## Events", "<!-- end of events -->")
+KEPT = [("## Disk", "<!-- end of disk -->"), EVENTS, (GROWTH_HEAD, GROWTH_END)]
 
 
 def section_of(lines, head, end):

@@ -189,7 +189,7 @@ static merle_err ipc_check(const char *path, int is_listener, merle_report *repo
         return mrl_report_fill(report, MERLE_EXISTS, "ipc://%s: there is a file that is no socket",
                                path);
     if (is_listener && ipc_is_taken(path))
-        return mrl_report_fill(report, MERLE_EXISTS, "ipc://%s: somebody listens there", path);
+        return mrl_report_fill(report, MERLE_EXISTS, "ipc://%s: the address is in use", path);
     return MERLE_OK;
 }
 
@@ -280,30 +280,54 @@ static int listener_options(const mrl_socket *socket, transport is, const char *
 
 /* One try. out_port: where it listens, 0 where there is no port. */
 static int listen_at(mrl_socket *socket, transport is, const char *host, const char *url,
-                     int *out_port) {
+                     int *out_port, nng_listener *out_listener) {
     nng_listener listener = NNG_LISTENER_INITIALIZER;
     *out_port = 0;
+    *out_listener = listener;
     int failed = nng_listener_create(&listener, socket->nng, url);
     if (failed != 0) return failed;
     failed = listener_options(socket, is, host, listener);
     if (failed == 0) failed = nng_listener_start(listener, 0);
     if (failed == 0 && has_port(is))
         failed = nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, out_port);
+    if (failed != 0)
+        (void)nng_listener_close(listener);
+    else
+        *out_listener = listener;
+    return failed;
+}
+
+/* The others have no need of it: see keep.c. */
+static int is_kept(transport is) {
+    return is == TRANSPORT_IPC || is == TRANSPORT_TCP;
+}
+
+static int listen_kept(mrl_socket *socket, transport is, const char *url, nng_listener listener) {
+    int failed = is_kept(is) ? keep_listening(socket, url, listener) : 0;
     if (failed != 0) (void)nng_listener_close(listener);
     return failed;
+}
+
+int address_listen_at(mrl_socket *socket, const char *url, nng_listener *out_listener) {
+    transport is = strncmp(url, "ipc://", strlen("ipc://")) == 0 ? TRANSPORT_IPC : TRANSPORT_TCP;
+    int port;
+    return listen_at(socket, is, "", url, &port, out_listener);
 }
 
 static int listen_ported(mrl_socket *socket, transport is, const nng_url *parsed, char *out_url,
                          size_t url_size) {
     char url[512];
+    nng_listener listener;
     int port = atoi(parsed->u_port), is_chosen = 0, failed = 0, tries = 0;
     do {
         if (port == 0 && (is == TRANSPORT_WS || is == TRANSPORT_WSS)) is_chosen = 1;
         if (is_chosen) port = free_port();
         failed = url_with_port(parsed, port, 0, url, sizeof url);
         if (failed != 0) return failed;
-        failed = listen_at(socket, is, parsed->u_hostname, url, &port);
+        failed = listen_at(socket, is, parsed->u_hostname, url, &port, &listener);
     } while (failed == NNG_EADDRINUSE && is_chosen && ++tries < PORT_TRIES);
+    if (failed == 0) failed = url_with_port(parsed, port, 0, url, sizeof url);
+    if (failed == 0) failed = listen_kept(socket, is, url, listener);
     return failed != 0 ? failed : url_with_port(parsed, port, 1, out_url, url_size);
 }
 
@@ -311,6 +335,7 @@ merle_err address_listen(mrl_socket *socket, const char *url, char *out_url, siz
                          merle_report *report) {
     transport is = TRANSPORT_NONE;
     nng_url *parsed = NULL;
+    nng_listener listener;
     int port = 0, failed = 0;
     if (url_size > 0) out_url[0] = 0;
     merle_err err = address_check(socket, url, 1, &is, report);
@@ -323,7 +348,8 @@ merle_err address_listen(mrl_socket *socket, const char *url, char *out_url, siz
     } else if (strlen(url) >= url_size) {
         failed = NNG_EADDRINVAL;
     } else {
-        failed = listen_at(socket, is, "", url, &port);
+        failed = listen_at(socket, is, "", url, &port, &listener);
+        if (failed == 0) failed = listen_kept(socket, is, url, listener);
         if (failed == 0) memcpy(out_url, url, strlen(url) + 1);
     }
     if (failed == 0) return MERLE_OK;

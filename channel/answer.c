@@ -89,6 +89,7 @@ static void question_rest(mrl_question *question) {
             asker->unsent -= question->unsent;
         }
     }
+    socket->stats.unsent -= question->unsent;
     question->peer = 0;
     question->unsent = 0;
     question->state = QUESTION_RESTS;
@@ -224,10 +225,9 @@ static int question_send(mrl_question *question, nng_msg *message) {
         question_rest(question);
         return 0;
     }
-    if (asker != NULL) {
-        asker->unsent += size;
-        question->unsent = size;
-    }
+    if (asker != NULL) asker->unsent += size;
+    question->unsent = size;
+    socket->stats.unsent += size;
     socket->stats.messages_sent++;
     socket->stats.bytes_sent += size;
     question->state = QUESTION_SENDS;

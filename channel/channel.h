@@ -12,6 +12,8 @@
  * Limits  queue at most 8192, MRL_CHANNEL_QUESTION_MAX questions open on one ANSWER socket. On
  *         ws:// and wss:// nng 1.5.2 limits what a listener puts together, but not what a dialer
  *         does: there one frame is limited, and a message that is too large is thrown away whole.
+ *         On tls+tcp:// a peer that breaks off amid a message can stop nng for the whole process:
+ *         see README.md; wss:// has no such trouble.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -23,10 +23,14 @@ typedef struct peer {
     uint32_t pipe;     /* nng's number, which comes again some day */
     uint64_t number;   /* ours, which does not */
     uint64_t since_ns;
+    int listener;       /* by which it came; -1: we dialed */
+    uint64_t pid;       /* of its process, on ipc; else 0 */
     int is_up;          /* it gets what is sent */
     uint32_t questions; /* neither given back nor answered and taken */
     size_t unsent;      /* bytes of answers that are not taken */
 } peer;
+
+typedef struct keeper keeper;
 
 /* SUBSCRIBE: what came, in a ring. */
 typedef struct listening {
@@ -68,7 +72,9 @@ struct mrl_socket {
     peer *peers[PEER_BUCKETS];
     uint64_t peer_last; /* the last number given */
     uint32_t peer_count;
-    int retry_ms; /* the shortest time until a connection is made again */
+    keeper *keepers;   /* of listeners on ipc and tcp (keep.c) */
+    nng_aio *keep_aio; /* their timer; NULL: none was needed */
+    int retry_ms;      /* the shortest time until a connection is made again */
     union {
         listening listen;
         asking ask;
@@ -113,6 +119,10 @@ void peers_free(mrl_socket *socket);
 /* Locked. NULL: it is gone. number 0: whoever has this pipe. */
 peer *peer_find(mrl_socket *socket, uint32_t pipe, uint64_t number);
 
+/* Locked. How many came by this listener from this process (PEERS_ALL: from any). */
+#define PEERS_ALL UINT64_MAX
+size_t peers_by(const mrl_socket *socket, int listener, uint64_t pid);
+
 /* ---- addresses ---- */
 
 /* out_options has no pointers into the caller's. */
@@ -120,7 +130,19 @@ merle_err tls_copy(mrl_socket *socket, const mrl_net_tls *tls);
 void tls_free(mrl_socket *socket);
 merle_err address_listen(mrl_socket *socket, const char *url, char *out_url, size_t url_size,
                          merle_report *report);
+/* As the first time: an address that address_listen has made. Errors: nng's. */
+int address_listen_at(mrl_socket *socket, const char *url, nng_listener *out_listener);
 merle_err address_dial(mrl_socket *socket, const char *url, merle_report *report);
+
+/* ---- listeners that die ---- */
+
+/* Sees to it that somebody listens there, until keep_end. Errors: nng's. */
+int keep_listening(mrl_socket *socket, const char *url, nng_listener listener);
+/* Locked. nng has shown us a connection that came by this listener. */
+void keep_came(mrl_socket *socket, int listener);
+/* Callbacks are over when it returns; without our lock. */
+void keep_end(mrl_socket *socket);
+void keep_free(mrl_socket *socket);
 
 /* ---- roles ---- begin: locked, after the socket is open; end: before it is closed; callbacks are
  * over when it returns */

@@ -7,6 +7,9 @@
  */
 #include <stdlib.h>
 
+#include <nng/nng.h> /* before the others: they need it */
+#include <nng/transport/ipc/ipc.h>
+
 #include "base/seam.h"
 #include "channel/channel_private.h"
 
@@ -28,8 +31,17 @@ peer *peer_find(mrl_socket *socket, uint32_t pipe, uint64_t number) {
     return found != NULL && number != 0 && found->number != number ? NULL : found;
 }
 
+size_t peers_by(const mrl_socket *socket, int listener, uint64_t pid) {
+    size_t count = 0;
+    for (size_t i = 0; i < PEER_BUCKETS; i++)
+        for (const peer *p = socket->peers[i]; p != NULL; p = p->next)
+            count += p->listener == listener && (pid == PEERS_ALL || p->pid == pid);
+    return count;
+}
+
 /* 0: it is one too many, or there is no memory for it. */
-static int peer_add(mrl_socket *socket, uint32_t pipe) {
+static int peer_add(mrl_socket *socket, nng_pipe nng, uint64_t pid) {
+    uint32_t pipe = (uint32_t)nng_pipe_id(nng);
     peer *added = NULL;
     if (socket->is_closing) return 0;
     if (socket->options.peer_max == 0 || socket->peer_count < socket->options.peer_max)
@@ -43,6 +55,8 @@ static int peer_add(mrl_socket *socket, uint32_t pipe) {
     added->pipe = pipe;
     added->number = ++socket->peer_last;
     added->since_ns = now_ns();
+    added->listener = nng_listener_id(nng_pipe_listener(nng));
+    added->pid = pid;
     *place = added;
     socket->peer_count++;
     return 1;
@@ -62,9 +76,12 @@ static uint64_t peer_remove(mrl_socket *socket, uint32_t pipe) {
 
 static void peer_comes(nng_pipe pipe, nng_pipe_ev event, void *context) {
     mrl_socket *socket = context;
+    uint64_t pid = 0;
     (void)event;
+    if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &pid) != 0) pid = 0;
     mrl_lock_take(&socket->lock);
-    int is_welcome = peer_add(socket, (uint32_t)nng_pipe_id(pipe));
+    keep_came(socket, nng_listener_id(nng_pipe_listener(pipe)));
+    int is_welcome = peer_add(socket, pipe, pid);
     mrl_lock_drop(&socket->lock);
     if (!is_welcome) (void)nng_pipe_close(pipe);
 }

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,7 @@ static void socket_free(mrl_socket *socket) {
     TELL_ACQUIRE(socket);
     mrl_lock_take(&socket->lock); /* callbacks that are over have dropped it */
     mrl_lock_drop(&socket->lock);
+    keep_free(socket);
     peers_free(socket);
     tls_free(socket);
     free(socket);
@@ -216,14 +218,14 @@ static void net_close(mrl_socket *socket) {
     mrl_lock_drop(&socket->lock);
     /* Contexts and aios first: what ends them comes back to callbacks that see is_closing. Without
      * our lock, for nng waits for these callbacks. */
+    keep_end(socket);
     socket_end_role(socket);
     TELL_ACQUIRE(socket);
     socket_end_bounded(socket);
 }
 
-static merle_err net_open(void *context, mrl_net_role role, const mrl_net_options *options,
-                          mrl_socket **out_socket, merle_report *report) {
-    (void)context;
+static merle_err open_quietly(mrl_net_role role, const mrl_net_options *options,
+                              mrl_socket **out_socket, merle_report *report) {
     *out_socket = NULL;
     mrl_socket *socket = calloc(1, sizeof *socket);
     if (socket == NULL) return mrl_report_fill(report, MERLE_NO_MEMORY, NULL);
@@ -248,6 +250,18 @@ static merle_err net_open(void *context, mrl_net_role role, const mrl_net_option
 fail:
     socket_free(socket);
     return failed != 0 ? error_report(report, failed, "open socket", "") : err;
+}
+
+/* The host's signals are the host's business: what threads nng starts take none. */
+static merle_err net_open(void *context, mrl_net_role role, const mrl_net_options *options,
+                          mrl_socket **out_socket, merle_report *report) {
+    sigset_t all, before;
+    (void)context;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    merle_err err = open_quietly(role, options, out_socket, report);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
 }
 
 /* ---- calls on sockets ---- */

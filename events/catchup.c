@@ -158,6 +158,11 @@ static merle_err add_whole(mrl_wire_commit_writer *writer, merle_buffer *buffer,
     return mrl_wire_operation_add(writer, buffer, change->position, &whole);
 }
 
+static void stand_before(mrl_session *session, const merle_change *change) {
+    session->at_seq = change->seq - 1;
+    session->at_passed = change->position;
+}
+
 /* Takes a run of changes into the answer. Stops at one that does not fit, or is not known well
  * enough: *out_stopped, and the session stands before it. */
 static merle_err take_changes(merle_publisher *publisher, mrl_session *session,
@@ -176,8 +181,7 @@ static merle_err take_changes(merle_publisher *publisher, mrl_session *session,
         *out_stopped =
             err != MERLE_OK || is_full(publisher, f, change_size, session->poll_bytes_max);
         if (*out_stopped) {
-            session->at_seq = change->seq - 1;
-            session->at_passed = change->position;
+            stand_before(session, change);
             return err;
         }
         if (*commit_seq != change->seq) {
@@ -189,7 +193,11 @@ static merle_err take_changes(merle_publisher *publisher, mrl_session *session,
             err = wants == MRL_WANTS_WHOLE
                       ? add_whole(writer, buffer, change)
                       : mrl_wire_operation_copy(writer, buffer, change->position, change->bytes);
-        if (err != MERLE_OK) return err;
+        if (err != MERLE_OK) {
+            /* What stands in the answer already is not told a second time. */
+            stand_before(session, change);
+            return err;
+        }
         publisher->stats.operations_told++;
     }
     return MERLE_OK;
@@ -278,11 +286,25 @@ void mrl_catchup_let_go(merle_publisher *publisher, mrl_session *session) {
     answer_poll(publisher, session, 0, session->seen_ns);
 }
 
+/* There are too many answers already: it waits until some of them are taken. */
+static uint64_t wait_or_refuse(merle_publisher *publisher, mrl_session *session, uint64_t now_ns) {
+    uint64_t due_ns = now_ns + MRL_FULL_NS;
+    if (now_ns < session->poll_deadline_ns)
+        return due_ns < session->poll_deadline_ns ? due_ns : session->poll_deadline_ns;
+    mrl_question *question = session->poll;
+    session->poll = NULL;
+    mrl_service_refuse(publisher, question, MRL_WIRE_CHANGES, MRL_WIRE_BUSY,
+                       MERLE_STR("too many answers were not taken yet"), 0);
+    return MRL_FOREVER;
+}
+
 /* Goes on with a question that is held. Returns when it wants to be called again. */
 static uint64_t go_on(merle_publisher *publisher, mrl_session *session, uint64_t now_ns) {
     uint64_t visible = mrl_publisher_visible(publisher);
     found f = {.is_at_end = 1};
     merle_err err = MERLE_OK;
+    if (visible > session->at_seq && mrl_service_is_full(publisher))
+        return wait_or_refuse(publisher, session, now_ns);
     if (visible > session->at_seq) err = read_piece(publisher, session, &f);
     if (err != MERLE_OK) {
         refuse_poll(publisher, session, err, f.gap_until);

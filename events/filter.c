@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static int fits_key(const mrl_filter *filter, merle_bytes key) {
+int mrl_filter_fits_key(const mrl_filter *filter, merle_bytes key) {
     if (filter->key.size > 0 &&
         (key.size != filter->key.size || memcmp(key.data, filter->key.data, key.size) != 0))
         return 0;
@@ -15,10 +15,11 @@ static int fits_key(const mrl_filter *filter, merle_bytes key) {
             memcmp(key.data, filter->prefix.data, filter->prefix.size) == 0);
 }
 
-static mrl_fit fits_doc(const mrl_filter *filter, merle_doc doc, int is_known) {
+mrl_fit mrl_filter_fits_doc(const mrl_filter *filter, merle_doc doc, int is_known) {
     int matches = 0;
     if (!is_known) return MRL_FIT_MAYBE;
     if (doc.data == NULL) return MRL_FIT_NO;
+    if (filter->condition == NULL) return MRL_FIT_YES;
     /* Its values were found right when the filter was made. */
     if (merle_condition_match(filter->condition, doc, filter->values, filter->value_count,
                               &matches) != MERLE_OK)
@@ -29,11 +30,11 @@ static mrl_fit fits_doc(const mrl_filter *filter, merle_doc doc, int is_known) {
 static mrl_fit judge_one(const mrl_filter *filter, const mrl_happening *h) {
     if (filter->collection_id != 0 && filter->collection_id != h->collection_id) return MRL_FIT_NO;
     if (h->key.size == 0) return MRL_FIT_YES;
-    if (!fits_key(filter, h->key)) return MRL_FIT_NO;
+    if (!mrl_filter_fits_key(filter, h->key)) return MRL_FIT_NO;
     if (filter->condition == NULL) return MRL_FIT_YES;
-    mrl_fit after = fits_doc(filter, h->after, h->knows_after);
+    mrl_fit after = mrl_filter_fits_doc(filter, h->after, h->knows_after);
     if (after == MRL_FIT_YES) return after;
-    mrl_fit before = fits_doc(filter, h->before, h->knows_before);
+    mrl_fit before = mrl_filter_fits_doc(filter, h->before, h->knows_before);
     return before > after ? before : after;
 }
 

@@ -34,6 +34,10 @@ typedef struct mrl_happening {
 
 typedef enum mrl_fit { MRL_FIT_NO = 0, MRL_FIT_MAYBE = 1, MRL_FIT_YES = 2 } mrl_fit;
 
+/* Of a filter its part: whether the key fits; whether a document, which is there (data not NULL),
+ * is not, or is not known, meets the condition. */
+int mrl_filter_fits_key(const mrl_filter *filter, merle_bytes key);
+mrl_fit mrl_filter_fits_doc(const mrl_filter *filter, merle_doc doc, int is_known);
 /* The best that one of the filters says; without filters everything fits. */
 mrl_fit mrl_filter_judge(const mrl_filter *filters, size_t count, const mrl_happening *happening);
 

@@ -192,19 +192,27 @@ static void forget_batch(mrl_topic *topic) {
 static void send_flush(merle_publisher *publisher, uint64_t from, uint64_t to) {
     merle_buffer *ids = &publisher->scratch2;
     uint32_t id_count = 0;
+    int is_whole = 1;
     ids->size = 0;
     for (mrl_topic *topic = publisher->topics; topic != NULL; topic = topic->next) {
         if (!topic->is_in_flush) continue;
         if (publisher->secret_size == 0) {
             send_batch(publisher, topic, from, to);
-            /* Without memory the beat does not name it; so its next batch tells by `before`. */
-            if (mrl_wire_id_add(ids, topic->collection_id) == MERLE_OK) id_count++;
+            if (mrl_wire_id_add(ids, topic->collection_id) == MERLE_OK)
+                id_count++;
+            else
+                is_whole = 0;
         }
         topic->before = topic->seq;
         forget_batch(topic);
     }
     mrl_wire_list collections = mrl_wire_list_of(ids, id_count);
-    send_beat(publisher, from, to, &collections);
+    /* A beat that does not name all would say that there was nothing of the others. Without one the
+     * next flush tells that this one is missing: it begins behind it. */
+    if (is_whole)
+        send_beat(publisher, from, to, &collections);
+    else
+        publisher->stats.failures++;
     if (publisher->scratch.capacity > 2 * KEPT_CAPACITY) merle_buffer_free(&publisher->scratch);
     publisher->stats.flushes++;
 }
@@ -248,7 +256,7 @@ static merle_err gather(merle_publisher *publisher, uint64_t visible, uint64_t *
     return err;
 }
 
-static merle_err open_cursor(merle_publisher *publisher) {
+merle_err mrl_news_open(merle_publisher *publisher) {
     merle_changes_options options = {.after_seq = publisher->told_seq};
     if (publisher->changes != NULL) return MERLE_OK;
     merle_err err = merle_changes_open(publisher->ground.store->db, &options, &publisher->changes);
@@ -270,7 +278,7 @@ static void note_gap(merle_publisher *publisher, uint64_t next, uint64_t now_ns)
 /* One flush; it tells what has become visible, or as much of it as is bounded. */
 static merle_err flush(merle_publisher *publisher, uint64_t visible, uint64_t now_ns) {
     uint64_t from = publisher->told_seq, to = from, next = from;
-    merle_err err = open_cursor(publisher);
+    merle_err err = mrl_news_open(publisher);
     if (err == MERLE_OK) err = gather(publisher, visible, &to, &next);
     if (to > from) send_flush(publisher, from, to);
     for (mrl_topic *topic = publisher->topics; topic != NULL; topic = topic->next)

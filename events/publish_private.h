@@ -15,6 +15,7 @@
 #include <merle/condition.h>
 
 #include "base/lock.h"
+#include "events/filter.h"
 #include "events/publish.h"
 #include "log/follow.h"
 #include "store/changes.h"
@@ -32,6 +33,7 @@ enum {
 #define MRL_SECRET_NS 200000000u /* a wrong secret is answered so much later */
 #define MRL_EVICT_NS 5000000000u /* a client that was idle for so long gives way to a new one */
 #define MRL_RETRY_NS 100000000u  /* after news that failed */
+#define MRL_FULL_NS 5000000u     /* until it looks whether some of the answers were taken */
 #define MRL_FOREVER UINT64_MAX
 
 /* What is told of one name. Collections that have it one after the other share it. */
@@ -54,9 +56,9 @@ typedef struct mrl_topic {
 typedef struct mrl_session_filter {
     merle_bytes name;
     int has_id;
-    uint32_t collection_id; /* it was this one, if has_id */
-    merle_bytes prefix;
-    merle_condition *condition; /* NULL: none */
+    uint32_t collection_id;     /* it was this one, if has_id */
+    mrl_filter filter;          /* of the documents: prefix and condition */
+    merle_condition *condition; /* the filter's, owned; NULL: none */
 } mrl_session_filter;
 
 typedef struct mrl_session {
@@ -135,6 +137,9 @@ struct merle_publisher {
     uint32_t session_count;
     mrl_slow_answer slow[MRL_SLOW_ANSWER_MAX];
     uint32_t slow_count;
+    uint64_t unsent;       /* bytes of answers that wait in the network: as of this round's begin,
+                            * and those of this round */
+    uint64_t held;         /* bytes of pages that are held */
     merle_buffer scratch;  /* lists that go into an answer */
     merle_buffer scratch2; /* a second one */
     merle_publisher_stats stats;
@@ -158,6 +163,8 @@ merle_err mrl_publisher_send(merle_publisher *publisher, const merle_buffer *byt
 /* ---- events/news.c ---- */
 /* Tells what may be told, in one flush; returns when it wants to be called again, 0: at once. */
 uint64_t mrl_news_round(merle_publisher *publisher, uint64_t now_ns);
+/* Opens its cursor, if that is not open. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_news_open(merle_publisher *publisher);
 /* The topic of a collection. Errors: MERLE_NO_MEMORY; MERLE_NOT_FOUND: nobody knows its name any
  * more, because it was dropped before the database was opened. */
 MERLE_MUST_USE merle_err mrl_news_topic(merle_publisher *publisher, uint32_t collection_id,
@@ -188,6 +195,8 @@ void mrl_service_refuse(merle_publisher *publisher, mrl_question *question, mrl_
 merle_err mrl_service_make(merle_publisher *publisher, const mrl_wire_answer *answer,
                            mrl_message *out_message);
 void mrl_service_send(merle_publisher *publisher, mrl_question *question, mrl_message *message);
+/* So many bytes of answers wait already that there may be no more of the large ones. */
+int mrl_service_is_full(const merle_publisher *publisher);
 void mrl_service_fini(merle_publisher *publisher);
 
 /* ---- events/session.c ---- */

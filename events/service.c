@@ -30,7 +30,12 @@ merle_err mrl_service_make(merle_publisher *publisher, const mrl_wire_answer *an
 void mrl_service_send(merle_publisher *publisher, mrl_question *question, mrl_message *message) {
     publisher->stats.answers++;
     publisher->stats.answer_bytes += message->size;
+    publisher->unsent += message->size;
     publisher->ground.net->answer(question, message);
+}
+
+int mrl_service_is_full(const merle_publisher *publisher) {
+    return publisher->unsent + publisher->held >= publisher->options.unsent_max;
 }
 
 void mrl_service_answer(merle_publisher *publisher, mrl_question *question,
@@ -100,6 +105,7 @@ static int list_collection(void *context, merle_collection *collection) {
     mrl_member *member = mrl_member_join(collection->store->domain);
     mrl_epoch_token token;
     mrl_wire_collection of = {.name = merle_str(collection->name), .id = collection->id};
+    l->err = MERLE_NO_MEMORY;
     if (member == NULL) return 1;
     mrl_member_enter(member, &token);
     const mrl_root *root = mrl_collection_current(collection);
@@ -163,6 +169,9 @@ static void hello(merle_publisher *publisher, mrl_question *question,
         refuse_secret(publisher, question, now_ns);
         return;
     }
+    /* Whoever greets anew is the one that he was. */
+    mrl_session *before = mrl_session_find(publisher, asked->token);
+    if (before != NULL) mrl_session_destroy(publisher, before);
     mrl_session *session = mrl_session_create(publisher, asked->client, peer, now_ns);
     if (session == NULL) {
         publisher->stats.clients_refused++;
@@ -236,6 +245,16 @@ static void answer_with(merle_publisher *publisher, mrl_session *session, mrl_qu
     }
 }
 
+/* What may have a large answer waits for its turn: changes are held (see catchup.c), the others
+ * come again. */
+static int is_refused_as_full(merle_publisher *publisher, mrl_question *question, mrl_wire_op op) {
+    if ((op != MRL_WIRE_HELLO && op != MRL_WIRE_SNAPSHOT) || !mrl_service_is_full(publisher))
+        return 0;
+    mrl_service_refuse(publisher, question, op, MRL_WIRE_BUSY,
+                       MERLE_STR("too many answers were not taken yet"), 0);
+    return 1;
+}
+
 static void take(merle_publisher *publisher, mrl_question *question, merle_bytes message,
                  uint64_t peer, uint64_t now_ns) {
     mrl_wire_question asked;
@@ -250,6 +269,7 @@ static void take(merle_publisher *publisher, mrl_question *question, merle_bytes
                            0);
         return;
     }
+    if (is_refused_as_full(publisher, question, asked.op)) return;
     if (asked.op == MRL_WIRE_HELLO) {
         hello(publisher, question, &asked, peer, now_ns);
         return;

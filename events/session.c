@@ -75,6 +75,7 @@ void mrl_session_destroy(merle_publisher *publisher, mrl_session *session) {
     if (session->poll != NULL) net->answer(session->poll, NULL);
     if (session->page != NULL) {
         net->answer(session->page, NULL);
+        publisher->held -= session->page_message.size;
         net->message_free(&session->page_message);
     }
     mrl_catchup_close(session);
@@ -134,7 +135,8 @@ static merle_err read_filters(mrl_session *session, merle_report *report) {
         into->name = filter.name;
         into->has_id = filter.has_id;
         into->collection_id = filter.collection_id;
-        into->prefix = filter.prefix;
+        into->filter.prefix = filter.prefix;
+        into->filter.condition = into->condition;
         session->wants_images |= into->condition != NULL;
         session->filter_count++;
     }
@@ -164,25 +166,23 @@ fail:
     return err;
 }
 
-static int matches(const merle_condition *condition, merle_doc doc) {
-    int answer = 0;
-    if (doc.data == NULL) return 0;
-    return merle_condition_match(condition, doc, NULL, 0, &answer) == MERLE_OK && answer;
-}
-
 /* Whether the document matched before or after the change. What stood there before is not known of
  * commits that were made before somebody wanted it. Where it did not match before, an effect would
- * be of no use: who asks does not have the document. */
-static merle_err condition_wants(const merle_condition *condition, const merle_change *change,
+ * be of no use: who asks does not have the document. (Over one that was past its time a put is new,
+ * too; but whoever was not told of its end has it still.) */
+static merle_err condition_wants(const mrl_filter *filter, const merle_change *change,
                                  int *out_wants) {
-    int did = matches(condition, change->before), does = matches(condition, change->after);
-    *out_wants = did || does;
-    if (does && !did && change->kind == MERLE_CHANGE_PATCH) *out_wants = MRL_WANTS_WHOLE;
+    int is_first = change->kind == MERLE_CHANGE_PUT && change->is_new && !change->was_due;
+    int is_last = change->kind == MERLE_CHANGE_REMOVE;
+    mrl_fit did =
+        mrl_filter_fits_doc(filter, change->before, is_first || change->before.data != NULL);
+    mrl_fit does =
+        mrl_filter_fits_doc(filter, change->after, is_last || change->after.data != NULL);
+    *out_wants = did == MRL_FIT_YES || does == MRL_FIT_YES;
+    if (does == MRL_FIT_YES && did != MRL_FIT_YES && change->kind == MERLE_CHANGE_PATCH)
+        *out_wants = MRL_WANTS_WHOLE;
     if (*out_wants) return MERLE_OK;
-    int had_before = change->kind != MERLE_CHANGE_PUT || !change->is_new;
-    int has_after = change->kind != MERLE_CHANGE_REMOVE;
-    if (had_before && change->before.data == NULL) return MERLE_GAP;
-    return has_after && change->after.data == NULL ? MERLE_GAP : MERLE_OK;
+    return did == MRL_FIT_MAYBE || does == MRL_FIT_MAYBE ? MERLE_GAP : MERLE_OK;
 }
 
 static int is_of_a_document(const merle_change *change) {
@@ -195,11 +195,6 @@ static int is_of_a_document(const merle_change *change) {
 static int is_of(const mrl_session_filter *filter, const mrl_topic *topic, uint32_t collection_id) {
     if (filter->has_id && filter->collection_id == collection_id) return 1;
     return topic != NULL && mrl_bytes_equal(filter->name, merle_str(topic->name));
-}
-
-static int has_prefix(merle_bytes key, merle_bytes prefix) {
-    return prefix.size == 0 ||
-           (key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0);
 }
 
 merle_err mrl_session_wants(const mrl_session *session, merle_publisher *publisher,
@@ -215,11 +210,12 @@ merle_err mrl_session_wants(const mrl_session *session, merle_publisher *publish
     for (uint32_t i = 0; i < session->filter_count && !*out_wants; i++) {
         const mrl_session_filter *filter = &session->filters[i];
         if (!is_of(filter, topic, change->collection_id)) continue;
-        if (is_of_a_document(change) && !has_prefix(change->key, filter->prefix)) continue;
+        if (is_of_a_document(change) && !mrl_filter_fits_key(&filter->filter, change->key))
+            continue;
         if (!is_of_a_document(change) || filter->condition == NULL)
             *out_wants = 1;
         else if (err == MERLE_OK)
-            err = condition_wants(filter->condition, change, out_wants);
+            err = condition_wants(&filter->filter, change, out_wants);
     }
     /* One filter that wants it for certain is enough, whatever another one does not know. */
     return *out_wants ? MERLE_OK : err;

@@ -20,8 +20,7 @@ enum {
 
 typedef struct page {
     merle_collection *collection;
-    const merle_condition *condition;
-    merle_bytes prefix;
+    mrl_filter filter; /* prefix and condition */
     uint64_t bytes_max;
     merle_scan scan;
     uint64_t seq;
@@ -33,13 +32,8 @@ typedef struct page {
 /* ---- reading ---- */
 
 static int is_wanted(const page *p, merle_doc doc) {
-    int answer = 1;
-    merle_bytes key = merle_doc_key(doc);
-    if (p->prefix.size > 0 &&
-        (key.size < p->prefix.size || memcmp(key.data, p->prefix.data, p->prefix.size) != 0))
-        return 0;
-    if (p->condition == NULL) return 1;
-    return merle_condition_match(p->condition, doc, NULL, 0, &answer) == MERLE_OK && answer;
+    return mrl_filter_fits_key(&p->filter, merle_doc_key(doc)) &&
+           mrl_filter_fits_doc(&p->filter, doc, 1) == MRL_FIT_YES;
 }
 
 /* Puts documents down until one does not fit: *out_count are done. */
@@ -134,12 +128,14 @@ static void answer_page(merle_publisher *publisher, mrl_session *session, mrl_qu
         mrl_log_ask_durable(publisher->ground.store->log, p->seq);
     session->page = question;
     session->page_message = message;
+    publisher->held += message.size;
     session->page_seq = p->seq;
     session->page_deadline_ns = now_ns + PAGE_WAIT_NS;
 }
 
 static void drop_page(merle_publisher *publisher, mrl_session *session, merle_bytes why) {
     if (session->page == NULL) return;
+    publisher->held -= session->page_message.size;
     publisher->ground.net->message_free(&session->page_message);
     memset(&session->page_message, 0, sizeof session->page_message);
     mrl_question *question = session->page;
@@ -155,6 +151,7 @@ uint64_t mrl_snapshot_round(merle_publisher *publisher, uint64_t now_ns) {
             mrl_question *question = s->page;
             s->page = NULL;
             s->seen_ns = now_ns;
+            publisher->held -= s->page_message.size;
             mrl_service_send(publisher, question, &s->page_message);
             memset(&s->page_message, 0, sizeof s->page_message);
         } else if (now_ns >= s->page_deadline_ns) {
@@ -200,7 +197,7 @@ static void set_up(merle_publisher *publisher, const mrl_wire_question *asked, p
     const merle_publish_options *options = &publisher->options;
     memset(p, 0, sizeof *p);
     p->collection = find(publisher, asked->name);
-    p->prefix = asked->prefix;
+    p->filter.prefix = asked->prefix;
     p->bytes_max = asked->bytes_max == 0 ? options->answer_size : asked->bytes_max;
     if (p->bytes_max > options->answer_size_max) p->bytes_max = options->answer_size_max;
     /* Where there is none now there may have been one at what is visible: it was dropped behind
@@ -221,7 +218,7 @@ void mrl_snapshot_ask(merle_publisher *publisher, mrl_session *session, mrl_ques
         err = merle_condition_parse(asked->condition, &condition, &report);
     if (err == MERLE_OK && condition != NULL && merle_condition_parameter_count(condition) > 0)
         err = mrl_report_fill(&report, MERLE_INVALID, "the condition has parameters");
-    p.condition = condition;
+    p.filter.condition = condition;
     if (err == MERLE_OK) err = read_cursor(asked, &p);
     if (err == MERLE_OK && asked->cursor.data == NULL)
         err = begin(publisher, session, condition != NULL);

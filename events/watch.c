@@ -297,6 +297,7 @@ static merle_err note_gap(merle_watch *watch) {
     merle_changes_gap(watch->changes, &first, &last);
     watch->stats.gaps++;
     watch->stats.missed += last - first + 1;
+    watch->is_half = 0; /* the change of which it was a half lies in there */
     return MERLE_GAP;
 }
 
@@ -349,10 +350,10 @@ static merle_err begin_round(merle_watch *watch) {
     }
     watch->batch_at = watch->batch_count = 0;
     if (err == MERLE_NO_MEMORY) {
-        /* All of it again, when there is some. */
-        latest->count = 0;
+        /* All of it again, when there is some: what was noted is forgotten, table and all. */
         watch->is_half = 0;
         mrl_changes_begin_at(watch->changes, latest->position, latest->passed);
+        mrl_latest_begin(watch);
     } else {
         mrl_changes_rest(watch->changes);
     }
@@ -432,7 +433,9 @@ merle_err merle_watch_mend(merle_watch *watch) {
 }
 
 uint64_t merle_watch_position(const merle_watch *watch) {
-    if (watch->latest.given < watch->latest.count) return watch->latest.position;
+    /* A gap that was not told yet is not behind us either. */
+    if (watch->latest.given < watch->latest.count || watch->latest.has_gap)
+        return watch->latest.position;
     if (watch->batch_at < watch->batch_count) return watch->batch[watch->batch_at].seq - 1;
     return merle_changes_position(watch->changes);
 }

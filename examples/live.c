@@ -20,7 +20,7 @@
 
 #include "examples/world.h"
 
-enum { RATE_DEFAULT = 30, TICKS_A_LINE = 6, TICKS_A_THRONE = 20, TICKS_A_SWAP = 45, POLL_MS = 1 };
+enum { RATE_DEFAULT = 30, TICKS_A_LINE = 15, TICKS_A_THRONE = 40, TICKS_A_SWAP = 45, POLL_MS = 1 };
 #define SECOND_NS INT64_C(1000000000)
 #define LINE_LIFE_NS (4 * SECOND_NS)
 #define STEP_NS 300000
@@ -73,8 +73,7 @@ static merle_err add_line(void *context, merle_commit *commit) {
         err = merle_insert(commit, things, counter, merle_bytes_of(empty_map, sizeof empty_map));
     int64_t number = (doc.data == NULL ? 0 : merle_doc_int(doc, "lines", 0)) + 1;
     snprintf(key, sizeof key, "line %08lld", (long long)number);
-    if (err == MERLE_OK)
-        err = merle_patch(commit, things, counter, MERLE_SET_INT("lines", number));
+    if (err == MERLE_OK) err = merle_patch(commit, things, counter, MERLE_SET_INT("lines", number));
     if (err == MERLE_OK) err = build_line(l, &body);
     if (err == MERLE_OK) err = merle_insert(commit, chat, merle_str(key), body);
     if (err != MERLE_OK) return err;
@@ -90,10 +89,10 @@ static merle_err say(server *s, const char *who, const char *text) {
 
 static merle_err chatter(server *s) {
     static const char *const who[] = {"Ada", "Bran", "Cleo", "Dov", "Edda", "Finn"};
-    static const char *const text[] = {
-        "has anybody seen the bank?", "I dig here, you dig there.", "Who took the throne?",
-        "the toll is robbery!",       "one more tick, then bed",    "gg",
-        "I was Ada a moment ago."};
+    static const char *const text[] = {"has anybody seen the bank?", "I dig here, you dig there.",
+                                       "Who took the throne?",       "the toll is robbery!",
+                                       "one more tick, then bed",    "gg",
+                                       "I was Ada a moment ago."};
     uint32_t n = s->tick / TICKS_A_LINE;
     return say(s, who[n * 5 % (sizeof who / sizeof who[0])],
                text[n * 3 % (sizeof text / sizeof text[0])]);
@@ -110,7 +109,8 @@ static merle_err play_tick(server *s) {
         err = world_swap_names(&s->world, somebody, other);
     if (err != MERLE_OK || s->tick % TICKS_A_THRONE != 0) return err;
     err = world_throne_seq(&s->world, &throne_seq);
-    return err != MERLE_OK ? err : world_take_throne(&s->world, somebody, throne_seq);
+    int heir = (int)(s->tick / TICKS_A_THRONE * 3 % PLAYER_COUNT);
+    return err != MERLE_OK ? err : world_take_throne(&s->world, heir, throne_seq);
 }
 
 /* ---- the end ---- */
@@ -194,10 +194,8 @@ static merle_err play(server *s) {
 static merle_err open_game(server *s, const char *path, merle_report *report) {
     merle_section section;
     sight now;
-    merle_publish_options options = {.news = s->news,
-                                     .service = s->service,
-                                     .threads = MERLE_THREADS_NONE,
-                                     .report = report};
+    merle_publish_options options = {
+        .news = s->news, .service = s->service, .threads = MERLE_THREADS_NONE, .report = report};
     merle_err err = merle_builder_create(&s->builder);
     if (err == MERLE_OK) err = world_create(&s->world, path);
     if (err == MERLE_OK) err = merle_collection_open(s->world.db, "chat", NULL, &s->chat);

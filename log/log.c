@@ -191,7 +191,7 @@ static void entry_link(mrl_log *log, mrl_entry *entry, leavers *out_leavers) {
     atomic_store_explicit(&position->entry, entry, memory_order_release);
 }
 
-void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_t taken) {
+void mrl_publish_end_untold(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_t taken) {
     leavers list;
     list.count = 0;
     MRL_DEBUG_ASSERT(mrl_lock_is_held(&log->publish_lock));
@@ -218,8 +218,17 @@ void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_
      * Without it somebody could go to sleep without having seen our commit, and we could take him
      * for awake. */
     atomic_thread_fence(memory_order_seq_cst);
-    mrl_follow_look(log, MRL_FOLLOW_PUBLISHED);
     if (log->drain != NULL) mrl_credit_settle(log, taken, counted, is_led);
+}
+
+void mrl_publish_tell(mrl_log *log) {
+    /* There was a full fence since the commit was published. */
+    mrl_follow_look(log, MRL_FOLLOW_PUBLISHED);
+}
+
+void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_t taken) {
+    mrl_publish_end_untold(log, member, entry, taken);
+    mrl_publish_tell(log);
 }
 
 /* ---- reading ---- */

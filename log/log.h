@@ -142,6 +142,10 @@ uint64_t mrl_publish_begin(mrl_log *log);
  * entry->credit where a drain is attached; what was too much goes back.
  * Retires what left (after the lock). */
 void mrl_publish_end(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_t taken);
+/* The same in two steps, for who holds locks: nobody is woken before mrl_publish_tell, which is
+ * called when they are dropped, and may be called for nothing. */
+void mrl_publish_end_untold(mrl_log *log, mrl_member *member, mrl_entry *entry, uint64_t taken);
+void mrl_publish_tell(mrl_log *log);
 
 /* ---- reading ---- */
 static inline uint64_t mrl_log_published_at(const _Atomic uint64_t *published) {

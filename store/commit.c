@@ -432,7 +432,7 @@ static uint64_t publish(merle_commit *commit) {
         int delta = count_delta(touch);
         if (delta != 0) mrl_root_count_add(touch->part->root, touch->hash, delta, seq);
     }
-    mrl_publish_end(log, commit->member, commit->entry, commit->credit);
+    mrl_publish_end_untold(log, commit->member, commit->entry, commit->credit);
     commit->entry = NULL;
     commit->credit = commit->loose = 0;
     return seq;
@@ -544,6 +544,8 @@ static merle_err try_once(merle_commit *commit, uint64_t *out_seq) {
     err = roots_are_current(commit) ? write_locked(commit, out_seq) : MERLE_AGAIN;
     unlock_keys(commit);
     mrl_point("commit.unlocked");
+    /* To wake those who follow is a system call: nobody waits for our locks meanwhile. */
+    mrl_publish_tell(commit->store->log);
 done:
     drop_entry(commit);
     return err;

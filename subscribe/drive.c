@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -115,7 +116,12 @@ static void *run(void *context) {
 }
 
 static merle_err start_thread(merle_subscriber *s) {
+    sigset_t all, before;
+    /* The host's signals are the host's business: this thread takes none. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int code = pthread_create(&s->drive->thread, NULL, run, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code != 0) return MERLE_SYSTEM;
     s->drive->has_thread = 1;
     (void)pthread_setname_np(s->drive->thread, "merle-hear");

@@ -295,7 +295,7 @@ static void set_defaults(merle_subscriber_options *o) {
     if (o->memory_max == 0) o->memory_max = (uint64_t)1 << 30;
     if (o->early_max == 0) o->early_max = 8u << 20;
     if (o->receive_max == 0) o->receive_max = 40u << 20;
-    if (o->answer_max == 0) o->answer_max = 256u << 10;
+    if (o->answer_max == 0) o->answer_max = 1u << 20;
     if (o->wait_ms == 0) o->wait_ms = 10000;
     if (o->answer_ms == 0) o->answer_ms = 5000;
     if (o->silence_ms == 0) o->silence_ms = 3000;

@@ -8,12 +8,6 @@ static size_t bytes_left(const mrl_mp_cursor *cursor) {
     return (size_t)(cursor->end - cursor->at);
 }
 
-int mrl_mp_get_nil(mrl_mp_cursor *cursor) {
-    if (cursor->at == cursor->end || *cursor->at != MRL_MP_NIL) return 0;
-    cursor->at++;
-    return 1;
-}
-
 /* Reads an integer of any form into 64 bits; *out_negative says how the bits are to be read. */
 static int get_integer(mrl_mp_cursor *cursor, uint64_t *out_bits, int *out_negative) {
     size_t left = bytes_left(cursor);
@@ -55,7 +49,7 @@ int mrl_mp_get_u64(mrl_mp_cursor *cursor, uint64_t *out_number) {
     return 1;
 }
 
-int mrl_mp_get_u32(mrl_mp_cursor *cursor, uint32_t *out_number) {
+int mrl_mp_get_u32_long(mrl_mp_cursor *cursor, uint32_t *out_number) {
     mrl_mp_cursor next = *cursor;
     uint64_t number;
     if (!mrl_mp_get_u64(&next, &number) || number > UINT32_MAX) return 0;
@@ -84,14 +78,9 @@ static int get_length(mrl_mp_cursor *cursor, size_t width, uint32_t *out_length)
     return 1;
 }
 
-int mrl_mp_get_array(mrl_mp_cursor *cursor, uint32_t *out_count) {
+int mrl_mp_get_array_long(mrl_mp_cursor *cursor, uint32_t *out_count) {
     if (cursor->at == cursor->end) return 0;
     uint8_t first = *cursor->at;
-    if ((first & 0xf0) == MRL_MP_FIXARRAY) {
-        *out_count = first & 0x0f;
-        cursor->at++;
-        return 1;
-    }
     if (first != MRL_MP_ARRAY16 && first != MRL_MP_ARRAY32) return 0;
     return get_length(cursor, first == MRL_MP_ARRAY16 ? 2 : 4, out_count);
 }

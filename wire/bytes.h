@@ -212,13 +212,30 @@ typedef struct mrl_mp_cursor {
 } mrl_mp_cursor;
 
 /* The next value is nil. */
-int mrl_mp_get_nil(mrl_mp_cursor *cursor);
+static inline int mrl_mp_get_nil(mrl_mp_cursor *cursor) {
+    if (cursor->at == cursor->end || *cursor->at != MRL_MP_NIL) return 0;
+    cursor->at++;
+    return 1;
+}
 /* An integer of any form. A number that does not fit the result is refused. */
 int mrl_mp_get_u64(mrl_mp_cursor *cursor, uint64_t *out_number);
-int mrl_mp_get_u32(mrl_mp_cursor *cursor, uint32_t *out_number);
+int mrl_mp_get_u32_long(mrl_mp_cursor *cursor, uint32_t *out_number);
 int mrl_mp_get_i64(mrl_mp_cursor *cursor, int64_t *out_number);
+/* Most numbers are one byte. */
+static inline int mrl_mp_get_u32(mrl_mp_cursor *cursor, uint32_t *out_number) {
+    if (cursor->at == cursor->end || *cursor->at >= 0x80)
+        return mrl_mp_get_u32_long(cursor, out_number);
+    *out_number = *cursor->at++;
+    return 1;
+}
 /* The head of an array; its elements follow. */
-int mrl_mp_get_array(mrl_mp_cursor *cursor, uint32_t *out_count);
+int mrl_mp_get_array_long(mrl_mp_cursor *cursor, uint32_t *out_count);
+static inline int mrl_mp_get_array(mrl_mp_cursor *cursor, uint32_t *out_count) {
+    if (cursor->at == cursor->end || (*cursor->at & 0xf0) != MRL_MP_FIXARRAY)
+        return mrl_mp_get_array_long(cursor, out_count);
+    *out_count = *cursor->at++ & 0x0f;
+    return 1;
+}
 int mrl_mp_get_bin(mrl_mp_cursor *cursor, merle_bytes *out_bytes);
 /* The bytes of a string; nobody looks whether they are UTF-8. */
 int mrl_mp_get_str(mrl_mp_cursor *cursor, merle_bytes *out_text);

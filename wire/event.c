@@ -70,6 +70,17 @@ int mrl_wire_get_list(mrl_mp_cursor *cursor, mrl_wire_list *out_list) {
     return 1;
 }
 
+int mrl_wire_get_last_list(mrl_mp_cursor *cursor, mrl_wire_list *out_list) {
+    memset(out_list, 0, sizeof *out_list);
+    if (mrl_mp_get_nil(cursor)) return 1;
+    if (!mrl_mp_get_array(cursor, &out_list->left)) return 0;
+    out_list->at = cursor->at;
+    out_list->end = cursor->end;
+    cursor->at = cursor->end;
+    /* Each element takes a byte at least. */
+    return out_list->left <= (size_t)(out_list->end - out_list->at);
+}
+
 int mrl_wire_get_history(mrl_mp_cursor *cursor, mrl_wire_history *out_history) {
     merle_bytes bytes;
     if (!mrl_mp_get_bin(cursor, &bytes) || bytes.size != MRL_WIRE_HISTORY_SIZE) return 0;
@@ -203,6 +214,31 @@ int mrl_wire_commit_end(mrl_wire_commit_writer *writer, merle_buffer *buffer) {
 
 /* ---- reading commits ---- */
 
+/* The position and the operation behind it. The record's own reader takes the operation, as if it
+ * were the only one. */
+static merle_err read_operation(mrl_mp_cursor *cursor, uint32_t *out_position,
+                                mrl_record_operation_view *out_operation) {
+    if (!mrl_mp_get_u32(cursor, out_position)) return MERLE_CORRUPT;
+    mrl_record_reader reader = {.at = cursor->at, .end = cursor->end, .operation_count = 1};
+    merle_err err = mrl_record_read_next(&reader, out_operation);
+    if (err == MERLE_OK) cursor->at = reader.at;
+    return err;
+}
+
+/* The list of operations. Where there is one, as nearly always, it is read at once: its end is the
+ * end of the list, and its document need not be walked over twice. */
+static int get_operations(mrl_mp_cursor *cursor, mrl_wire_commit *commit) {
+    mrl_mp_cursor inside = *cursor;
+    uint32_t count;
+    if (!mrl_mp_get_array(&inside, &count) || count != 2)
+        return mrl_wire_get_list(cursor, &commit->operations);
+    const uint8_t *begin = inside.at;
+    if (read_operation(&inside, &commit->only_position, &commit->only) != MERLE_OK) return 0;
+    commit->operations = (mrl_wire_list){begin, inside.at, count};
+    *cursor = inside;
+    return 1;
+}
+
 merle_err mrl_wire_commit_next(mrl_wire_list *commits, mrl_wire_commit *out_commit) {
     mrl_mp_cursor cursor;
     uint32_t left;
@@ -213,7 +249,7 @@ merle_err mrl_wire_commit_next(mrl_wire_list *commits, mrl_wire_commit *out_comm
     if (!mrl_mp_get_u64(&cursor, &commit.seq) || !mrl_mp_get_i64(&cursor, &commit.time_ns) ||
         !mrl_mp_get_u32(&cursor, &commit.origin) ||
         !mrl_wire_get_bin_or_nil(&cursor, MERLE_ORIGIN_SIZE_MAX, &commit.app) ||
-        !mrl_mp_get_u32(&cursor, &commit.count) || !mrl_wire_get_list(&cursor, &commit.operations))
+        !mrl_mp_get_u32(&cursor, &commit.count) || !get_operations(&cursor, &commit))
         return MERLE_CORRUPT;
     if (commit.operations.at == NULL || commit.operations.left % 2 != 0 || commit.seq == 0)
         return MERLE_CORRUPT;
@@ -232,17 +268,21 @@ merle_err mrl_wire_operation_next(mrl_wire_commit *commit, uint32_t *out_positio
                                   mrl_record_operation_view *out_operation) {
     mrl_wire_list *list = &commit->operations;
     mrl_mp_cursor cursor = {list->at, list->end};
-    uint32_t position;
-    memset(out_operation, 0, sizeof *out_operation);
+    uint32_t position = commit->only_position;
+    merle_err err = MERLE_OK;
     *out_position = 0;
-    if (list->left == 0) return list->at == list->end ? MERLE_NOT_FOUND : MERLE_CORRUPT;
-    if (!mrl_mp_get_u32(&cursor, &position)) return MERLE_CORRUPT;
-    if (position < commit->behind || position >= commit->count) return MERLE_CORRUPT;
-    /* The record's own reader takes the operation, as if it were the only one. */
-    mrl_record_reader reader = {.at = cursor.at, .end = cursor.end, .operation_count = 1};
-    merle_err err = mrl_record_read_next(&reader, out_operation);
+    if (list->left > 0 && commit->only.kind != 0) {
+        *out_operation = commit->only;
+        cursor.at = cursor.end;
+    } else {
+        memset(out_operation, 0, sizeof *out_operation);
+        if (list->left == 0) return list->at == list->end ? MERLE_NOT_FOUND : MERLE_CORRUPT;
+        err = read_operation(&cursor, &position, out_operation);
+    }
+    if (err == MERLE_OK && (position < commit->behind || position >= commit->count))
+        err = MERLE_CORRUPT;
     if (err != MERLE_OK) return err;
-    list->at = reader.at;
+    list->at = cursor.at;
     list->left--;
     commit->behind = position + 1;
     *out_position = position;
@@ -289,7 +329,8 @@ static int read_news_parts(mrl_mp_cursor *cursor, uint32_t left, mrl_wire_news *
     if (news->type == MRL_WIRE_BATCH) {
         if (news->name.size == 0 || !mrl_mp_get_u64(cursor, &news->before) ||
             !mrl_mp_get_u32(cursor, &news->collection_id) ||
-            !mrl_wire_get_list(cursor, &news->commits))
+            !(left == known ? mrl_wire_get_last_list(cursor, &news->commits)
+                            : mrl_wire_get_list(cursor, &news->commits)))
             return 0;
     } else if (news->name.size > 0 || !mrl_wire_get_list(cursor, &news->collections) ||
                news->collections.at == NULL) {

@@ -74,6 +74,9 @@ typedef struct mrl_wire_commit {
     uint32_t count;  /* operations of the whole commit; a message may have fewer of them */
     uint32_t behind; /* for mrl_wire_operation_next: no position is below it */
     mrl_wire_list operations;
+    /* What was read already of a commit with one operation; kind 0: nothing. */
+    uint32_t only_position;
+    mrl_record_operation_view only;
 } mrl_wire_commit;
 
 /* Writes a commit into a buffer: begin, each operation in order, end. Where there are none in

@@ -322,7 +322,8 @@ static int get_snapshot_answer(mrl_mp_cursor *cursor, mrl_wire_answer *answer) {
            get_list(cursor, &answer->documents);
 }
 
-static int get_answer(mrl_mp_cursor *cursor, mrl_wire_answer *answer) {
+/* is_last: nothing comes behind what is known. */
+static int get_answer(mrl_mp_cursor *cursor, int is_last, mrl_wire_answer *answer) {
     if (answer->op == MRL_WIRE_OPERATE) return mrl_wire_get_map(cursor, &answer->result);
     if (answer->op == MRL_WIRE_BYE) return 1;
     if (!mrl_wire_get_history(cursor, &answer->history)) return 0;
@@ -331,7 +332,10 @@ static int get_answer(mrl_mp_cursor *cursor, mrl_wire_answer *answer) {
     if (answer->op == MRL_WIRE_HELLO) return get_hello_answer(cursor, answer);
     if (answer->op != MRL_WIRE_CHANGES) return 1;
     return mrl_mp_get_u64(cursor, &answer->upto_seq) &&
-           mrl_mp_get_u32(cursor, &answer->upto_position) && get_list(cursor, &answer->commits);
+           mrl_mp_get_u32(cursor, &answer->upto_position) &&
+           (is_last ? mrl_wire_get_last_list(cursor, &answer->commits)
+                    : mrl_wire_get_list(cursor, &answer->commits)) &&
+           answer->commits.at != NULL;
 }
 
 /* Of a refusal the number may be left out. */
@@ -359,7 +363,8 @@ merle_err mrl_wire_answer_read(merle_bytes message, mrl_wire_answer *out_answer)
     if (status == MRL_WIRE_OK) {
         uint32_t known = answer_part_count(op);
         if (known == 0) return MERLE_UNSUPPORTED;
-        if (left + 3 < known || !get_answer(&cursor, &answer)) return MERLE_CORRUPT;
+        if (left + 3 < known || !get_answer(&cursor, left + 3 == known, &answer))
+            return MERLE_CORRUPT;
         left -= known - 3;
     } else if (!get_refusal(&cursor, &left, &answer)) {
         return MERLE_CORRUPT;

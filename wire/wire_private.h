@@ -23,6 +23,9 @@ merle_err mrl_wire_get_head(mrl_mp_cursor *cursor, uint32_t *out_left);
 int mrl_wire_get_rest(mrl_mp_cursor *cursor, uint32_t left);
 /* An array, or nil: then at is NULL. */
 int mrl_wire_get_list(mrl_mp_cursor *cursor, mrl_wire_list *out_list);
+/* The same where nothing comes behind it: nobody walks over it to find its end, so it is not known
+ * before its last element was taken out whether all of it is sound. */
+int mrl_wire_get_last_list(mrl_mp_cursor *cursor, mrl_wire_list *out_list);
 int mrl_wire_get_history(mrl_mp_cursor *cursor, mrl_wire_history *out_history);
 /* At most size_max bytes. `_or_nil`: data is NULL where it is nil. */
 int mrl_wire_get_str(mrl_mp_cursor *cursor, size_t size_max, merle_bytes *out_text);

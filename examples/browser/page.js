@@ -80,6 +80,8 @@ function drawWholeTable(table) {
     view.last = keys[keys.length - 1];
     document.querySelector("#table tbody").replaceChildren(
         ...keys.map((key) => drawRow(key, table.get(key), view.changed.has(key))));
+    const heads = document.querySelectorAll("#table th"), cells = view.rows.get(keys[0])?.children;
+    heads.forEach((head, i) => head.className = cells?.[i].className.replace("new", "") ?? "");
 }
 
 function drawTable() {

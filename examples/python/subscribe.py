@@ -424,10 +424,14 @@ class Subscriber:
 
 # ---- the command ----
 
+def key_text(key):
+    """As `merle` writes keys: bytes that do not print are \\xNN."""
+    return "".join("\\\\" if byte == 0x5c else chr(byte) if 0x20 < byte < 0x7f else
+                   f"\\x{byte:02x}" for byte in key)
+
+
 def as_json(value):
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    return str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def say(heard):
@@ -436,7 +440,7 @@ def say(heard):
     if heard.kind != "changes":
         print(f"seq {heard.seq}: {heard.kind} {heard.text}".rstrip(), flush=True)
     for change in heard.changes:
-        key = "" if change.key is None else change.key.decode(errors="backslashreplace")
+        key = key_text(change.key or b"")
         document = json.dumps(change.document, ensure_ascii=False, default=as_json)
         print(f"seq {heard.seq}: {change.kind} {change.collection} {key} {document}", flush=True)
 
@@ -446,7 +450,7 @@ def write_dump(copy, path):
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         for name in sorted(copy.tables):
             for key, (seq, document, expires) in sorted(copy.tables[name].items()):
-                row = {"collection": name, "key": as_json(key), "seq": seq, "expires_ns": expires,
+                row = {"collection": name, "key": key_text(key), "seq": seq, "expires_ns": expires,
                        "document": document}
                 file.write(json.dumps(row, ensure_ascii=False, default=as_json) + "\n")
 

@@ -70,6 +70,10 @@ typedef struct merle_publish_options {
     uint64_t gather_ns;         /* under load news go out at most so often; 0: 500,000 */
     uint32_t ipc_mode;          /* permissions of ipc:// files; 0: 0600 */
     merle_report *report;       /* filled if it fails; may be NULL */
+    /* Bytes of answers to all clients together that were not taken yet, or are held: beyond it
+     * questions wait or are refused as busy, until those are taken. It may be exceeded by one
+     * answer. 0: 256 MiB. */
+    uint64_t unsent_max;
 } merle_publish_options;
 
 /* Begins to tell, with the next commit; what was before can be asked for. The database cannot be
@@ -78,7 +82,8 @@ typedef struct merle_publish_options {
 MERLE_API MERLE_MUST_USE merle_err merle_publish(merle_db *db, const merle_publish_options *options,
                                                  merle_publisher **out_publisher);
 /* Ends it: questions are not answered any more, listeners hear nothing. NULL is allowed. Errors:
- * MERLE_WRONG_THREAD (without a thread of its own it belongs to the one that steps it),
+ * MERLE_WRONG_THREAD (without a thread of its own it belongs to the one that steps it, until that
+ * has ended; then any may close it),
  * MERLE_FORKED; it goes on then. Threads: one, may wait for a step that is under way. */
 MERLE_API merle_err merle_publisher_close(merle_publisher *publisher);
 
@@ -111,10 +116,11 @@ typedef struct merle_publisher_stats {
     uint64_t secrets_wrong, tokens_wrong, busy;
     uint64_t gaps, histories, losts, resets; /* answers that said so */
     uint64_t operations_told;                /* in answers and news */
-    uint64_t failures; /* rounds that met no memory, or a network that said no */
-    uint64_t bytes;    /* of memory, about */
+    uint64_t failures;     /* rounds that met no memory, or a network that said no */
+    uint64_t bytes;        /* of memory, about */
+    uint64_t bytes_unsent; /* of answers that were not taken yet, or are held: see unsent_max */
 } merle_publisher_stats;
-/* Threads: any. Errors: MERLE_INVALID. */
+/* Threads: any. Errors: MERLE_INVALID, MERLE_FORKED. */
 MERLE_API merle_err merle_publisher_stat(merle_publisher *publisher,
                                          merle_publisher_stats *out_stats);
 
@@ -132,7 +138,7 @@ typedef struct merle_client_info {
     uint64_t idle_ns; /* since its last question; 0: an answer is held for it */
     uint32_t is_waiting, reserved;
 } merle_client_info;
-/* The clients of the service, at most out_max. Threads: any. */
+/* The clients of the service, at most client_max. Errors: as merle_publisher_stat. Threads: any. */
 MERLE_API merle_err merle_publisher_clients(merle_publisher *publisher,
                                             merle_client_info *out_clients, size_t client_max,
                                             size_t *out_count);

@@ -131,7 +131,7 @@ typedef struct merle_subscriber_options {
     uint64_t memory_max;  /* bytes of documents held, for `keep` and for snapshots; 0: 1 GiB */
     uint64_t early_max;   /* bytes of news that came before their turn; 0: 8 MiB */
     uint64_t receive_max; /* bytes of a message; 0: 40 MiB */
-    uint32_t answer_max;  /* bytes of one answer that are asked for; 0: 256 KiB */
+    uint32_t answer_max;  /* bytes of one answer that are asked for; 0: 1 MiB */
     uint32_t wait_ms;     /* how long a question may wait for news; 0: 10,000 */
     uint32_t answer_ms;   /* an answer later than this (and the wait) will not come; 0: 5,000 */
     uint32_t silence_ms;  /* a publisher silent for so long is not relied on; 0: 3,000 */

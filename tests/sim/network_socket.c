@@ -386,8 +386,19 @@ static void net_answer(mrl_question *question, mrl_message *message) {
     free(question);
 }
 
+/* Answers that are on their way are not taken yet. */
+static uint64_t unsent_bytes(const mrl_socket *socket) {
+    uint64_t bytes = 0;
+    for (const connection *c = socket->at->owner->connections; c != NULL; c = c->next)
+        for (const flight *f = is_of(c, socket) ? c->flying[direction_from(c, socket)] : NULL;
+             f != NULL; f = f->next)
+            bytes += f->size;
+    return bytes;
+}
+
 static void net_stat(mrl_socket *socket, mrl_net_stats *out_stats) {
     *out_stats = socket->stats;
+    if (socket->role == MRL_NET_ANSWER) out_stats->unsent = unsent_bytes(socket);
 }
 
 const mrl_net network_table = {

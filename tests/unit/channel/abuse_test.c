@@ -271,16 +271,20 @@ static void asker_that_never_reads_is_ended(void **state) {
     end_listen(&server, "tcp://127.0.0.1:0");
     int fd = raw_dial(server.url, REQ);
     size_t sent = 0;
+    uint64_t unsent = 0;
     for (uint32_t i = 0; end_stats(&server).peers_ended == 0 && i < 500; i++, sent += 512 * KB) {
         assert_true(raw_ask(fd, i, "more"));
         mrl_question *question = end_question(&server, "more", &peer);
         if (question == NULL) break;
+        unsent = end_stats(&server).unsent;
         end_answer(question, "a", 512 * KB);
     }
     /* What the system's own buffers take comes on top. */
     assert_int_equal(end_stats(&server).peers_ended, 1);
     assert_true(sent < 64 * (size_t)MB);
+    assert_true(unsent > 1 * MB && unsent <= 2 * MB);
     assert_true(end_peers(&server, 0));
+    while (end_stats(&server).unsent > 0) usleep(1000);
     (void)close(fd);
     end_close(&server);
 }

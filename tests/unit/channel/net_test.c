@@ -137,6 +137,13 @@ static void question_newer_makes_the_old_forgotten(void **state) {
     each(newer);
 }
 
+/* Whether a connection may be broken in the middle of a message. Over TLS on tcp nng 1.5.2 (and
+ * 1.10, too) often loses its reaper then: it waits for ever, for all sockets of the process, and no
+ * connection ends or comes again. There is no way round it from outside; channel/README.md. */
+static int may_break_amid(size_t transport) {
+    return strcmp(end_transports[transport], "tls+tcp") != 0;
+}
+
 static void big(size_t transport) {
     mrl_net_options options = {.receive_max = 2 * MB};
     end server, asker, from, to;
@@ -145,21 +152,25 @@ static void big(size_t transport) {
     end_send(&asker, "q", 2 * MB);
     end_answer(end_question(&server, "q", &peer), "a", 2 * MB);
     assert_true(end_receive(&asker, "a", 2 * MB));
-    end_send(&asker, "q", 2 * MB + 1); /* ends the connection */
-    assert_true(end_receive_none(&asker));
-    end_send(&asker, "small", 0);
-    end_answer(end_question(&server, "small", &peer), "a", 2 * MB + 1);
-    assert_true(end_receive_none(&asker));
+    if (may_break_amid(transport)) {
+        end_send(&asker, "q", 2 * MB + 1); /* ends the connection */
+        assert_true(end_receive_none(&asker));
+        end_send(&asker, "small", 0);
+        end_answer(end_question(&server, "small", &peer), "a", 2 * MB + 1);
+        assert_true(end_receive_none(&asker));
+    }
     end_close(&asker);
     end_close(&server);
     open_pair(transport, &from, MRL_NET_PUBLISH, &to, MRL_NET_SUBSCRIBE, &options);
     end_send(&from, "a", 2 * MB);
     assert_true(end_receive(&to, "a", 2 * MB));
-    end_send(&from, "a", 2 * MB + 1);
-    end_until(&to, end_stats(&to).peers_seen >= 2);
-    assert_true(end_peers(&from, 1) && end_peers(&to, 1));
-    end_send(&from, "a again", 0);
-    assert_true(end_receive(&to, "a again", 0));
+    if (may_break_amid(transport)) {
+        end_send(&from, "a", 2 * MB + 1);
+        end_until(&to, end_stats(&to).peers_seen >= 2);
+        assert_true(end_peers(&from, 1) && end_peers(&to, 1));
+        end_send(&from, "a again", 0);
+        assert_true(end_receive(&to, "a again", 0));
+    }
     end_close(&from);
     end_close(&to);
 }

@@ -75,6 +75,49 @@ static void flood_of_questions_holds_no_more_than_its_limit(void **state) {
     world_close(&w);
 }
 
+enum { CROWD = 16 };
+
+/* Each of them may have a large answer; all of them together may not. */
+static void answers_that_nobody_takes_are_bounded_together(void **state) {
+    world w;
+    client crowd[CROWD];
+    (void)state;
+    world_make(&w);
+    w.publish.unsent_max = 64 << 10;
+    world_open_db(&w);
+    world_publish(&w);
+    for (int i = 0; i < CROWD; i++) {
+        client_open(&crowd[i], &w);
+        assert_int_equal(client_hello(&crowd[i], NULL), MRL_WIRE_OK);
+    }
+    uint64_t begin = stats_of(&w).seq;
+    for (unsigned i = 0; i < 1000; i++) (void)put(&w, "a", i);
+    turn(&w, MILLISECOND);
+    for (int i = 0; i < CROWD; i++) {
+        mrl_wire_question question = changes_after(&crowd[i], begin, 0);
+        if (i % 2 == 0)
+            question = (mrl_wire_question){.op = MRL_WIRE_SNAPSHOT, .name = MERLE_STR("players")};
+        question.wait_ms = 10000;
+        client_send(&crowd[i], &question);
+    }
+    /* The questions have come; answers do not. */
+    network_deliver(w.net);
+    network_pause(w.net, "outside", 1);
+    turn(&w, SECOND);
+    merle_publisher_stats stats = stats_of(&w);
+    assert_true(stats.bytes_unsent > 32 << 10 && stats.bytes_unsent < 128 << 10);
+    assert_true(stats.answers_held > 0);
+    /* They are taken: everybody has his. */
+    network_pause(w.net, "outside", 0);
+    for (int i = 1; i < CROWD; i += 2) {
+        assert_int_equal(client_await(&crowd[i], 5 * (uint64_t)SECOND), MRL_WIRE_OK);
+        assert_true(crowd[i].answer.upto_seq > begin);
+    }
+    assert_int_equal(stats_of(&w).bytes_unsent, 0);
+    for (int i = 0; i < CROWD; i++) client_close(&crowd[i]);
+    world_close(&w);
+}
+
 static void question_too_large_ends_its_connection_alone(void **state) {
     world w;
     client c, other;
@@ -225,15 +268,30 @@ static void publisher_belongs_to_who_steps_it(void **state) {
     world_close(&w);
 }
 
+static void publisher_whose_thread_has_ended_may_be_closed(void **state) {
+    world w;
+    pthread_t thread;
+    void *err;
+    (void)state;
+    world_open(&w);
+    assert_int_equal(pthread_create(&thread, NULL, step_elsewhere, w.publisher), 0);
+    assert_int_equal(pthread_join(thread, &err), 0);
+    assert_int_equal((merle_err)(uintptr_t)err, MERLE_OK);
+    assert_int_equal(merle_publisher_step(w.publisher, 0, NULL), MERLE_WRONG_THREAD);
+    world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_tell_how_a_client_does),
         cmocka_unit_test(flood_of_questions_holds_no_more_than_its_limit),
+        cmocka_unit_test(answers_that_nobody_takes_are_bounded_together),
         cmocka_unit_test(question_too_large_ends_its_connection_alone),
         cmocka_unit_test(memory_only_beyond_the_ring_is_a_gap_and_never_silence),
         cmocka_unit_test(memory_only_of_an_earlier_term_is_a_reset),
         cmocka_unit_test(drop_before_a_restart_is_told_to_who_knew_the_collection),
         cmocka_unit_test(publisher_belongs_to_who_steps_it),
+        cmocka_unit_test(publisher_whose_thread_has_ended_may_be_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

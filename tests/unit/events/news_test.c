@@ -297,6 +297,39 @@ static void numbers_tell_every_message_that_is_lost(void **state) {
     world_close(&w);
 }
 
+static int refuses_one(void *context, size_t size) {
+    (void)size;
+    return (*(int *)context)-- == 0;
+}
+
+/* Whatever memory is lacking for: a beat over a commit names what the commit changed. */
+static void beat_without_memory_passes_nothing_over(void **state) {
+    (void)state;
+    for (int number = 0; number < 12; number++) {
+        world w;
+        listener l;
+        int left = number;
+        const mrl_refusal refusal = {&left, refuses_one};
+        world_open(&w);
+        listener_open(&l, &w, "players");
+        turn(&w, 2 * MILLISECOND);
+        listener_drain(&l);
+        uint64_t seq = put(&w, "a", 1), upto = 0;
+        mrl_refusal_of_thread = &refusal;
+        turn(&w, 2 * MILLISECOND);
+        mrl_refusal_of_thread = NULL;
+        turn(&w, 3 * (uint64_t)SECOND);
+        while (listener_hears(&l)) {
+            if (l.news.type != MRL_WIRE_BEAT) continue;
+            if (l.news.from < seq && l.news.to >= seq) assert_int_equal(l.news.collections.left, 1);
+            upto = l.news.to;
+        }
+        assert_int_equal(upto, seq); /* and some beat tells how far it should be */
+        listener_close(&l);
+        world_close(&w);
+    }
+}
+
 static void listener_that_never_reads_costs_nothing(void **state) {
     world w;
     listener stopped, l;
@@ -338,6 +371,7 @@ int main(void) {
         cmocka_unit_test(collection_made_anew_goes_on_in_its_topic),
         cmocka_unit_test(publisher_that_fell_behind_says_so),
         cmocka_unit_test(numbers_tell_every_message_that_is_lost),
+        cmocka_unit_test(beat_without_memory_passes_nothing_over),
         cmocka_unit_test(listener_that_never_reads_costs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -262,6 +262,74 @@ static void changes_with_a_condition_from_before_it_are_a_gap(void **state) {
     world_close(&w);
 }
 
+/* Whoever was not told of its end has the old document still: it may have met the condition. */
+static void put_over_what_had_ended_is_a_gap_where_that_is_not_known(void **state) {
+    world w;
+    client c;
+    uint8_t bytes[16];
+    uint64_t seq;
+    (void)state;
+    world_open(&w);
+    client_open(&c, &w);
+    assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+    assert_int_equal(merle_one_put_for(w.players, MERLE_STR("a"), level(bytes, 10), 1000, &seq),
+                     MERLE_OK);
+    network_advance(w.net, MILLISECOND);
+    (void)put(&w, "a", 1);
+    mrl_wire_question question = changes_after(&c, seq, 0);
+    with_filter(&c, &question, "players", NULL, "level >= 5");
+    assert_int_equal(client_ask(&c, &question), MRL_WIRE_GAP);
+    client_close(&c);
+    world_close(&w);
+}
+
+static int refuses_one(void *context, size_t size) {
+    (void)size;
+    return (*(int *)context)-- == 0;
+}
+
+/* Lets the publisher work, with one allocation refused, as long as an answer takes. */
+static mrl_wire_status ask_without_memory(client *c, mrl_wire_question *question, int number) {
+    const mrl_refusal refusal = {&number, refuses_one};
+    client_send(c, question);
+    for (int i = 0; i < 100; i++) {
+        mrl_refusal_of_thread = &refusal;
+        turn(c->w, MILLISECOND);
+        mrl_refusal_of_thread = NULL;
+        if (client_hears(c)) return c->answer.status;
+    }
+    return MRL_WIRE_FAILED; /* there was no memory to say so */
+}
+
+static void answers_without_memory_tell_nothing_twice(void **state) {
+    (void)state;
+    for (int number = 0; number < 24; number++) {
+        world w;
+        client c;
+        char heard[1024] = {0}, expected[1024] = {0}, key[32];
+        world_open(&w);
+        client_open(&c, &w);
+        assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+        uint64_t seq = stats_of(&w).seq, last = 0;
+        uint32_t passed = 0;
+        for (int i = 0; i < 24; i++) {
+            snprintf(key, sizeof key, "a_rather_long_key_%02d", i);
+            strcat(strcat(expected, key), " ");
+            last = put(&w, key, 1);
+        }
+        for (int i = 0; seq < last && i < 50; i++) {
+            mrl_wire_question question = changes_after(&c, seq, passed);
+            if (ask_without_memory(&c, &question, i == 0 ? number : 1000) != MRL_WIRE_OK) continue;
+            strcat(heard, keys_of(c.answer.commits));
+            seq = c.answer.upto_seq;
+            passed = c.answer.upto_position;
+        }
+        assert_string_equal(heard, expected);
+        client_close(&c);
+        world_close(&w);
+    }
+}
+
 /* A document of about so many bytes. */
 static merle_bytes padded(uint8_t *bytes, size_t size) {
     memset(bytes, 0, size);
@@ -588,6 +656,35 @@ static void client_beyond_the_limit_is_refused(void **state) {
     world_close(&w);
 }
 
+static void hello_with_a_token_takes_its_place(void **state) {
+    world w;
+    client c;
+    (void)state;
+    world_make(&w);
+    w.publish.client_max = 2;
+    world_open_db(&w);
+    world_publish(&w);
+    client_open(&c, &w);
+    assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+    for (int i = 0; i < 5; i++) {
+        mrl_wire_question question = {.op = MRL_WIRE_HELLO,
+                                      .client = MERLE_STR("again"),
+                                      .token = merle_bytes_of(c.token, sizeof c.token)};
+        assert_int_equal(client_ask(&c, &question), MRL_WIRE_OK);
+        assert_memory_not_equal(c.answer.token, c.token, sizeof c.token);
+        if (i == 0) {
+            question = (mrl_wire_question){.op = MRL_WIRE_NEWEST};
+            assert_int_equal(client_ask(&c, &question), MRL_WIRE_TOKEN);
+            assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+        } else {
+            memcpy(c.token, c.answer.token, sizeof c.token);
+        }
+    }
+    assert_int_equal(stats_of(&w).clients, 2);
+    client_close(&c);
+    world_close(&w);
+}
+
 static void malformed_questions_are_answered_and_counted(void **state) {
     static const uint8_t nothing[] = {0xc1}, version[] = {0x93, 9, 4, 0xc0},
                          op[] = {0x93, 1, 99, 0xc0}, parts[] = {0x93, 1, 2, 0xc0};
@@ -659,6 +756,8 @@ int main(void) {
         cmocka_unit_test(changes_with_a_prefix_have_these_keys_alone),
         cmocka_unit_test(changes_with_a_condition_have_who_comes_stays_and_leaves),
         cmocka_unit_test(changes_with_a_condition_from_before_it_are_a_gap),
+        cmocka_unit_test(put_over_what_had_ended_is_a_gap_where_that_is_not_known),
+        cmocka_unit_test(answers_without_memory_tell_nothing_twice),
         cmocka_unit_test(commit_larger_than_the_answer_comes_in_parts),
         cmocka_unit_test(operation_larger_than_the_answer_comes_alone),
         cmocka_unit_test(changes_of_a_load_are_told_by_its_end),
@@ -670,6 +769,7 @@ int main(void) {
         cmocka_unit_test(collection_made_anew_is_a_reset),
         cmocka_unit_test(collection_made_and_dropped_in_an_earlier_term_is_told_by_its_name),
         cmocka_unit_test(client_beyond_the_limit_is_refused),
+        cmocka_unit_test(hello_with_a_token_takes_its_place),
         cmocka_unit_test(malformed_questions_are_answered_and_counted),
         cmocka_unit_test(question_of_a_session_replaces_the_one_held),
         cmocka_unit_test(database_with_a_publisher_stays_open),

@@ -104,6 +104,33 @@ static void gap_of_a_watch_with_documents_is_made_good(void **state) {
     stand_close(&s);
 }
 
+static void latest_counts_no_gap_as_passed_before_it_is_told(void **state) {
+    (void)state;
+    stand s = open_place(MERLE_MEMORY);
+    const merle_schema schema = {.version = 1, .memory_only = 1};
+    merle_event got[ROOM];
+    size_t count;
+    uint64_t first, last;
+    merle_collection *transient;
+    merle_buffer doc = doc_of("{\"n\":1}");
+    must(&s, merle_collection_open(s.db, "transient", &schema, &transient));
+    merle_watch *watch = watch_open(&s, (merle_watch_options){.latest = 1});
+    uint64_t base = merle_watch_position(watch);
+    (void)put_json(&s, "c", "{\"n\":1}");
+    must(&s, merle_one_put(transient, merle_str("t"), bytes_of(&doc), NULL));
+    (void)patch_many(&s);
+    assert_int_equal(next(&s, watch, got, ROOM), 1);
+    assert_memory_equal(got[0].key.data, "c", 1);
+    assert_int_equal(merle_watch_position(watch), base);
+    assert_int_equal(merle_watch_next(watch, got, ROOM, &count), MERLE_GAP);
+    merle_watch_gap(watch, &first, &last);
+    assert_int_equal(first, base + 2);
+    assert_int_equal(merle_watch_position(watch), last);
+    merle_buffer_free(&doc);
+    merle_watch_close(watch);
+    stand_close(&s);
+}
+
 static void watch_of_what_is_durable_hears_of_nothing_else(void **state) {
     (void)state;
     stand s = open_place(MERLE_ASYNC);
@@ -162,6 +189,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_watch_behind_the_ring_goes_on_in_files),
         cmocka_unit_test(gap_of_a_watch_with_documents_is_made_good),
+        cmocka_unit_test(latest_counts_no_gap_as_passed_before_it_is_told),
         cmocka_unit_test(watch_of_what_is_durable_hears_of_nothing_else),
         cmocka_unit_test(position_serves_across_a_restart),
     };

@@ -14,6 +14,8 @@
 #include <poll.h>
 #include <pthread.h>
 
+#include "base/buffer.h"
+#include "base/self.h"
 #include "tests/unit/store/clock.h"
 #include "tests/unit/store/stand.h"
 
@@ -393,6 +395,32 @@ static void watch_too_far_behind_gives_up_the_oldest(void **state) {
     close_both(&s, watch);
 }
 
+static void gap_after_half_a_change_leaves_no_half_to_the_next(void **state) {
+    (void)state;
+    stand s = open_with_clock(0);
+    merle_event got[ROOM];
+    size_t count;
+    merle_buffer doc = doc_of("{\"n\":1}");
+    merle_watch *watch = watch_open(&s, (merle_watch_options){.documents = 1, .behind_max = 2});
+    must(&s, merle_one_put_for(s.players, merle_str("a"), bytes_of(&doc), 100, NULL));
+    must(&s, merle_one_put_for(s.players, merle_str("b"), bytes_of(&doc), 100, NULL));
+    assert_int_equal(next(&s, watch, got, ROOM), 2);
+    assert_int_equal(next(&s, watch, got, ROOM), 0);
+    atomic_fetch_add(&clock_ns, 1000);
+    (void)put_json(&s, "a", "{\"n\":2}");
+    assert_int_equal(next(&s, watch, got, 1), 1);
+    is_event(&got[0], MERLE_EVENT_EXPIRE, "a", "{\"n\":1}", NULL);
+    merle_watch_rest(watch);
+    (void)put_json(&s, "b", "{\"n\":2}");
+    (void)put_json(&s, "c", "{\"n\":2}");
+    assert_int_equal(merle_watch_next(watch, got, ROOM, &count), MERLE_GAP);
+    assert_int_equal(next(&s, watch, got, ROOM), 3);
+    is_event(&got[0], MERLE_EVENT_EXPIRE, "b", "{\"n\":1}", NULL);
+    is_event(&got[1], MERLE_EVENT_INSERT, "b", NULL, "{\"n\":2}");
+    merle_buffer_free(&doc);
+    close_both(&s, watch);
+}
+
 static void watch_holds_a_section_only_while_it_gives(void **state) {
     (void)state;
     stand s = stand_open();
@@ -482,6 +510,42 @@ static void descriptor_is_readable_while_there_is_something(void **state) {
     assert_false(is_readable(fd, 5));
     put_many(&s, 1);
     assert_true(is_readable(fd, 0));
+    close_both(&s, watch);
+}
+
+/* Where a commit drops its locks, and where it wakes: numbers of points that it came by. */
+typedef struct course {
+    int points, unlocked_at, woken_at;
+} course;
+
+static void note_point(void *context, const char *name) {
+    course *c = context;
+    c->points++;
+    if (strcmp(name, "commit.unlocked") == 0) c->unlocked_at = c->points;
+    if (strcmp(name, "log.follow_wake") == 0) c->woken_at = c->points;
+}
+
+static void note_nothing(void *context, const void *address) {
+    (void)context;
+    (void)address;
+}
+
+static void commit_wakes_when_it_has_dropped_its_locks(void **state) {
+    (void)state;
+    stand s = stand_open();
+    merle_event got[ROOM];
+    int fd;
+    course c = {0};
+    const mrl_scheduler scheduler = {&c, note_point, note_nothing, note_nothing};
+    merle_watch *watch = watch_open(&s, (merle_watch_options){.size = 0});
+    must(&s, merle_watch_fd(watch, &fd));
+    assert_int_equal(next(&s, watch, got, ROOM), 0);
+    mrl_self_own.scheduler = &scheduler;
+    mrl_self_swap(&mrl_self_own);
+    (void)put_json(&s, "a", "{\"n\":1}");
+    mrl_self_swap(NULL);
+    mrl_self_own.scheduler = NULL;
+    assert_true(c.woken_at > c.unlocked_at && c.unlocked_at > 0);
     close_both(&s, watch);
 }
 
@@ -588,6 +652,33 @@ static void latest_tells_a_gap_behind_what_it_noted(void **state) {
     close_both(&s, watch);
 }
 
+static int refuses_large(void *context, size_t size) {
+    return size > *(const size_t *)context;
+}
+
+static void latest_without_memory_notes_all_again(void **state) {
+    (void)state;
+    stand s = stand_open();
+    merle_event got[ROOM];
+    size_t count, most = 256;
+    char key[101] = {0};
+    const mrl_refusal refusal = {&most, refuses_large};
+    merle_watch *watch = watch_open(&s, (merle_watch_options){.latest = 1});
+    for (int i = 0; i < 4; i++) {
+        memset(key, 'a' + i, 100);
+        (void)put_json(&s, key, "{\"n\":1}");
+    }
+    mrl_refusal_of_thread = &refusal;
+    assert_int_equal(merle_watch_next(watch, got, ROOM, &count), MERLE_NO_MEMORY);
+    mrl_refusal_of_thread = NULL;
+    assert_int_equal(next(&s, watch, got, ROOM), 4);
+    for (int i = 0; i < 4; i++) {
+        memset(key, 'a' + i, 100);
+        is_event(&got[i], MERLE_EVENT_UPDATE, key, NULL, "{\"n\":1}");
+    }
+    close_both(&s, watch);
+}
+
 /* ---- threads ---- */
 
 typedef struct elsewhere {
@@ -646,14 +737,17 @@ int main(void) {
         cmocka_unit_test(event_says_which_fields_have_changed),
         cmocka_unit_test(overrun_watch_is_told_its_gap),
         cmocka_unit_test(watch_too_far_behind_gives_up_the_oldest),
+        cmocka_unit_test(gap_after_half_a_change_leaves_no_half_to_the_next),
         cmocka_unit_test(watch_holds_a_section_only_while_it_gives),
         cmocka_unit_test(position_is_where_another_watch_goes_on),
         cmocka_unit_test(descriptor_is_readable_while_there_is_something),
+        cmocka_unit_test(commit_wakes_when_it_has_dropped_its_locks),
         cmocka_unit_test(waiting_ends_with_a_change_or_its_time),
         cmocka_unit_test(latest_gives_each_key_once_as_it_is_now),
         cmocka_unit_test(latest_in_a_small_room_goes_round_by_round),
         cmocka_unit_test(latest_forgets_what_was_truncated),
         cmocka_unit_test(latest_tells_a_gap_behind_what_it_noted),
+        cmocka_unit_test(latest_without_memory_notes_all_again),
         cmocka_unit_test(watch_belongs_to_the_thread_that_opened_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

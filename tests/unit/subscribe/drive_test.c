@@ -9,7 +9,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <dirent.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -64,11 +66,14 @@ static void set_up(stand *t, transport over) {
     assert_int_equal(merle_publish(t->db, &o, &t->publisher), MERLE_OK);
 }
 
-static void tear_down(stand *t) {
+/* It has said bye; a greeting that was answered too late leaves one more behind. */
+static void expect_forgotten(stand *t) {
     merle_publisher_stats stats = {0};
     assert_int_equal(merle_publisher_stat(t->publisher, &stats), MERLE_OK);
-    /* It has said bye; a greeting that was answered too late leaves one more behind. */
     assert_true(stats.hellos > 0 && stats.clients < stats.hellos);
+}
+
+static void tear_down(stand *t) {
     assert_int_equal(merle_publisher_close(t->publisher), MERLE_OK);
     assert_int_equal(merle_close(t->db), MERLE_OK);
     if (t->directory[0] == 0) return;
@@ -132,6 +137,7 @@ static void hear_by_descriptor(transport over) {
                      MERLE_OK);
     assert_int_equal(merle_doc_int(doc, "n", 0), 1);
     merle_subscriber_close(s);
+    expect_forgotten(&t);
     tear_down(&t);
 }
 
@@ -186,12 +192,53 @@ static void hear_by_thread(transport over) {
         assert_true(mrl_event_wait(&h.event, seen, WAIT_NS));
     }
     merle_subscriber_close(s);
+    expect_forgotten(&t);
     tear_down(&t);
 }
 
 static void thread_of_its_own_calls_back(void **state) {
     (void)state;
     for (int over = INPROC; over < TRANSPORT_COUNT; over++) hear_by_thread((transport)over);
+}
+
+/* 1: the thread takes this signal. */
+static int takes_signal(const char *thread, int signal) {
+    char path[320], line[256];
+    unsigned long long blocked = ~0ull;
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", thread);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) return 0; /* it has ended */
+    while (fgets(line, sizeof line, file) != NULL) (void)sscanf(line, "SigBlk: %llx", &blocked);
+    (void)fclose(file);
+    return (blocked >> (signal - 1) & 1) == 0;
+}
+
+static void threads_take_no_signal_of_the_host(void **state) {
+    merle_subscriber *s;
+    struct dirent *entry;
+    hearing h;
+    int threads = 0, takers = 0;
+    stand t;
+    (void)state;
+    set_up(&t, INPROC);
+    merle_subscriber_options o = options(&t);
+    memset(&h, 0, sizeof h);
+    mrl_event_init(&h.event);
+    o.hear = hear;
+    o.hear_context = &h;
+    assert_int_equal(merle_subscriber_open(&o, &s, NULL), MERLE_OK);
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    while ((entry = readdir(tasks)) != NULL) {
+        if (entry->d_name[0] == '.') continue;
+        threads++;
+        takers += takes_signal(entry->d_name, SIGTERM);
+    }
+    (void)closedir(tasks);
+    assert_true(threads > 3);
+    assert_int_equal(takers, 1); /* this one */
+    merle_subscriber_close(s);
+    tear_down(&t);
 }
 
 static void nobody_at_the_address_is_no_error(void **state) {
@@ -213,6 +260,7 @@ static void nobody_at_the_address_is_no_error(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(descriptor_tells_that_there_is_something),
                                        cmocka_unit_test(thread_of_its_own_calls_back),
+                                       cmocka_unit_test(threads_take_no_signal_of_the_host),
                                        cmocka_unit_test(nobody_at_the_address_is_no_error)};
     return cmocka_run_group_tests_name("drive", tests, NULL, NULL);
 }

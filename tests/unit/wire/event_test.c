@@ -379,15 +379,30 @@ static uint8_t *exact_copy(const void *data, size_t size) {
     return copy;
 }
 
+/* With all that is in it: the end of a list is not looked at before it is read. */
+static merle_err read_batch(merle_bytes message) {
+    mrl_wire_news news;
+    mrl_wire_commit commit;
+    mrl_record_operation_view view;
+    uint32_t position;
+    merle_err err = mrl_wire_news_read(message, &news);
+    if (err != MERLE_OK) return err;
+    while ((err = mrl_wire_commit_next(&news.commits, &commit)) == MERLE_OK) {
+        while ((err = mrl_wire_operation_next(&commit, &position, &view)) == MERLE_OK) continue;
+        if (err != MERLE_NOT_FOUND) return err;
+    }
+    return err == MERLE_NOT_FOUND ? MERLE_OK : err;
+}
+
 static void message_cut_anywhere_is_corrupt(void **state) {
     merle_buffer none = {0}, message = {0}, terms = {0}, collections = {0};
     mrl_wire_question question = question_of(MRL_WIRE_CHANGES, &none);
     mrl_wire_answer answer;
-    mrl_wire_news news;
     (void)state;
+    assert_int_equal(read_batch(merle_bytes_of(BATCH, sizeof BATCH)), MERLE_OK);
     for (size_t size = 0; size < sizeof BATCH; size++) {
         uint8_t *copy = exact_copy(BATCH, size);
-        assert_int_equal(mrl_wire_news_read(merle_bytes_of(copy, size), &news), MERLE_CORRUPT);
+        assert_int_equal(read_batch(merle_bytes_of(copy, size)), MERLE_CORRUPT);
         free(copy);
     }
     assert_int_equal(mrl_wire_question_write(&question, &message), MERLE_OK);
@@ -407,6 +422,42 @@ static void message_cut_anywhere_is_corrupt(void **state) {
     }
     merle_buffer_free(&terms);
     merle_buffer_free(&collections);
+    merle_buffer_free(&message);
+}
+
+/* What stands behind the commits belongs to the message only if its array says so. */
+static void bytes_behind_the_commits_are_elements_or_corrupt(void **state) {
+    uint8_t bytes[sizeof BATCH + 1];
+    (void)state;
+    memcpy(bytes, BATCH, sizeof BATCH);
+    bytes[sizeof BATCH] = 1;
+    assert_int_equal(read_batch(merle_bytes_of(bytes, sizeof bytes)), MERLE_CORRUPT);
+    bytes[8]++;
+    assert_int_equal(read_batch(merle_bytes_of(bytes, sizeof bytes)), MERLE_OK);
+}
+
+static void commit_of_two_operations_is_read_or_corrupt(void **state) {
+    merle_buffer commits = {0}, message = {0};
+    mrl_wire_commit_writer writer = {0};
+    mrl_wire_commit commit = {.seq = 9, .count = 3};
+    mrl_record_operation_view view = {
+        .collection_id = 7, .kind = MRL_RECORD_REMOVE, .key = MERLE_STR("p17")};
+    (void)state;
+    assert_int_equal(mrl_wire_commit_begin(&writer, &commits, &commit), MERLE_OK);
+    assert_int_equal(mrl_wire_operation_add(&writer, &commits, 0, &view), MERLE_OK);
+    assert_int_equal(mrl_wire_operation_add(&writer, &commits, 2, &view), MERLE_OK);
+    assert_true(mrl_wire_commit_end(&writer, &commits));
+    write_commit(&commits);
+    mrl_wire_news news = batch_of(&commits);
+    news.commits.left = 2;
+    assert_int_equal(mrl_wire_news_write(&news, &message), MERLE_OK);
+    assert_int_equal(read_batch(contents(&message)), MERLE_OK);
+    for (size_t size = 0; size < message.size; size++) {
+        uint8_t *copy = exact_copy(message.data, size);
+        assert_int_equal(read_batch(merle_bytes_of(copy, size)), MERLE_CORRUPT);
+        free(copy);
+    }
+    merle_buffer_free(&commits);
     merle_buffer_free(&message);
 }
 
@@ -460,6 +511,8 @@ int main(void) {
         cmocka_unit_test(elements_not_known_are_passed_over),
         cmocka_unit_test(version_or_op_not_known_is_unsupported),
         cmocka_unit_test(message_cut_anywhere_is_corrupt),
+        cmocka_unit_test(bytes_behind_the_commits_are_elements_or_corrupt),
+        cmocka_unit_test(commit_of_two_operations_is_read_or_corrupt),
         cmocka_unit_test(position_beyond_the_commit_is_corrupt),
         cmocka_unit_test(filters_beyond_the_limit_are_corrupt),
     };
