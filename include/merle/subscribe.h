@@ -187,7 +187,7 @@ MERLE_API MERLE_MUST_USE merle_err merle_subscriber_each(const merle_subscriber 
 
 typedef struct merle_subscriber_stats {
     size_t size;     /* sizeof(merle_subscriber_stats) or 0, set by the caller */
-    uint64_t seq;    /* everything up to this commit was given */
+    uint64_t seq;    /* everything up to this commit was given, but for snapshots under way */
     uint64_t newest; /* the newest one that the server has spoken of */
     uint64_t database_id[2], term_id;
     uint64_t changes;      /* given */

@@ -35,7 +35,7 @@
 #include "tests/net/ear.h"
 #include "tests/net/host.h"
 
-enum { LIVES = 6, PATIENCE_S = 60, KEPT_NOTES = 512 };
+enum { LIVES = 4, PATIENCE_S = 60, KEPT_NOTES = 512 };
 
 /* ---- the server ---- */
 
@@ -244,7 +244,7 @@ static void server_lives(const way *is) {
     const char *const arguments[] = {"net", "server", directory, durability, follow,
                                      news,  service,  seed,      NULL};
     ear_open(&e, &(merle_subscriber_options){.publisher = news, .service = service, .keep = 1});
-    for (uint64_t life = 0, lives = test_amount(LIVES); life < lives; life++) {
+    for (uint64_t life = 0, lives = 2 + test_amount(LIVES); life < lives; life++) {
         (void)snprintf(seed, sizeof seed, "%llu", (unsigned long long)(test_seed() + life));
         c = child_start(arguments);
         hear_more(&e, 50 + mrl_random_below(&random, 200));
@@ -300,7 +300,7 @@ static void subscriber_killed_goes_on_where_it_was(void **state) {
     host_open(&h, path, test_seed());
     host_publish(&h, news, service);
     const char *const arguments[] = {"net", "ear", news, service, file, NULL};
-    for (uint64_t life = 0, lives = test_amount(LIVES); life < lives; life++) {
+    for (uint64_t life = 0, lives = 2 + test_amount(LIVES); life < lives; life++) {
         child c = child_start(arguments);
         for (int i = 0; i < 40; i++) host_write(&h); /* also while it connects */
         wait_for_kept(&h, file, h.seq - 20);
