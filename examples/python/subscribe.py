@@ -286,7 +286,8 @@ class Subscriber:
         for name, number, *_ in answer[7]:
             self.copy.names[number] = name
         if self.news is not None and not answer[8]:
-            self.news = None  # a secret is asked for: there are only beats
+            self.news.close()  # a secret is asked for: there are only beats
+            self.news = None
         return answer[0], answer[1]
 
     def set_history(self, history):
