@@ -413,6 +413,11 @@ class Subscriber {
         return answer;
     }
 
+    setHistory(history) {
+        if (this.lastHistory && !isSame(history, this.lastHistory)) this.figures.restarts++;
+        this.history = this.lastHistory = history;
+    }
+
     apply(seq, operations, isWhole, snapshotSeq = 0) {
         const changes = [];
         for (const operation of operations) {
@@ -431,8 +436,8 @@ class Subscriber {
         const [history, newest, seq, position, commits] = await this.service.ask(CHANGES,
             [this.history, this.seq, this.position, filters, waitMs, 0, this.why, this.lost],
             waitMs);
-        if (!isSame(history, this.history)) this.figures.restarts++;
-        Object.assign(this, {history, newest, why: POLL, lost: 0});
+        this.setHistory(history);
+        Object.assign(this, {newest, why: POLL, lost: 0});
         for (const commit of commits)
             this.apply(commit[0], commit[5].filter((_, i) => i % 2 === 1), commit[0] <= seq,
                 snapshotSeq);
@@ -474,7 +479,8 @@ class Subscriber {
 
     /* The pages are of several moments: what happened between them makes them one. */
     async completeSnapshot(copy, history, begin, end) {
-        Object.assign(this, {copy, history, seq: begin, position: 0});
+        this.setHistory(history);
+        Object.assign(this, {copy, seq: begin, position: 0});
         try {
             while (this.seq < end || this.position > 0) await this.askChanges(0, end);
         } catch (error) {

@@ -209,7 +209,7 @@ class Subscriber:
         self.prefix, self.lose, self.received = prefix, lose, 0
         self.copy = Copy(list(wanted) if wanted else None)
         self.history, self.seq, self.position = None, 0, 0  # while history is None there is none
-        self.why, self.lost = BEGIN, 0
+        self.why, self.lost, self.last_history = BEGIN, 0, None
         self.figures = {"commits": 0, "changes": 0, "snapshots": 0, "missed": 0, "restarts": 0}
         self.service = Service(service, secret, name)
         self.news = self.listen(news) if news and prefix is None else None
@@ -246,6 +246,7 @@ class Subscriber:
         with open(path, "rb") as file:
             self.history, self.seq, self.position, ids, names, tables = unpack(file.read())
         self.copy.ids, self.copy.names = ids, dict(names)
+        self.last_history = self.history
         for name, rows in tables:
             self.copy.tables[name] = {key: tuple(held) for key, held in rows}
         self.why = RESUME
@@ -285,8 +286,14 @@ class Subscriber:
         for name, number, *_ in answer[7]:
             self.copy.names[number] = name
         if self.news is not None and not answer[8]:
-            self.news = None  # a secret is asked for: there are only beats
+            self.news.close()  # a secret is asked for: there are only beats
+            self.news = None
         return answer[0], answer[1]
+
+    def set_history(self, history):
+        if history != (self.last_history or history):
+            self.figures["restarts"] += 1
+        self.history = self.last_history = history
 
     def filters(self):
         if self.copy.wanted is None:
@@ -298,9 +305,7 @@ class Subscriber:
         history, self.newest, seq, position, commits = self.service.ask(
             CHANGES, self.history, self.seq, self.position, self.filters(), wait_ms, 0, self.why,
             self.lost, wait_ms=wait_ms)[:5]
-        if history != self.history:
-            self.figures["restarts"] += 1
-            self.history = history
+        self.set_history(history)
         for commit in commits:
             whole = commit[0] <= seq
             heard = self.apply(commit[0], commit[5][1::2], whole, snapshot_seq)
@@ -346,7 +351,8 @@ class Subscriber:
                 for key, document, document_seq, expires, *_ in rows:
                     table[key] = (document_seq, document, expires)
                 end, is_first = max(end, seq), False
-        self.copy, self.history, self.seq, self.position = copy, history, begin, 0
+        self.set_history(history)
+        self.copy, self.seq, self.position = copy, begin, 0
         try:  # the pages are of several moments: what happened between them makes them one
             while self.seq < end or self.position > 0:
                 for _ in self.ask_changes(0, end):

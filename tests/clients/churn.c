@@ -5,7 +5,7 @@
  * made anew; `loaded` is filled by bulk loads. Of one seed all commits follow, but for when
  * documents expire. It is published by merle's own thread, and may be killed at any moment.
  *
- *   churn DIRECTORY SEED RATE (--news | --service ADDRESS) ...
+ *   churn DIRECTORY SEED RATE [--secret WORD] (--news | --service ADDRESS) ...
  * A port 0 is chosen; the lines `news ...` and `service ...` say which, `ready` ends them. The line
  * `over` on standard input: no more changes; when nothing is left that will expire, the last commit
  * puts `over` into `mixed`, and a line `over` is printed. The end of standard input is its end.
@@ -30,6 +30,7 @@ typedef struct churn {
     merle_publisher *publisher;
     merle_builder *builder;
     const char *news[ADDRESS_MAX + 1], *service[ADDRESS_MAX + 1];
+    const char *secret; /* NULL: none */
     uint64_t random;
     uint64_t commits;
     int is_over, is_ended, is_asked;
@@ -220,6 +221,7 @@ static merle_err run(churn *c, uint32_t rate) {
 static merle_err open_all(churn *c, const char *path, merle_report *report) {
     merle_options options = {.size = sizeof options, .log_file_size = LOG_FILE_SIZE};
     merle_publish_options publish = {.news = c->news, .service = c->service, .report = report};
+    if (c->secret != NULL) publish.secret = merle_str(c->secret);
     merle_err err = merle_builder_create(&c->builder);
     if (err == MERLE_OK) err = merle_open(path, &options, &c->db);
     if (err == MERLE_OK) err = merle_collection_open(c->db, "mixed", NULL, &c->mixed);
@@ -245,6 +247,8 @@ int main(int argument_count, char **arguments) {
     for (int i = 4; i + 1 < argument_count; i += 2)
         if (strcmp(arguments[i], "--news") == 0 && news < ADDRESS_MAX)
             c.news[news++] = arguments[i + 1];
+        else if (strcmp(arguments[i], "--secret") == 0)
+            c.secret = arguments[i + 1];
         else if (service < ADDRESS_MAX)
             c.service[service++] = arguments[i + 1];
     if (argument_count < 6) return 2;

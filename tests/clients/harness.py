@@ -35,12 +35,12 @@ def wait_until(holds, what):
 class Server:
     """churn in a directory of its own, at addresses that stay the same from life to life."""
 
-    def __init__(self, place, rate=300):
+    def __init__(self, place, rate=300, secret=None):
         self.place, self.directory, self.rate = place, place / "store", rate
         self.lives, self.said = 0, place / "server.txt"
         self.news = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/news"]
         self.service = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/service"]
-        self.process = None
+        self.process, self.options = None, ["--secret", secret] if secret else []
         self.start()
 
     def start(self):
@@ -50,7 +50,8 @@ class Server:
         self.lives += 1
         with open(self.said, "w", encoding="utf-8") as out:
             self.process = subprocess.Popen(
-                [CHURN, str(self.directory), str(SEED * 100 + self.lives), str(self.rate), *words],
+                [CHURN, str(self.directory), str(SEED * 100 + self.lives), str(self.rate),
+                 *self.options, *words],
                 stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, text=True)
         self.wait_for("ready")
         lines = self.said.read_text().splitlines()

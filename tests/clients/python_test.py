@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Aim: the subscriber in Python, which knows docs/protocol.md alone, ends with the store's
 documents: from a snapshot, by news or by questions, when news are lost, when the server is killed
-under it, when it comes back with a position that it kept, and when that is of no use any more.
+under it, when it comes back with a position that it kept, when that is of no use any more, with a secret.
 
 Method: churn.c changes everything at random (the seed is printed); examples/python/subscribe.py
 runs as a process beside it; at the end its documents, with their seqs and when they end, are
@@ -94,6 +94,24 @@ def without_news_everything_is_asked_for(place):
     client.wait_for_lines(3000)
     figures = end_and_compare(server, client)
     assert figures["news"] == 0, figures
+
+
+@case
+def secret_is_asked_for_and_said(place):
+    server = Server(place, secret="open sesame")
+    client = Client(server, ("mixed",), "--secret", "open sesame")
+    client.wait_for_lines(500)
+    figures = end_and_compare(server, client)
+    assert figures["news"] == 0, f"news have no data then, and are left: {figures}"
+
+
+@case
+def wrong_secret_ends_the_client(place):
+    server = Server(place, secret="open sesame")
+    client = Client(server, ("mixed",), "--secret", "open barley")
+    assert client.process.wait(PATIENCE_S) != 0
+    assert "status 6" in client.text(), client.text()[-2000:]
+    server.kill()
 
 
 @case
