@@ -116,6 +116,20 @@ static void ask_changes(merle_subscriber *s) {
     s->lost_untold = 0;
 }
 
+int mrl_ask_bye(merle_subscriber *s) {
+    mrl_wire_question question = {.op = MRL_WIRE_BYE};
+    if (!s->has_token || !s->is_connected || s->asked == MRL_WIRE_BYE) return 0;
+    send(s, &question);
+    return s->asked == MRL_WIRE_BYE;
+}
+
+int mrl_ask_bye_is_over(merle_subscriber *s) {
+    mrl_message message;
+    merle_err err = s->net->receive(s->ask, &message);
+    if (err == MERLE_OK) s->net->message_free(&message);
+    return err != MERLE_NOT_FOUND;
+}
+
 /* 1: something was asked. */
 static int ask(merle_subscriber *s) {
     uint64_t now = mrl_subscriber_now(s);

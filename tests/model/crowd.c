@@ -170,8 +170,6 @@ static void compare_document(const crowd *c, listener *l, const truth *there, in
     int is_due = expires_ns != 0 && expires_ns <= clock->wall_ns(clock->context);
     if (ours != true_one && !(was_due && true_one == 0) && !(is_due && ours == 0)) {
         printf("# %s %s: %x, and %x is true\n", crowd_names[name], crowd_keys[key], ours, true_one);
-        const term *tt = &c->terms[c->term_count - 1]; /*DBG*/
-        for (uint64_t q = tt->last_seq > tt->first_seq + 20 ? tt->last_seq - 20 : tt->first_seq; q <= tt->last_seq; q++) { const truth *x = crowd_truth(c, c->term_count - 1, q); if (!x) continue; printf("# DBG %llu known %d: ", (llu)q, x->is_known); for (int k = 0; k < KEYS; k++) printf(" %x", x->documents[name][k]); printf("\n"); } /*DBG*/
         crowd_fail(c, l, "a document that differs");
     }
     if (!tastes[l->number].keeps || l->now.is_void) return;
@@ -267,9 +265,6 @@ static void hear_change(const crowd *c, listener *l, const merle_heard *h) {
 }
 
 static void hear(const crowd *c, listener *l, const merle_heard *h) {
-    if (getenv("TR") && atoi(getenv("TR")) == (int)l->number) { /*TRACE*/
-        merle_subscriber_stats st = {0}; (void)merle_subscriber_get_stats(l->s, &st); /*TRACE*/
-        printf("# hear kind %d reason %d seq %llu pos %u/%u ends %u coll %s key %.*s num %x orig %u exp %lld text %s at %llu term %d live %u\n", h->kind, h->reason, (llu)h->seq, h->position, h->count, h->ends, h->collection ? h->collection : "-", (int)h->key.size, (const char*)h->key.data, crowd_number(h->after), h->origin, (long long)h->expires_ns, h->text, (llu)st.seq, crowd_term(c, st.term_id), st.is_live); } /*TRACE*/
     if (h->kind == MERLE_HEARD_TROUBLE) {
         c->sums->troubles++;
         if (h->err == MERLE_CORRUPT) crowd_fail(c, l, h->text);
@@ -337,6 +332,7 @@ void crowd_open(crowd *c, uint32_t number, int resumes) {
     merle_subscriber_options o = {.service = SERVICE_URL,
                                   .publisher = t->hears_news ? NEWS_URL : NULL,
                                   .wanted = wanted,
+                                  .secret = c->secret,
                                   .keep = (uint32_t)t->keeps,
                                   .answer_max = t->answer_max,
                                   .wait_ms = 2000,

@@ -97,6 +97,7 @@ typedef struct crowd {
     size_t node_count;
     listener listeners[LISTENERS];
     crowd_sums *sums;
+    merle_bytes secret; /* size 0: none */
 } crowd;
 
 static inline uint64_t crowd_below(crowd *c, uint64_t limit) {

@@ -324,6 +324,7 @@ static int open_db(server *v) {
     judge(v, &t);
     t.first_node = v->c.node_count;
     v->loses = 0;
+    v->durable_seq = merle_durable_seq(v->db);
     assert_true(v->c.term_count < TERM_MAX);
     v->c.terms[v->c.term_count++] = t;
     look(v, crowd_note(&v->c, t.first_seq));
@@ -335,6 +336,7 @@ static void publish(server *v) {
     static const char *const service[] = {SERVICE_URL, NULL};
     merle_publish_options options = {.news = news,
                                      .service = service,
+                                     .secret = v->c.secret,
                                      .threads = MERLE_THREADS_NONE,
                                      .batch_size_max = below(v, 2) ? 4096 : 0};
     if (v->follows_published) options.follow = MERLE_FOLLOW_PUBLISHED;
@@ -439,6 +441,7 @@ static void run(uint64_t seed, crowd_sums *sums) {
     v->durability = (merle_durability)(MERLE_MEMORY + seed % 3);
     v->follows_published = seed / 3 % 3 == 0;
     v->keeps_log = seed / 9 % 2 == 0;
+    if (seed % 7 == 0) v->c.secret = MERLE_STR("sesame");
     assert_int_equal(merle_builder_create(&v->builder), MERLE_OK);
     for (uint32_t i = 0; i < LISTENERS; i++) crowd_open(&v->c, i, 0);
     for (int i = 0; i < LIVES; i++) {

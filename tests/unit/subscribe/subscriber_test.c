@@ -121,6 +121,49 @@ static void quiet_live_one_keeps_its_session(void **state) {
     tear_down(&t);
 }
 
+static void closed_one_says_bye_where_it_was_connected(void **state) {
+    merle_wanted ants = {.collection = "ants"};
+    merle_subscriber_options o = options_of(&ants);
+    stand t;
+    (void)state;
+    set_up(&t);
+    open_it(&t, &o);
+    mrl_subscriber_close(t.s); /* it had nobody to say it to */
+    assert_int_equal(t.p->byes, 0);
+    open_it(&t, &o);
+    turn(&t, 4000);
+    mrl_subscriber_close(t.s);
+    assert_int_equal(t.p->byes, 1);
+    pretend_destroy(t.p);
+}
+
+static void secret_that_is_wrong_is_trouble_and_the_right_one_is_not(void **state) {
+    merle_wanted ants = {.collection = "ants"};
+    merle_subscriber_options o = options_of(&ants);
+    stand t;
+    (void)state;
+    set_up(&t);
+    t.p->secret = MERLE_STR("sesame");
+    t.p->has_news = 0; /* where a secret is required news carry no data */
+    o.secret = MERLE_STR("barley");
+    open_it(&t, &o);
+    turn(&t, 4000);
+    assert_int_equal(t.trouble, MERLE_INVALID);
+    assert_int_equal(t.counts[MERLE_HEARD_SNAPSHOT_BEGIN], 0);
+    assert_in_range(stats_of(&t).questions, 3, 12); /* ever more slowly */
+    mrl_subscriber_close(t.s);
+    t.trouble = MERLE_OK;
+    o.secret = t.p->secret;
+    open_it(&t, &o);
+    turn(&t, 4000);
+    for (int i = 0; i < 30; i++) pretend_change(t.p);
+    turn(&t, 4000);
+    assert_int_equal(t.trouble, MERLE_OK);
+    assert_int_equal(stats_of(&t).is_live, 0);
+    assert_int_equal(stats_of(&t).seq, t.p->seq);
+    tear_down(&t);
+}
+
 static void silent_publisher_is_made_good_by_polls(void **state) {
     merle_wanted ants = {.collection = "ants"};
     merle_subscriber_options o = options_of(&ants);
@@ -423,6 +466,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fresh_one_takes_a_snapshot_and_is_live),
         cmocka_unit_test(quiet_live_one_keeps_its_session),
+        cmocka_unit_test(closed_one_says_bye_where_it_was_connected),
+        cmocka_unit_test(secret_that_is_wrong_is_trouble_and_the_right_one_is_not),
         cmocka_unit_test(silent_publisher_is_made_good_by_polls),
         cmocka_unit_test(log_that_is_too_short_is_a_gap),
         cmocka_unit_test(wiped_server_is_another_history),
