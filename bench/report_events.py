@@ -109,6 +109,8 @@ def peer_rows(figures):
     for peer in sorted({key[0] for key in figures.values} - {"merle", "raw"}):
         for phase in dict.fromkeys(key[1] for key in figures.values if key[0] == peer):
             ours = phase.replace("_pubsub", "").replace("_stream", "")
+            if phase.endswith(("_p99.9", "_max")):
+                continue
             value = ratio(figures.median(*merle(ours)), figures.median(peer, phase, 1))
             if value is not None:
                 rows.append(row("{} / {} {}".format(ours, peer, phase), "stated",

@@ -153,7 +153,8 @@ static void message_send(redisContext *link, const char *phase, uint32_t i) {
         entry_send(link, i);
 }
 
-static void idle(const char *phase, void (*hear)(shared *page, uint32_t samples), uint32_t samples) {
+static void idle(const char *phase, void (*hear)(shared *page, uint32_t samples),
+                 uint32_t samples) {
     shared *page =
         mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) give_up(phase, "no memory");
