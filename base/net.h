@@ -62,6 +62,9 @@ typedef struct mrl_net_options {
      * may be of any size. */
     uint32_t question_max;
     size_t unsent_max;
+    /* SUBSCRIBE: bytes of messages that wait to be fetched; what does not fit beside them is
+     * dropped (0: 64 MiB). */
+    size_t queue_size_max;
 } mrl_net_options;
 
 typedef struct mrl_net_stats {

@@ -24,6 +24,7 @@ enum {
     QUEUE_MAX = 8192, /* nng's own */
     QUESTION_DEFAULT = 16,
     UNSENT_DEFAULT = 8 << 20,
+    QUEUE_SIZE_DEFAULT = 64 << 20,
     HEADER_SIZE = 4 /* what req0 and rep0 put before a message, and nng counts with it */
 };
 
@@ -93,6 +94,7 @@ static merle_err socket_options(mrl_socket *socket, const mrl_net_options *optio
     if (own->ipc_mode == 0) own->ipc_mode = 0600;
     if (own->question_max == 0) own->question_max = QUESTION_DEFAULT;
     if (own->unsent_max == 0) own->unsent_max = UNSENT_DEFAULT;
+    if (own->queue_size_max == 0) own->queue_size_max = QUEUE_SIZE_DEFAULT;
     own->tls = NULL;
     if (own->queue > QUEUE_MAX || own->receive_max > SIZE_MAX - HEADER_SIZE) return MERLE_INVALID;
     return options->tls == NULL ? MERLE_OK : tls_copy(socket, options->tls);

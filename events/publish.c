@@ -337,11 +337,13 @@ static void add_sockets(merle_publisher *publisher, merle_publisher_stats *stats
     stats->news_peers_refused = of.peers_refused;
     stats->news_peers_ended = of.peers_ended;
     stats->news_dropped = of.dropped;
+    stats->relistened = of.relistened;
     memset(&of, 0, sizeof of);
     if (publisher->service_socket != NULL) net->stat(publisher->service_socket, &of);
     stats->service_peers = of.peers;
     stats->service_peers_refused = of.peers_refused;
     stats->service_peers_ended = of.peers_ended;
+    stats->relistened += of.relistened;
     stats->bytes_unsent = of.unsent + publisher->held;
 }
 

@@ -2,8 +2,8 @@
  *
  * A server with one thread: the game's loop does a tick, gives the database and the publisher their
  * turns, and waits for the next tick. Spectators (spectator.c, python/spectator.py, browser/) and
- * the chat (chat.c) are programs of their own. It may be killed at any moment, and goes on where the
- * disk was when it is started again; who listens hears no tick twice, and none is left out.
+ * the chat (chat.c) are programs of their own. It may be killed at any moment, and goes on where
+ * the disk was when it is started again; who listens hears no tick twice, and none is left out.
  *
  *   live DIRECTORY [--rate TICKS_A_SECOND] --news ADDRESS ... --service ADDRESS ...
  * A port 0 is chosen; the lines `news ...` and `service ...` say which. Of standard input the line

@@ -279,6 +279,7 @@ static merle_err connect_sockets(merle_subscriber *s, const merle_subscriber_opt
                        options->tls_server_name};
     mrl_net_options o = {.receive_max = s->options.receive_max,
                          .queue = 1024,
+                         .queue_size_max = s->options.early_max,
                          .tls = &tls,
                          .ready_context = seams->ready_context,
                          .ready = seams->ready};

@@ -119,6 +119,7 @@ typedef struct merle_publisher_stats {
     uint64_t failures;     /* rounds that met no memory, or a network that said no */
     uint64_t bytes;        /* of memory, about */
     uint64_t bytes_unsent; /* of answers that were not taken yet, or are held: see unsent_max */
+    uint64_t relistened;   /* listeners that had died of a peer, and were made again */
 } merle_publisher_stats;
 /* Threads: any. Errors: MERLE_INVALID, MERLE_FORKED. */
 MERLE_API merle_err merle_publisher_stat(merle_publisher *publisher,

@@ -51,7 +51,7 @@ static merle_bytes draw_key(churn *c, merle_key *key) {
 }
 
 static merle_err draw_document(churn *c, merle_bytes *out_doc) {
-    static const char *const words[] = {"", "Ada", "größer", "a \"quoted\" one", "\xf0\x9f\xa6\x89"};
+    static const char *const words[] = {"", "Ada", "größer", "a \"quoted\" one", "🦉"};
     merle_builder *b = c->builder;
     merle_build_begin(b);
     merle_build_int(b, "n", (int64_t)draw(c, 1000) - 500);

@@ -54,8 +54,9 @@ class Server:
                 stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, text=True)
         self.wait_for("ready")
         lines = self.said.read_text().splitlines()
-        self.news, self.service = ([line.split()[1] for line in lines if line.startswith(word + " ")]
-                                   for word in ("news", "service"))
+        self.news, self.service = (
+            [line.split()[1] for line in lines if line.startswith(word + " ")]
+            for word in ("news", "service"))
 
     def wait_for(self, word):
         wait_until(lambda: word in self.said.read_text().split() or self.process.poll() is not None,

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/buffer.h"
 #include "base/seam.h"
 
 typedef unsigned long long llu;
@@ -58,6 +59,7 @@ void ear_note_add(ear *e, const merle_heard *heard) {
         .after = heard->after.data == NULL ? 0 : hash_of(heard->after.data, heard->after.size)};
     if (heard->kind == MERLE_HEARD_GAP) e->gaps++;
     if (heard->kind == MERLE_HEARD_CONNECTED) e->connects++;
+    if (heard->kind == MERLE_HEARD_SNAPSHOT_END) e->snapshots++;
     if (heard->kind == MERLE_HEARD_TROUBLE) {
         e->troubles++;
         (void)snprintf(e->trouble, sizeof e->trouble, "%s: %s", merle_err_name(heard->err),
@@ -85,22 +87,38 @@ void ear_wait(ear *e, unsigned ms) {
     assert_true(err == MERLE_OK || err == MERLE_BUSY);
 }
 
+void ear_say(const ear *e) {
+    merle_subscriber_stats stats = {0};
+    (void)merle_subscriber_get_stats(e->s, &stats);
+    print_message(
+        "# heard up to %llu, newest %llu; %llu snapshots, %llu gaps, connected %u (%llu "
+        "times), live %u, %llu questions, %llu refused, %llu rejected, %llu messages, "
+        "last trouble: %s\n",
+        (llu)stats.seq, (llu)stats.newest, (llu)stats.snapshots, (llu)stats.gaps,
+        stats.is_connected, (llu)e->connects, stats.is_live, (llu)stats.questions,
+        (llu)stats.refused, (llu)stats.rejected, (llu)stats.messages, e->trouble);
+}
+
+/* While a snapshot is under way there is no position. */
+static int is_whole(const ear *e) {
+    merle_buffer position = {0};
+    merle_err err = merle_subscriber_position(e->s, &position);
+    merle_buffer_free(&position);
+    return err == MERLE_OK;
+}
+
 int ear_until(ear *e, uint64_t seq, unsigned patience_s) {
     uint64_t until_ns = now_ns() + patience_s * 1000000000ull;
     merle_subscriber_stats stats = {0};
     for (;;) {
         size_t heard = ear_drain(e);
         (void)merle_subscriber_get_stats(e->s, &stats);
-        if (stats.seq >= seq && heard == 0) return 1;
+        if (stats.seq >= seq && heard == 0 && is_whole(e)) return 1;
         if (now_ns() > until_ns) break;
         ear_wait(e, 100);
     }
-    print_message(
-        "# heard up to %llu of %llu, newest %llu; %llu gaps, connected %u, live %u, "
-        "%llu questions, %llu refused, %llu rejected, %llu messages, last trouble: %s\n",
-        (llu)stats.seq, (llu)seq, (llu)stats.newest, (llu)stats.gaps, stats.is_connected,
-        stats.is_live, (llu)stats.questions, (llu)stats.refused, (llu)stats.rejected,
-        (llu)stats.messages, e->trouble);
+    ear_say(e);
+    print_message("# wanted: up to %llu\n", (llu)seq);
     return 0;
 }
 

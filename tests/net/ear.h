@@ -27,9 +27,8 @@ typedef struct ear {
     merle_subscriber *s;
     ear_note *notes;
     size_t count, room;
-    uint64_t gaps, troubles, connects;
+    uint64_t gaps, troubles, connects, snapshots;
     char trouble[256]; /* the last one */
-    char url[2][256];
 } ear;
 
 /* Short patience, keep; otherwise as they are given. */
@@ -42,6 +41,8 @@ size_t ear_drain(ear *e);
 void ear_wait(ear *e, unsigned ms);
 /* Hears until everything up to seq was given; 0: not in time. */
 int ear_until(ear *e, uint64_t seq, unsigned patience_s);
+/* A line that says how it stands. */
+void ear_say(const ear *e);
 /* 1, or 0 and lines that say what is wrong. */
 int ear_judge(const ear *e, merle_db *db);
 int ear_equals(const ear *e, merle_db *db);
