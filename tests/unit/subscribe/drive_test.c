@@ -258,9 +258,10 @@ static void nobody_at_the_address_is_no_error(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(descriptor_tells_that_there_is_something),
+    /* The threads are looked at first: before any others have come and gone. */
+    const struct CMUnitTest tests[] = {cmocka_unit_test(threads_take_no_signal_of_the_host),
+                                       cmocka_unit_test(descriptor_tells_that_there_is_something),
                                        cmocka_unit_test(thread_of_its_own_calls_back),
-                                       cmocka_unit_test(threads_take_no_signal_of_the_host),
                                        cmocka_unit_test(nobody_at_the_address_is_no_error)};
     return cmocka_run_group_tests_name("drive", tests, NULL, NULL);
 }
