@@ -152,7 +152,7 @@ static void came(void *context) {
     mrl_event_signal(context);
 }
 
-/* Says hello there; 0: no answer within seconds, in which the operator is stepped, if one is given. */
+/* Says hello there; 0: no answer within seconds. An operator that is given is stepped meanwhile. */
 static int answers_stepped(const char *path, merle_operator *op) {
     const mrl_net *net = &mrl_net_nng;
     mrl_wire_question hello = {.op = MRL_WIRE_HELLO, .client = MERLE_STR("test")};
