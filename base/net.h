@@ -62,6 +62,9 @@ typedef struct mrl_net_options {
      * may be of any size. */
     uint32_t question_max;
     size_t unsent_max;
+    /* SUBSCRIBE: bytes of messages that wait to be fetched; what does not fit beside them is
+     * dropped (0: 64 MiB). */
+    size_t queue_size_max;
 } mrl_net_options;
 
 typedef struct mrl_net_stats {
@@ -72,8 +75,8 @@ typedef struct mrl_net_stats {
     uint64_t bytes_sent, bytes_received;
     uint64_t dropped;     /* where it is known: for slow peers, or because the queue was full */
     uint64_t peers_ended; /* where it is known: too large a message, question_max, unsent_max */
-    uint64_t relistened;  /* listeners that had died, and were made again */
     uint64_t unsent;      /* ANSWER: bytes of answers that wait to be taken, of all connections */
+    uint64_t relistened;  /* listeners that had died, and were made again */
 } mrl_net_stats;
 
 typedef struct mrl_net {

@@ -63,8 +63,7 @@ def sizes_of(arguments):
     share = min(1.0, arguments.n / 1e6)
     return ["--n", str(max(int(2000000 * share), 6400)), "--samples",
             str(max(int(1000 * share), 50)), "--seconds", "{:.2f}".format(max(5 * share, 0.2)),
-            "--rounds", str(max(int(7 * share), 1)), "--commits",
-            "100000"]
+            "--rounds", str(max(int(7 * share), 1)), "--commits", "100000"]
 
 
 def round_run(arguments, record, number):

@@ -87,10 +87,14 @@ def audience_rows(figures):
     rows = []
     for name, text, most in AUDIENCES:
         for transport in TRANSPORTS:
+            ours = merle("audience_{}_{}".format(name, transport))
             rows.append(report.ratio_row(
                 figures, "processor time of a commit, {}, {} / nobody".format(text, transport),
-                merle("audience_{}_{}".format(name, transport)),
-                merle("audience_none_" + transport), most, at_least=False))
+                ours, merle("audience_0_" + transport), most, at_least=False))
+            bare = ratio(figures.median(*ours), figures.median(*merle("audience_none_" + transport)))
+            if bare is not None:
+                rows.append(row("the same / without a publisher", "stated",
+                                "{:.2f}".format(bare), None))
         counted = "audience_{}_instructions"
         if figures.median(*merle(counted.format("0"))) is not None:
             rows.append(report.ratio_row(figures, "instructions of a commit, {} / nobody".format(

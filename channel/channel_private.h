@@ -37,6 +37,7 @@ typedef struct listening {
     nng_aio *aio;
     nng_msg **ring;
     uint32_t first, count;
+    size_t size; /* bytes of what is in there */
 } listening;
 
 typedef enum asking_state { ASKING_IDLE = 0, ASKING_SENDS, ASKING_WAITS } asking_state;

@@ -14,13 +14,16 @@
 /* Locked. */
 static int listening_push(mrl_socket *socket, nng_msg *message) {
     listening *l = &socket->as.listen;
-    if (l->count == socket->options.queue) {
+    size_t size = nng_msg_len(message), size_max = socket->options.queue_size_max;
+    int is_full = l->count == socket->options.queue;
+    if (is_full || (l->count > 0 && (l->size > size_max || size > size_max - l->size))) {
         socket->stats.dropped++;
         nng_msg_free(message);
         return 0;
     }
     l->ring[(l->first + l->count) % socket->options.queue] = message;
     l->count++;
+    l->size += size;
     return 1;
 }
 
@@ -84,6 +87,7 @@ merle_err listening_receive(mrl_socket *socket, mrl_message *out_message) {
         message = l->ring[l->first];
         l->first = (l->first + 1) % socket->options.queue;
         l->count--;
+        l->size -= nng_msg_len(message);
     }
     mrl_lock_drop(&socket->lock);
     if (message == NULL) return MERLE_NOT_FOUND;

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ enum {
     QUEUE_MAX = 8192, /* nng's own */
     QUESTION_DEFAULT = 16,
     UNSENT_DEFAULT = 8 << 20,
+    QUEUE_SIZE_DEFAULT = 64 << 20,
     HEADER_SIZE = 4 /* what req0 and rep0 put before a message, and nng counts with it */
 };
 
@@ -92,6 +94,7 @@ static merle_err socket_options(mrl_socket *socket, const mrl_net_options *optio
     if (own->ipc_mode == 0) own->ipc_mode = 0600;
     if (own->question_max == 0) own->question_max = QUESTION_DEFAULT;
     if (own->unsent_max == 0) own->unsent_max = UNSENT_DEFAULT;
+    if (own->queue_size_max == 0) own->queue_size_max = QUEUE_SIZE_DEFAULT;
     own->tls = NULL;
     if (own->queue > QUEUE_MAX || own->receive_max > SIZE_MAX - HEADER_SIZE) return MERLE_INVALID;
     return options->tls == NULL ? MERLE_OK : tls_copy(socket, options->tls);
@@ -223,9 +226,8 @@ static void net_close(mrl_socket *socket) {
     socket_end_bounded(socket);
 }
 
-static merle_err net_open(void *context, mrl_net_role role, const mrl_net_options *options,
-                          mrl_socket **out_socket, merle_report *report) {
-    (void)context;
+static merle_err open_quietly(mrl_net_role role, const mrl_net_options *options,
+                              mrl_socket **out_socket, merle_report *report) {
     *out_socket = NULL;
     mrl_socket *socket = calloc(1, sizeof *socket);
     if (socket == NULL) return mrl_report_fill(report, MERLE_NO_MEMORY, NULL);
@@ -250,6 +252,18 @@ static merle_err net_open(void *context, mrl_net_role role, const mrl_net_option
 fail:
     socket_free(socket);
     return failed != 0 ? error_report(report, failed, "open socket", "") : err;
+}
+
+/* The host's signals are the host's business: what threads nng starts take none. */
+static merle_err net_open(void *context, mrl_net_role role, const mrl_net_options *options,
+                          mrl_socket **out_socket, merle_report *report) {
+    sigset_t all, before;
+    (void)context;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    merle_err err = open_quietly(role, options, out_socket, report);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
 }
 
 /* ---- calls on sockets ---- */

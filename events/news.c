@@ -67,6 +67,16 @@ merle_err mrl_news_topic(merle_publisher *publisher, uint32_t collection_id,
     return *out_topic == NULL ? MERLE_NO_MEMORY : MERLE_OK;
 }
 
+void mrl_news_learn(merle_publisher *publisher, const merle_change *change) {
+    uint32_t id = change->collection_id;
+    merle_doc definition = {change->effect.data, change->effect.size, change->seq, NULL};
+    merle_bytes name = merle_doc_str(definition, "name");
+    char text[MERLE_NAME_SIZE_MAX + 1] = {0};
+    if (name.size == 0 || name.size > MERLE_NAME_SIZE_MAX || !has_number(publisher, id)) return;
+    memcpy(text, name.data, name.size);
+    if (publisher->topic_of[id] == NULL) publisher->topic_of[id] = topic_by_name(publisher, text);
+}
+
 void mrl_news_fini(merle_publisher *publisher) {
     while (publisher->topics != NULL) {
         mrl_topic *topic = publisher->topics;
@@ -246,7 +256,7 @@ static merle_err gather(merle_publisher *publisher, uint64_t visible, uint64_t *
     return err;
 }
 
-static merle_err open_cursor(merle_publisher *publisher) {
+merle_err mrl_news_open(merle_publisher *publisher) {
     merle_changes_options options = {.after_seq = publisher->told_seq};
     if (publisher->changes != NULL) return MERLE_OK;
     merle_err err = merle_changes_open(publisher->ground.store->db, &options, &publisher->changes);
@@ -268,7 +278,7 @@ static void note_gap(merle_publisher *publisher, uint64_t next, uint64_t now_ns)
 /* One flush; it tells what has become visible, or as much of it as is bounded. */
 static merle_err flush(merle_publisher *publisher, uint64_t visible, uint64_t now_ns) {
     uint64_t from = publisher->told_seq, to = from, next = from;
-    merle_err err = open_cursor(publisher);
+    merle_err err = mrl_news_open(publisher);
     if (err == MERLE_OK) err = gather(publisher, visible, &to, &next);
     if (to > from) send_flush(publisher, from, to);
     for (mrl_topic *topic = publisher->topics; topic != NULL; topic = topic->next)

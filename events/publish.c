@@ -179,6 +179,21 @@ static merle_err start_thread(merle_publisher *publisher) {
     return MERLE_OK;
 }
 
+/* Whether the thread that stepped it has ended: its cursor tells. */
+static int is_abandoned(const merle_publisher *publisher) {
+    return publisher->changes != NULL && mrl_changes_owner(publisher->changes) == NULL;
+}
+
+/* Whether it is this thread that steps; the first one is. Locked. */
+static merle_err be_owner(merle_publisher *publisher, mrl_member *member) {
+    if (publisher->owner == NULL) {
+        merle_err err = mrl_news_open(publisher);
+        if (err != MERLE_OK) return err;
+        publisher->owner = member;
+    }
+    return publisher->owner == member && !is_abandoned(publisher) ? MERLE_OK : MERLE_WRONG_THREAD;
+}
+
 merle_err merle_publisher_step(merle_publisher *publisher, uint64_t budget_ns,
                                uint64_t *out_wait_ns) {
     if (out_wait_ns != NULL) *out_wait_ns = 0;
@@ -188,8 +203,7 @@ merle_err merle_publisher_step(merle_publisher *publisher, uint64_t budget_ns,
     mrl_member *member = mrl_member_join(store->domain);
     if (member == NULL) return MERLE_NO_MEMORY;
     mrl_lock_take(&publisher->lock);
-    if (publisher->owner == NULL) publisher->owner = member;
-    merle_err err = publisher->owner == member ? MERLE_OK : MERLE_WRONG_THREAD;
+    merle_err err = be_owner(publisher, member);
     uint64_t begin_ns = mrl_publisher_now(publisher), now_ns = begin_ns, wait_ns = 0;
     for (int i = 0; err == MERLE_OK && i < STEP_ROUND_MAX && wait_ns == 0; i++) {
         wait_ns = mrl_publisher_round(publisher, now_ns);
@@ -283,7 +297,7 @@ merle_err merle_publisher_close(merle_publisher *publisher) {
         atomic_store_explicit(&publisher->stop, 1, memory_order_release);
         mrl_event_signal(&publisher->wake);
         pthread_join(publisher->thread, NULL);
-    } else if (publisher->owner != NULL && publisher->owner != member) {
+    } else if (publisher->owner != NULL && publisher->owner != member && !is_abandoned(publisher)) {
         return MERLE_WRONG_THREAD;
     }
     take_down(publisher);
@@ -335,6 +349,7 @@ static void add_sockets(merle_publisher *publisher, merle_publisher_stats *stats
 
 merle_err merle_publisher_stat(merle_publisher *publisher, merle_publisher_stats *out_stats) {
     if (publisher == NULL || out_stats == NULL) return MERLE_INVALID;
+    if (mrl_domain_is_forked(publisher->ground.store->domain)) return MERLE_FORKED;
     size_t size = out_stats->size == 0 ? sizeof *out_stats : out_stats->size;
     if (size > sizeof *out_stats) return MERLE_INVALID;
     mrl_lock_take(&publisher->lock);
@@ -375,6 +390,7 @@ merle_err merle_publisher_clients(merle_publisher *publisher, merle_client_info 
                                   size_t client_max, size_t *out_count) {
     *out_count = 0;
     if (publisher == NULL || (out_clients == NULL && client_max > 0)) return MERLE_INVALID;
+    if (mrl_domain_is_forked(publisher->ground.store->domain)) return MERLE_FORKED;
     mrl_lock_take(&publisher->lock);
     uint64_t now_ns = mrl_publisher_now(publisher);
     for (const mrl_session *s = publisher->sessions; s != NULL && *out_count < client_max;

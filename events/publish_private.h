@@ -163,10 +163,16 @@ merle_err mrl_publisher_send(merle_publisher *publisher, const merle_buffer *byt
 /* ---- events/news.c ---- */
 /* Tells what may be told, in one flush; returns when it wants to be called again, 0: at once. */
 uint64_t mrl_news_round(merle_publisher *publisher, uint64_t now_ns);
+/* Opens its cursor, if that is not open. Errors: MERLE_NO_MEMORY. */
+MERLE_MUST_USE merle_err mrl_news_open(merle_publisher *publisher);
 /* The topic of a collection. Errors: MERLE_NO_MEMORY; MERLE_NOT_FOUND: nobody knows its name any
  * more, because it was dropped before the database was opened. */
 MERLE_MUST_USE merle_err mrl_news_topic(merle_publisher *publisher, uint32_t collection_id,
                                         mrl_topic **out_topic);
+/* A definition tells the name of a collection, which was perhaps dropped before the database was
+ * opened. Who did not know the collection at his position reads its definition before all else of
+ * it. */
+void mrl_news_learn(merle_publisher *publisher, const merle_change *change);
 void mrl_news_fini(merle_publisher *publisher);
 /* Whether subscribers are told of this change at all. */
 int mrl_news_is_told(const merle_change *change);

@@ -105,6 +105,7 @@ static int list_collection(void *context, merle_collection *collection) {
     mrl_member *member = mrl_member_join(collection->store->domain);
     mrl_epoch_token token;
     mrl_wire_collection of = {.name = merle_str(collection->name), .id = collection->id};
+    l->err = MERLE_NO_MEMORY;
     if (member == NULL) return 1;
     mrl_member_enter(member, &token);
     const mrl_root *root = mrl_collection_current(collection);
@@ -168,6 +169,9 @@ static void hello(merle_publisher *publisher, mrl_question *question,
         refuse_secret(publisher, question, now_ns);
         return;
     }
+    /* Whoever greets anew is the one that he was. */
+    mrl_session *before = mrl_session_find(publisher, asked->token);
+    if (before != NULL) mrl_session_destroy(publisher, before);
     mrl_session *session = mrl_session_create(publisher, asked->client, peer, now_ns);
     if (session == NULL) {
         publisher->stats.clients_refused++;

@@ -203,6 +203,7 @@ merle_err mrl_session_wants(const mrl_session *session, merle_publisher *publish
     *out_wants = !session->has_filters;
     if (*out_wants) return MERLE_OK;
     mrl_topic *topic;
+    if (change->kind == MERLE_CHANGE_DEFINE) mrl_news_learn(publisher, change);
     err = mrl_news_topic(publisher, change->collection_id, &topic);
     if (err != MERLE_OK && err != MERLE_NOT_FOUND) return err;
     err = MERLE_OK;

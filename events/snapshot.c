@@ -200,7 +200,9 @@ static void set_up(merle_publisher *publisher, const mrl_wire_question *asked, p
     p->filter.prefix = asked->prefix;
     p->bytes_max = asked->bytes_max == 0 ? options->answer_size : asked->bytes_max;
     if (p->bytes_max > options->answer_size_max) p->bytes_max = options->answer_size_max;
-    p->seq = mrl_publisher_visible(publisher);
+    /* Where there is none now there may have been one at what is visible: it was dropped behind
+     * that. Drops are published before nobody finds the collection any more. */
+    p->seq = mrl_log_published_at(publisher->ground.store->published);
 }
 
 void mrl_snapshot_ask(merle_publisher *publisher, mrl_session *session, mrl_question *question,

@@ -61,6 +61,12 @@ static void clear(merle_watch *watch) {
     if (watch->is_napping) set_timer(watch, 0);
 }
 
+/* It says that there is something. */
+static void make_readable(const merle_watch *watch) {
+    static const uint64_t one = 1;
+    if (watch->fd >= 0) (void)!write(watch->event_fd, &one, sizeof one);
+}
+
 static void nap(merle_watch *watch) {
     set_timer(watch, MRL_WATCH_NAP_NS);
     watch->is_napping = 1;
@@ -97,7 +103,6 @@ fail:
 }
 
 merle_err merle_watch_fd(merle_watch *watch, int *out_fd) {
-    static const uint64_t one = 1;
     *out_fd = -1;
     merle_err err = mrl_watch_enter(watch);
     if (err != MERLE_OK) return err;
@@ -106,7 +111,7 @@ merle_err merle_watch_fd(merle_watch *watch, int *out_fd) {
         if ((err = open_fds(watch)) != MERLE_OK) return err;
         watch->follower.fd = watch->event_fd;
         /* There may be something already: the first call that gives nothing clears it. */
-        (void)!write(watch->event_fd, &one, sizeof one);
+        make_readable(watch);
     }
     *out_fd = watch->fd;
     return MERLE_OK;
@@ -151,9 +156,11 @@ merle_err merle_watch_wait(merle_watch *watch, uint64_t timeout_ns) {
     uint64_t now = now_ns(watch), until = now + timeout_ns;
     if (until < now) until = UINT64_MAX;
     while (!has_something(watch)) {
-        if (now >= until) return MERLE_NOT_FOUND;
-        sleep_once(watch, now, until);
+        /* Whoever polls the descriptor next is told of what comes from here on. */
+        if (now >= until && mrl_watch_settle(watch, 0)) return MERLE_NOT_FOUND;
+        if (now < until) sleep_once(watch, now, until);
         now = now_ns(watch);
     }
+    make_readable(watch);
     return MERLE_OK;
 }

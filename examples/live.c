@@ -2,8 +2,8 @@
  *
  * A server with one thread: the game's loop does a tick, gives the database and the publisher their
  * turns, and waits for the next tick. Spectators (spectator.c, python/spectator.py, browser/) and
- * the chat (chat.c) are programs of their own. It may be killed at any moment, and goes on where the
- * disk was when it is started again; who listens hears no tick twice, and none is left out.
+ * the chat (chat.c) are programs of their own. It may be killed at any moment, and goes on where
+ * the disk was when it is started again; who listens hears no tick twice, and none is left out.
  *
  *   live DIRECTORY [--rate TICKS_A_SECOND] --news ADDRESS ... --service ADDRESS ...
  * A port 0 is chosen; the lines `news ...` and `service ...` say which. Of standard input the line
@@ -109,7 +109,8 @@ static merle_err play_tick(server *s) {
         err = world_swap_names(&s->world, somebody, other);
     if (err != MERLE_OK || s->tick % TICKS_A_THRONE != 0) return err;
     err = world_throne_seq(&s->world, &throne_seq);
-    return err != MERLE_OK ? err : world_take_throne(&s->world, somebody, throne_seq);
+    int heir = (int)(s->tick / TICKS_A_THRONE * 3 % PLAYER_COUNT);
+    return err != MERLE_OK ? err : world_take_throne(&s->world, heir, throne_seq);
 }
 
 /* ---- the end ---- */

@@ -6,8 +6,8 @@
  * It knows nothing of merle but merle/subscribe.h.
  *
  *   spectator SERVICE [NEWS]
- * The last line says what it has come to, in the words of live.c. It returns 0 if all was as it must
- * be. SPDX-License-Identifier: Apache-2.0
+ * The last line says what it has come to, in the words of live.c. It returns 0 if all was as it
+ * must be. SPDX-License-Identifier: Apache-2.0
  */
 #include <merle/subscribe.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""examples/together.py - the game in one process, and those who listen in others: C, Python, browser.
+"""examples/together.py - the game in one process, those who listen in others: C, Python, browser.
 
-live.c plays in a directory and publishes. Two spectators and a page in a browser keep copies of what
-there is; somebody sits in the chat, leaves, and comes back. Twice the server is killed (SIGKILL) and
-started again under them. At the end each copy must equal the store, and every tick must have been
-heard, in order, once. It ends by itself; the result is 0 if all of that held.
+live.c plays in a directory and publishes. Spectators and a page in a browser keep copies of what
+there is; somebody sits in the chat, leaves, and comes back. Twice the server is killed (SIGKILL)
+and started again under them. At the end each copy must equal the store, and every tick must have
+been heard, in order, once. It ends by itself; the result is 0 if all of that held.
 
     together.py DIRECTORY_OF_THE_PROGRAMS [--fast] [--python INTERPRETER] [--picture FILE]
 The interpreter has pynng and msgpack (./dev demo sees to that). What is not there is left out, and
@@ -118,6 +118,25 @@ class Server:
         self.program.end(signal.SIGKILL)
 
 
+# In the page: each tick must follow the one before it.
+COUNT_TICKS = """
+(() => {
+    const tickOf = (document) => document.get("tick");
+    const tell = subscriber.tell;
+    let tick = tickOf(subscriber.tables.get("things").get("bank").document);
+    window.seen = {ticks: 0, wrong: 0};
+    subscriber.tell = (heard) => {
+        for (const {key, document} of heard.changes) {
+            if (key !== "bank" || tickOf(document) === tick) continue;
+            if (tickOf(document) !== tick + 1) window.seen.wrong++;
+            tick = tickOf(document);
+            window.seen.ticks++;
+        }
+        tell(heard);
+    };
+})()"""
+
+
 class Browser:
     """The page, looked at through Chromium's own protocol."""
 
@@ -125,6 +144,7 @@ class Browser:
         self.page = headless.Page({"service": server.service[1], "news": server.news[1],
                                    "wanted": "players,things,chat"})
         self.page.wait("subscriber.isLive")
+        self.page.ask(COUNT_TICKS)
         self.page.ask("show('players')")
         say("browser", "the page is live")
 
@@ -135,7 +155,7 @@ class Browser:
         total = {"documents": len(rows), "seqs": sum(int(row["seq"]) for row in rows),
                  "gold": sum(int(row.get("gold") or 0) for row in rows),
                  "tick": int(self.page.rows("things")["bank"]["tick"])}
-        return {**total, **self.page.ask("({...subscriber.figures})"), "wrong": 0}
+        return {**total, **self.page.ask("({...subscriber.figures, ...seen})")}
 
 
 class Show:
@@ -223,7 +243,8 @@ class Show:
                   f"{result.get('missed', '?'):>13}{result.get('snapshots', '?'):>11}")
             self.must(store and all(result.get(name) == store[name] for name in names),
                       f"the copy of {who} equals the store")
-            self.must(result.get("wrong") == 0, f"{who} has seen every tick once, and whole commits")
+            self.must(result.get("wrong") == 0,
+                      f"{who} has seen every tick once, and whole commits")
             self.must(result.get("snapshots") == 1, f"{who} needed no second snapshot")
         lines = sum(chat["lines"] for chat in chats)
         print(f"{'chat':>8}  {lines} lines in two lives, "

@@ -52,8 +52,8 @@ static uint32_t lower(uint32_t a, uint32_t b) {
 static void send(merle_subscriber *s, mrl_wire_question *question) {
     mrl_message message;
     uint64_t now = mrl_subscriber_now(s);
-    if (s->has_token && question->op != MRL_WIRE_HELLO)
-        question->token = merle_bytes_of(s->token, sizeof s->token);
+    /* A greeting has it, too: the server forgets who we were. */
+    if (s->has_token) question->token = merle_bytes_of(s->token, sizeof s->token);
     s->question.size = 0;
     merle_err err = mrl_wire_question_write(question, &s->question);
     if (err == MERLE_OK) err = s->net->message_make(s->net->context, s->question.size, &message);
@@ -114,6 +114,20 @@ static void ask_changes(merle_subscriber *s) {
     send(s, &question);
     s->why = MRL_WIRE_POLL;
     s->lost_untold = 0;
+}
+
+int mrl_ask_bye(merle_subscriber *s) {
+    mrl_wire_question question = {.op = MRL_WIRE_BYE};
+    if (!s->has_token || !s->is_connected || s->asked == MRL_WIRE_BYE) return 0;
+    send(s, &question);
+    return s->asked == MRL_WIRE_BYE;
+}
+
+int mrl_ask_bye_is_over(merle_subscriber *s) {
+    mrl_message message;
+    merle_err err = s->net->receive(s->ask, &message);
+    if (err == MERLE_OK) s->net->message_free(&message);
+    return err != MERLE_NOT_FOUND;
 }
 
 /* 1: something was asked. */

@@ -20,8 +20,9 @@ struct mrl_copy {
     cell *cells;
     size_t cell_count; /* a power of two */
     size_t count;
-    uint64_t bytes;
+    uint64_t bytes; /* of the entries, the cells, and itself */
     uint64_t seed;
+    uint64_t *total; /* of all copies of the subscriber; NULL: nobody counts */
 };
 
 static size_t entry_size(const mrl_copy_entry *entry) {
@@ -34,22 +35,34 @@ static cell *make_cells(size_t count) {
     return cells;
 }
 
-merle_err mrl_copy_create(uint64_t seed, mrl_copy **out_copy) {
+static void grow(mrl_copy *copy, size_t bytes) {
+    copy->bytes += bytes;
+    if (copy->total != NULL) *copy->total += bytes;
+}
+
+static void shrink(mrl_copy *copy, size_t bytes) {
+    copy->bytes -= bytes;
+    if (copy->total != NULL) *copy->total -= bytes;
+}
+
+merle_err mrl_copy_create(uint64_t seed, uint64_t *total, mrl_copy **out_copy) {
     *out_copy = NULL;
     mrl_copy *copy = mrl_allocate(sizeof *copy);
     if (copy == NULL) return MERLE_NO_MEMORY;
-    *copy = (mrl_copy){.cell_count = CELL_COUNT_MIN, .seed = seed};
+    *copy = (mrl_copy){.cell_count = CELL_COUNT_MIN, .seed = seed, .total = total};
     copy->cells = make_cells(CELL_COUNT_MIN);
     if (copy->cells == NULL) {
         free(copy);
         return MERLE_NO_MEMORY;
     }
+    grow(copy, sizeof *copy + CELL_COUNT_MIN * sizeof(cell));
     *out_copy = copy;
     return MERLE_OK;
 }
 
 void mrl_copy_destroy(mrl_copy *copy) {
     if (copy == NULL) return;
+    shrink(copy, copy->bytes);
     for (size_t i = 0; i < copy->cell_count; i++) free(copy->cells[i].entry);
     free(copy->cells);
     free(copy);
@@ -86,6 +99,7 @@ static merle_err make_room(mrl_copy *copy) {
     }
     free(copy->cells);
     copy->cells = cells;
+    grow(copy, copy->cell_count * sizeof(cell));
     copy->cell_count *= 2;
     return MERLE_OK;
 }
@@ -108,12 +122,12 @@ merle_err mrl_copy_put(mrl_copy *copy, merle_bytes key, merle_doc document, uint
     uint64_t hash = mrl_hash_bytes(key.data, key.size, copy->seed);
     cell *c = &copy->cells[find(copy, key, hash)];
     if (c->entry != NULL) {
-        copy->bytes -= entry_size(c->entry);
+        shrink(copy, entry_size(c->entry));
         *out_old = c->entry;
     } else {
         copy->count++;
     }
-    copy->bytes += entry_size(entry);
+    grow(copy, entry_size(entry));
     c->entry = entry;
     c->hash = hash;
     *out_entry = entry;
@@ -125,7 +139,7 @@ static mrl_copy_entry *take_out(mrl_copy *copy, size_t at) {
     size_t mask = copy->cell_count - 1;
     mrl_copy_entry *entry = copy->cells[at].entry;
     copy->count--;
-    copy->bytes -= entry_size(entry);
+    shrink(copy, entry_size(entry));
     for (size_t next = (at + 1) & mask; copy->cells[next].entry != NULL; next = (next + 1) & mask) {
         size_t home = (size_t)copy->cells[next].hash & mask;
         /* It may stand in `at` if its home does not lie behind `at`, seen round the end. */
@@ -168,5 +182,5 @@ size_t mrl_copy_count(const mrl_copy *copy) {
 }
 
 uint64_t mrl_copy_bytes(const mrl_copy *copy) {
-    return copy->bytes + sizeof *copy + copy->cell_count * sizeof(cell);
+    return copy->bytes;
 }

@@ -42,8 +42,9 @@ static inline int mrl_copy_has(const mrl_copy_entry *entry, uint64_t seq, uint32
     return entry->seq > seq || (entry->seq == seq && entry->position >= position);
 }
 
-/* Errors: MERLE_NO_MEMORY. seed: of the hash. */
-MERLE_MUST_USE merle_err mrl_copy_create(uint64_t seed, mrl_copy **out_copy);
+/* Errors: MERLE_NO_MEMORY. seed: of the hash. *total, which outlives the copy, grows and shrinks by
+ * mrl_copy_bytes; NULL: none. */
+MERLE_MUST_USE merle_err mrl_copy_create(uint64_t seed, uint64_t *total, mrl_copy **out_copy);
 /* NULL is fine. */
 void mrl_copy_destroy(mrl_copy *copy);
 

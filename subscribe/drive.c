@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -16,7 +17,8 @@
 #include "channel/channel.h"
 #include "subscribe/subscriber_private.h"
 
-enum { HEARD_COUNT = 256 }; /* given to a callback at once */
+enum { HEARD_COUNT = 256 };    /* given to a callback at once */
+#define BYE_WAIT_NS 100000000u /* a close may take so long */
 
 struct merle_subscriber_drive {
     int fd; /* an epoll with the two below: readable if one of them is */
@@ -82,8 +84,8 @@ int merle_subscriber_fd(const merle_subscriber *subscriber) {
     return subscriber->drive->fd;
 }
 
-static merle_err wait_for(const struct merle_subscriber_drive *drive, uint64_t timeout_ns) {
-    struct pollfd p = {.fd = drive->fd, .events = POLLIN};
+static merle_err wait_for(int fd, uint64_t timeout_ns) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
     struct timespec timeout = {(time_t)(timeout_ns / 1000000000u),
                                (long)(timeout_ns % 1000000000u)};
     int count = ppoll(&p, 1, timeout_ns == UINT64_MAX ? NULL : &timeout, NULL);
@@ -93,7 +95,7 @@ static merle_err wait_for(const struct merle_subscriber_drive *drive, uint64_t t
 
 merle_err merle_subscriber_wait(merle_subscriber *subscriber, uint64_t timeout_ns) {
     if (subscriber->drive->has_thread) return MERLE_INVALID;
-    return wait_for(subscriber->drive, timeout_ns);
+    return wait_for(subscriber->drive->fd, timeout_ns);
 }
 
 /* ---- the thread ---- */
@@ -107,14 +109,19 @@ static void *run(void *context) {
         if (count > 0)
             drive->hear(drive->hear_context, s, heard, count);
         else if (!atomic_load_explicit(&drive->is_over, memory_order_acquire))
-            (void)wait_for(drive, UINT64_MAX);
+            (void)wait_for(drive->fd, UINT64_MAX);
     }
     free(heard);
     return NULL;
 }
 
 static merle_err start_thread(merle_subscriber *s) {
+    sigset_t all, before;
+    /* The host's signals are the host's business: this thread takes none. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int code = pthread_create(&s->drive->thread, NULL, run, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code != 0) return MERLE_SYSTEM;
     s->drive->has_thread = 1;
     (void)pthread_setname_np(s->drive->thread, "merle-hear");
@@ -184,6 +191,18 @@ merle_err merle_subscriber_open(const merle_subscriber_options *options,
     return MERLE_OK;
 }
 
+/* A service that is told forgets the subscriber at once, one that is not after a minute. What is on
+ * its way when a socket is closed gets lost, so the answer is awaited: but not for long. */
+static void say_bye(merle_subscriber *s) {
+    uint64_t end_ns = mrl_subscriber_now(s) + BYE_WAIT_NS, now_ns;
+    if (!mrl_ask_bye(s)) return;
+    for (;;) {
+        unring(s->drive); /* first, and then look: what comes in between rings again */
+        if (mrl_ask_bye_is_over(s) || (now_ns = mrl_subscriber_now(s)) >= end_ns) break;
+        (void)wait_for(s->drive->bell, end_ns - now_ns);
+    }
+}
+
 void merle_subscriber_close(merle_subscriber *subscriber) {
     if (subscriber == NULL) return;
     struct merle_subscriber_drive *drive = subscriber->drive;
@@ -194,6 +213,7 @@ void merle_subscriber_close(merle_subscriber *subscriber) {
         ring(drive);
         (void)pthread_join(drive->thread, NULL);
     }
+    say_bye(subscriber);
     mrl_subscriber_close(subscriber);
     drive_free(drive);
 }

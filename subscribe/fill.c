@@ -48,7 +48,7 @@ merle_err mrl_fill_nothing(merle_subscriber *s, mrl_chosen *chosen, uint64_t seq
     chosen->has_page = 1;
     chosen->has_pages = 1;
     chosen->first_page_seq = seq;
-    return mrl_copy_create(mrl_random_next(&s->random), &chosen->fresh);
+    return mrl_fill_copy(s, &chosen->fresh);
 }
 
 mrl_chosen *mrl_fill_next(const merle_subscriber *s) {
@@ -58,12 +58,11 @@ mrl_chosen *mrl_fill_next(const merle_subscriber *s) {
 }
 
 int mrl_fill_is_too_much(const merle_subscriber *s) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < s->chosen_count; i++) {
-        if (s->chosen[i]->kept != NULL) bytes += mrl_copy_bytes(s->chosen[i]->kept);
-        if (s->chosen[i]->fresh != NULL) bytes += mrl_copy_bytes(s->chosen[i]->fresh);
-    }
-    return bytes > s->options.memory_max;
+    return s->held_bytes > s->options.memory_max;
+}
+
+merle_err mrl_fill_copy(merle_subscriber *s, mrl_copy **out_copy) {
+    return mrl_copy_create(mrl_random_next(&s->random), &s->held_bytes, out_copy);
 }
 
 /* ---- pages ---- */
@@ -109,7 +108,7 @@ merle_err mrl_fill_page(merle_subscriber *s, mrl_chosen *chosen, const mrl_wire_
         mrl_fill_again(chosen); /* it was made anew between two pages */
         return MERLE_OK;
     }
-    if (chosen->fresh == NULL) err = mrl_copy_create(mrl_random_next(&s->random), &chosen->fresh);
+    if (chosen->fresh == NULL) err = mrl_fill_copy(s, &chosen->fresh);
     while (err == MERLE_OK && (err = mrl_wire_document_next(&documents, &document)) == MERLE_OK)
         err = put_document(chosen, page, &document);
     if (err == MERLE_NOT_FOUND) err = MERLE_OK;

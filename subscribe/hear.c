@@ -34,7 +34,9 @@ void mrl_early_drop_old(merle_subscriber *s) {
     for (uint32_t i = 0; i < s->early_count; i++) {
         mrl_early *early = &s->early[i];
         int is_ours = mrl_history_equal(&early->news.history, &s->at.history);
-        if (is_ours && early->news.to <= s->at.seq) {
+        /* Of a term that is over: the service tells what became of it. */
+        int is_late = s->has_server && !mrl_history_equal(&early->news.history, &s->server);
+        if (is_late || (is_ours && early->news.to <= s->at.seq)) {
             s->early_bytes -= early->message.size;
             s->net->message_free(&early->message);
         } else {
@@ -165,6 +167,8 @@ static int try_flush(merle_subscriber *s) {
     int is_ahead;
     if (s->phase != MRL_PHASE_CHANGES || !s->has_position || !mrl_hear_is_usable(s)) return 0;
     if (s->is_filling && mrl_fill_next(s) != NULL) return 0;
+    /* The server was opened anew, and has not said yet that our position is one of its past. */
+    if (!mrl_history_equal(&s->at.history, &s->server)) return 0;
     uint32_t number = find_beat(s, &is_ahead);
     if (number == s->early_count) {
         if (!is_ahead || !s->is_live) return 0;

@@ -137,7 +137,7 @@ merle_err mrl_chosen_add(merle_subscriber *s, merle_bytes name, mrl_chosen **out
     if (c == NULL) return MERLE_NO_MEMORY;
     *c = (mrl_chosen){.name_size = (uint32_t)name.size, .number = s->chosen_count};
     memcpy(c->name, name.data, name.size);
-    if (s->options.keep && mrl_copy_create(mrl_random_next(&s->random), &c->kept) != MERLE_OK) {
+    if (s->options.keep && mrl_fill_copy(s, &c->kept) != MERLE_OK) {
         free(c);
         return MERLE_NO_MEMORY;
     }
@@ -279,6 +279,7 @@ static merle_err connect_sockets(merle_subscriber *s, const merle_subscriber_opt
                        options->tls_server_name};
     mrl_net_options o = {.receive_max = s->options.receive_max,
                          .queue = 1024,
+                         .queue_size_max = s->options.early_max,
                          .tls = &tls,
                          .ready_context = seams->ready_context,
                          .ready = seams->ready};
@@ -340,6 +341,7 @@ fail:
 
 void mrl_subscriber_close(merle_subscriber *s) {
     if (s == NULL) return;
+    (void)mrl_ask_bye(s);
     free_given(s);
     mrl_run_end(s);
     free_given(s);
@@ -475,13 +477,19 @@ const char *mrl_subscriber_check(const merle_subscriber *s) {
     if (early_bytes != s->early_bytes) return "the bytes of early news are counted wrong";
     if (early_bytes > s->options.early_max) return "there are more early news than may be";
     int is_filling = 0;
+    uint64_t held_bytes = 0;
     for (uint32_t i = 0; i < s->chosen_count; i++) {
+        const mrl_chosen *c = s->chosen[i];
+        if (c->kept != NULL) held_bytes += mrl_copy_bytes(c->kept);
+        if (c->fresh != NULL) held_bytes += mrl_copy_bytes(c->fresh);
+        if (c->spent != NULL) held_bytes += mrl_copy_bytes(c->spent);
         if (s->chosen[i]->number != i) return "a collection has a wrong number";
         is_filling |= s->chosen[i]->is_filling;
         if (!s->chosen[i]->is_filling && s->chosen[i]->fresh != NULL)
             return "a collection has a fresh copy, and is not filled";
         if (s->options.keep && s->chosen[i]->kept == NULL) return "a copy is not kept";
     }
+    if (held_bytes != s->held_bytes) return "the bytes of documents are counted wrong";
     if (is_filling && !s->is_filling) return "a collection is filled that nobody waits for";
     if (s->is_live && s->phase == MRL_PHASE_PAGES) return "it is live amid a snapshot";
     return NULL;

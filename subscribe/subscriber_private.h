@@ -180,6 +180,7 @@ struct merle_subscriber {
     uint64_t open_seq; /* a commit of which something was told and the end was not */
     int has_open;
     merle_buffer patched; /* scratch */
+    uint64_t held_bytes;  /* of all copies */
 
     mrl_notice notices[MRL_NOTICE_COUNT];
     uint32_t notice_first, notice_count, notice_given;
@@ -225,6 +226,11 @@ static inline int mrl_place_order(uint64_t seq_a, uint32_t position_a, uint64_t 
 int mrl_ask_step(merle_subscriber *s);
 int mrl_ask_is_needed(const merle_subscriber *s);
 uint64_t mrl_ask_due_ns(const merle_subscriber *s);
+/* Says that it will ask no more, so that the service forgets it at once; after that it is only to
+ * be closed. 0: there is nobody to say it to, or it was said. */
+int mrl_ask_bye(merle_subscriber *s);
+/* It was heard, or cannot be. */
+int mrl_ask_bye_is_over(merle_subscriber *s);
 /* Changes cannot be had: tells it and begins anew with a snapshot of one collection, or (chosen
  * NULL) of all. */
 void mrl_resync(merle_subscriber *s, merle_heard_reason reason, uint64_t seq, mrl_chosen *chosen,
@@ -277,5 +283,7 @@ void mrl_fill_end(merle_subscriber *s);
 int mrl_fill_tell(merle_subscriber *s, merle_heard *out_heard);
 /* Whether more is held than may be. */
 int mrl_fill_is_too_much(const merle_subscriber *s);
+/* A copy whose bytes count in what is held. Errors: MERLE_NO_MEMORY. */
+merle_err mrl_fill_copy(merle_subscriber *s, mrl_copy **out_copy);
 
 #endif

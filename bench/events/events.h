@@ -27,6 +27,13 @@
 #define EVENTS_PUSH_COUNT 64u /* changes in a message of the floor */
 #define EVENTS_KEY_COUNT 10000u
 
+/* A fault that the checks must find: the third change is not heard, or heard twice. */
+typedef enum events_plant {
+    EVENTS_PLANT_NONE,
+    EVENTS_PLANT_LOSE,
+    EVENTS_PLANT_DOUBLE
+} events_plant;
+
 /* One who hears: what it has heard so far, written by it alone. */
 typedef struct events_listener {
     _Atomic uint32_t is_ready; /* it has been greeted: what comes now it will hear */
@@ -43,6 +50,7 @@ typedef struct events_page {
     char service[EVENTS_URL_SIZE];
     char raw[EVENTS_URL_SIZE];
     uint64_t expected;  /* changes that a listener waits for */
+    uint32_t plant;     /* an events_plant: what goes wrong on purpose */
     uint32_t has_marks; /* 1: how long each was on its way is kept, in lag_ns */
     uint32_t position_size;
     uint8_t position[EVENTS_POSITION_SIZE];
@@ -68,12 +76,13 @@ typedef struct events_options {
     double seconds;
     uint32_t audience; /* of `count`: who listens while instructions are counted */
     unsigned is_stopped;
+    events_plant plant;
 } events_options;
 
 /* ---- stage.c: the page, other processes, the database ---- */
 
 extern events_page *page;
-void events_page_make(void);
+void events_page_make(const events_options *options);
 void events_page_take(int fd);
 pid_t events_start(const char *role, unsigned index);
 /* Waits for it; dies if it did not end well. */
@@ -100,6 +109,8 @@ uint64_t events_commit(const events_stage *stage, size_t count);
 void events_commit_marked(const events_stage *stage, size_t mark);
 /* Bytes of one such change as it goes over the wire. */
 size_t events_change_size(const events_stage *stage);
+/* Waits for a phase, and removes the sockets that it leaves behind if it fails. */
+void events_files_remove(pid_t pid);
 void events_url(char *out_url, const char *transport, const char *name);
 
 /* ---- hear.c: who hears ---- */

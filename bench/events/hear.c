@@ -32,6 +32,16 @@ static void take_change(hearing *h, const merle_heard *heard, uint64_t now_ns) {
     h->heard++;
 }
 
+static void take_planted(hearing *h, const merle_heard *heard, uint64_t now_ns) {
+    int is_third = page->plant != EVENTS_PLANT_NONE && h->heard == 2;
+    if (is_third && page->plant == EVENTS_PLANT_LOSE) {
+        page->plant = EVENTS_PLANT_NONE;
+        return;
+    }
+    take_change(h, heard, now_ns);
+    if (is_third) take_change(h, heard, now_ns);
+}
+
 static void take(void *context, merle_subscriber *subscriber, const merle_heard *heard,
                  size_t count) {
     hearing *h = context;
@@ -41,7 +51,7 @@ static void take(void *context, merle_subscriber *subscriber, const merle_heard 
         switch (heard[i].kind) {
         case MERLE_HEARD_INSERT:
         case MERLE_HEARD_UPDATE:
-            take_change(h, &heard[i], now_ns);
+            take_planted(h, &heard[i], now_ns);
             break;
         case MERLE_HEARD_GAP:
         case MERLE_HEARD_TROUBLE:

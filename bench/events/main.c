@@ -23,12 +23,10 @@ typedef struct phase {
     unsigned is_asked; /* 1: only if it is named */
 } phase;
 
-static const phase phases[] = {{"backlog", "raw", events_raw_backlog, 0},
-                               {"backlog", "merle", events_backlog, 0},
-                               {"paced", "merle", events_paced, 0},
-                               {"idle", "merle", events_idle, 0},
-                               {"audience", "merle", events_audience, 0},
-                               {"count", "merle", events_count, 1}};
+static const phase phases[] = {
+    {"backlog", "raw", events_raw_backlog, 0}, {"backlog", "merle", events_backlog, 0},
+    {"paced", "merle", events_paced, 0},       {"idle", "merle", events_idle, 0},
+    {"audience", "merle", events_audience, 0}, {"count", "merle", events_count, 1}};
 
 typedef struct wanted {
     events_options options;
@@ -51,6 +49,7 @@ static const char usage[] =
     "  --commits C       of audience, each time; default 100000\n"
     "  --audience K      of count: so many listen to the commits, and nothing is measured:\n"
     "                    valgrind --tool=callgrind --toggle-collect=commit_counted\n"
+    "  --plant FAULT     lets a listener lose or double one change: the measurement must give up\n"
     "  --stopped         of count: they have stopped reading\n";
 
 static int has_word(const char *list, const char *word) {
@@ -71,6 +70,7 @@ static void phase_run(const phase *p, const events_options *options) {
     pid_t pid = p->is_asked ? 0 : fork(); /* callgrind follows no fork */
     if (pid < 0) bench_die("events: cannot fork");
     if (pid > 0) {
+        events_files_remove(pid);
         events_end(pid);
         return;
     }
@@ -115,6 +115,8 @@ static void take_option(wanted *w, int option, const char *text) {
     if (option == 'd') w->options.seconds = strtod(text, NULL);
     if (option == 'x') w->options.is_stopped = 1;
     if (option == 'o') w->role = text;
+    if (option == 'f')
+        w->options.plant = strcmp(text, "lose") == 0 ? EVENTS_PLANT_LOSE : EVENTS_PLANT_DOUBLE;
     if (option == 'h' || option == '?') {
         fputs(usage, option == 'h' ? stdout : stderr);
         exit(option == 'h' ? 0 : 2);
@@ -133,6 +135,7 @@ int main(int argc, char **argv) {
                                           {"rounds", required_argument, NULL, 'R'},
                                           {"commits", required_argument, NULL, 'c'},
                                           {"audience", required_argument, NULL, 'a'},
+                                          {"plant", required_argument, NULL, 'f'},
                                           {"stopped", no_argument, NULL, 'x'},
                                           {"role", required_argument, NULL, 'o'},
                                           {"page", required_argument, NULL, 'P'},

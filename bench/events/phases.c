@@ -43,7 +43,7 @@ void events_backlog(const events_options *options) {
     char name[64];
     events_stage stage;
     phase_name(name, sizeof name, "backlog", options);
-    events_page_make();
+    events_page_make(options);
     events_stage_open(&stage);
     events_publish(&stage, options->transport);
     pid_t pid = events_start("resume", 0);
@@ -76,7 +76,7 @@ void events_raw_backlog(const events_options *options) {
     phase_name(name, sizeof name, "backlog", options);
     size_t size = EVENTS_PUSH_COUNT * change_size();
     uint8_t *bytes = bench_alloc(size);
-    events_page_make();
+    events_page_make(options);
     events_raw *raw = events_raw_open(options->transport);
     pid_t pid = events_start("pull", 0);
     page->expected = options->count / EVENTS_PUSH_COUNT;
@@ -103,7 +103,7 @@ void events_paced(const events_options *options) {
     size_t a_tick = options->rate / (1000000000u / TICK_NS);
     size_t count = (size_t)(options->seconds * 1e9 / TICK_NS) * a_tick;
     if (count > EVENTS_MARK_MAX) bench_die("%s: too many changes", name);
-    events_page_make();
+    events_page_make(options);
     page->has_marks = 1;
     page->expected = count;
     events_stage_open(&stage);
@@ -134,7 +134,7 @@ void events_idle(const events_options *options) {
     char name[64];
     events_stage stage;
     phase_name(name, sizeof name, "idle", options);
-    events_page_make();
+    events_page_make(options);
     page->has_marks = 1;
     page->expected = options->samples;
     events_stage_open(&stage);
@@ -204,7 +204,7 @@ __attribute__((noinline)) static void commit_counted(const events_stage *stage, 
 static double audience_measure(const events_options *options, const audience *a) {
     events_stage stage;
     pid_t pids[EVENTS_LISTENER_MAX];
-    events_page_make();
+    events_page_make(options);
     page->expected = options->commits;
     events_stage_open(&stage);
     if (a->is_published) events_publish(&stage, options->transport);

@@ -28,7 +28,7 @@ void events_page_take(int fd) {
     page_fd = fd;
 }
 
-void events_page_make(void) {
+void events_page_make(const events_options *options) {
     if (page != NULL) {
         munmap(page, sizeof *page);
         close(page_fd);
@@ -37,6 +37,7 @@ void events_page_make(void) {
     int fd = memfd_create("events", 0);
     if (fd < 0 || ftruncate(fd, sizeof *page) != 0) bench_die("events: no page");
     events_page_take(fd);
+    page->plant = options->plant;
 }
 
 /* ---- processes ---- */
@@ -145,9 +146,21 @@ void events_publish(events_stage *stage, const char *transport) {
     const merle_publish_options options = {
         .size = sizeof options, .news = all_news, .service = all_service};
     events_check(merle_publish(stage->db, &options, &stage->publisher), "publish");
-    snprintf(page->news, sizeof page->news, "%s", merle_publisher_news_address(stage->publisher, 0));
+    snprintf(page->news, sizeof page->news, "%s",
+             merle_publisher_news_address(stage->publisher, 0));
     snprintf(page->service, sizeof page->service, "%s",
              merle_publisher_service_address(stage->publisher, 0));
+}
+
+void events_files_remove(pid_t pid) {
+    static const char *const names[] = {"news", "service", "raw"};
+    siginfo_t info;
+    (void)waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[EVENTS_URL_SIZE];
+        snprintf(path, sizeof path, "/tmp/merle-bench-%d.%s", (int)pid, names[i]);
+        (void)unlink(path);
+    }
 }
 
 void events_stage_close(events_stage *stage) {

@@ -55,7 +55,8 @@ class Page:
         os.close(theirs_out)
         self.number, self.buffer, self.session = 0, b"", None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = attached["sessionId"]
         self.call("Emulation.setDeviceMetricsOverride", width=1280, height=800, deviceScaleFactor=1,
                   mobile=False)
         if is_dark:

@@ -173,7 +173,8 @@ class Again extends Error {} /* what is held is of no use: a snapshot is needed 
 
 class Service {
     constructor(address, secret, name, onChange) {
-        Object.assign(this, {secret, name, token: null, number: 0, waiting: new Map()});
+        Object.assign(this, {secret, name, token: null, isGreeted: false});
+        Object.assign(this, {number: 0, waiting: new Map()});
         this.line = new Line(address, "rep.sp.nanomsg.org", (m) => this.take(m), (isOpen) => {
             if (!isOpen) this.fail();
             onChange(isOpen);
@@ -213,7 +214,8 @@ class Service {
                 then(value);
             };
             this.waiting.set(number, {resolve: done(resolve), reject: done(reject)});
-            const head = [0x80 | number >>> 24, number >>> 16 & 255, number >>> 8 & 255, number & 255];
+            const head = new Uint8Array(4);
+            new DataView(head.buffer).setUint32(0, 0x80000000 + number);
             this.line.socket.send(new Uint8Array([...head, ...pack(question)]));
         });
     }
@@ -226,14 +228,13 @@ class Service {
     }
 
     async hello() {
-        this.token = null;
         const answer = await this.askOnce(HELLO, [this.secret, this.name], 0);
-        this.token = answer[3];
+        Object.assign(this, {token: answer[3], isGreeted: true});
         return answer;
     }
 
     async ask(op, rest, waitMs = 0) {
-        if (this.token === null) await this.hello();
+        if (!this.isGreeted) await this.hello();
         try {
             return await this.askOnce(op, rest, waitMs);
         } catch (error) {
@@ -342,13 +343,15 @@ const BEGIN = 1, POLL = 2, MISSED = 3, BATCH = 1, BEAT = 2;
 const NEWS_MAX = 4096, SILENCE_MS = 3000, WAIT_MS = 10000;
 
 class Subscriber {
-    /* options: service, news (or none), wanted (names, or none: all), secret, name. tell({kind, seq,
-     * changes, text}) is called for each commit ("changes", as a whole) and each note: "snapshot",
-     * "gap", "history", "lost", "reset", "again", "silence", "state". */
+    /* options: service, news (or none), wanted (names, or none: all), secret, name.
+     * tell({kind, seq, changes, text}) is called for each commit ("changes", as a whole) and each
+     * note: "snapshot", "gap", "history", "lost", "reset", "again", "missed", "silence", "state",
+     * "error". */
     constructor(options, tell) {
         this.tell = tell;
         this.copy = new Copy(options.wanted ?? null);
-        Object.assign(this, {history: null, seq: 0, position: 0, newest: 0}); // history null: no position
+        // The position; while history is null there is none.
+        Object.assign(this, {history: null, seq: 0, position: 0, newest: 0});
         Object.assign(this, {isLive: false, isClosed: false, why: BEGIN, lost: 0, lose: 0});
         this.figures = {changes: 0, commits: 0, snapshots: 0, missed: 0, restarts: 0, news: 0};
         this.queue = []; // news that came
@@ -357,12 +360,13 @@ class Subscriber {
         this.service = new Service(options.service, secret, options.name ?? "browser",
             () => this.note("state"));
         if (options.news)
-            this.news = new Line(options.news, "pub.sp.nanomsg.org", (m) => this.takeNews(m), () => {});
+            this.news = new Line(options.news, "pub.sp.nanomsg.org", (m) => this.takeNews(m),
+                () => {});
         this.ended = this.run();
     }
 
     get tables() { return this.copy.tables; }
-    get isConnected() { return this.service.line.socket !== null && this.service.token !== null; }
+    get isConnected() { return Boolean(this.service.line.socket) && this.service.isGreeted; }
 
     close() {
         this.isClosed = true;
@@ -385,7 +389,7 @@ class Subscriber {
                 if (error instanceof Silence) {
                     this.note("silence");
                 } else if (error instanceof Refused && error.status === TOKEN) {
-                    this.service.token = null;
+                    this.service.isGreeted = false;
                 } else if (error instanceof Refused && error.status === BUSY) {
                     await new Promise((done) => setTimeout(done, RETRY_MS));
                 } else if (error instanceof Again || error.status in REASONS) {
@@ -425,7 +429,8 @@ class Subscriber {
         const wanted = this.copy.wanted, ids = this.copy.ids;
         const filters = wanted && wanted.map((name) => [name, ids.get(name) ?? null, null, null]);
         const [history, newest, seq, position, commits] = await this.service.ask(CHANGES,
-            [this.history, this.seq, this.position, filters, waitMs, 0, this.why, this.lost], waitMs);
+            [this.history, this.seq, this.position, filters, waitMs, 0, this.why, this.lost],
+            waitMs);
         if (!isSame(history, this.history)) this.figures.restarts++;
         Object.assign(this, {history, newest, why: POLL, lost: 0});
         for (const commit of commits)
@@ -435,7 +440,7 @@ class Subscriber {
     }
 
     async catchUp() {
-        if (this.service.token === null) await this.hello();
+        if (!this.service.isGreeted) await this.hello();
         await this.askChanges(this.news ? 0 : WAIT_MS);
         if (this.seq < this.newest || this.position > 0) return;
         this.isLive = Boolean(this.news);
@@ -515,7 +520,7 @@ class Subscriber {
         const end = message.indexOf(0), news = unpack(message.subarray(end + 1));
         if (news[0] !== VERSION) return;
         if (!isSame(news[2], this.history)) {
-            this.service.token = null; // the service judges our position
+            this.service.isGreeted = false; // the service judges our position
             this.isLive = false;
         } else if (news[1] === BATCH) {
             this.gather(Unpacker.decoder.decode(message.subarray(0, end)), news);
@@ -545,7 +550,7 @@ class Subscriber {
         const missing = numbers.filter((number) => this.isMissing(number, batches));
         if (begin > this.seq || missing.length > 0) {
             if (missing.some((number) => !this.copy.names.has(number)))
-                this.service.token = null; // a new collection: hello knows its name
+                this.service.isGreeted = false; // a new collection: hello knows its name
             this.figures.missed++;
             this.lost += Math.max(1, missing.length);
             Object.assign(this, {why: MISSED, isLive: false});
@@ -560,9 +565,11 @@ class Subscriber {
                 for (let i = 0; i < pairs.length; i += 2) commits.get(seq)[pairs[i]] = pairs[i + 1];
             }
         }
-        for (const seq of [...commits.keys()].sort((a, b) => a - b))
-            if (seq > this.seq)
-                this.apply(seq, commits.get(seq).filter((operation) => operation !== undefined), true);
+        for (const seq of [...commits.keys()].sort((a, b) => a - b)) {
+            if (seq <= this.seq) continue;
+            // By position; those that are not wanted have left holes.
+            this.apply(seq, commits.get(seq).filter((operation) => operation !== undefined), true);
+        }
         this.seq = this.newest = end;
     }
 }

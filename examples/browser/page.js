@@ -30,7 +30,9 @@ function textOf(value, isInside = false) {
 
 /* ---- the table ---- */
 
-const view = {shown: null, columns: [], rows: new Map(), changed: new Set(), isWhole: true};
+const view = {
+    shown: null, drawn: null, columns: [], rows: new Map(), changed: new Set(), isWhole: true
+};
 
 function columnsOf(table) {
     const names = new Set();
@@ -65,18 +67,24 @@ function drawRow(key, held, isNews) {
         row.firstChild.textContent = key;
     }
     row.children[1].textContent = held.seq;
-    view.columns.forEach((name, i) => setCell(row.children[i + 2], held.document.get(name), isNews));
+    view.columns.forEach((name, i) =>
+        setCell(row.children[i + 2], held.document.get(name), isNews));
     return row;
 }
 
 /* Behind the rows that are shown, where there is no room for more. */
-function isBeyond(key) { return view.rows.size >= ROWS_MAX && !view.rows.has(key) && key > view.last; }
+function isBeyond(key) {
+    return view.rows.size >= ROWS_MAX && !view.rows.has(key) && key > view.last;
+}
 
 function drawWholeTable(table) {
-    view.columns = columnsOf(table);
-    view.rows.clear();
-    drawHead(view.columns);
-    const keys = [...table.keys()].sort().slice(0, ROWS_MAX);
+    const columns = columnsOf(table);
+    if (columns.join("\0") !== view.columns.join("\0") || view.drawn !== view.shown)
+        view.rows.clear();
+    Object.assign(view, {columns, drawn: view.shown});
+    drawHead(columns);
+    const keys = [...table.keys()].sort().slice(0, ROWS_MAX), isShown = new Set(keys);
+    for (const key of view.rows.keys()) if (!isShown.has(key)) view.rows.delete(key);
     view.last = keys[keys.length - 1];
     document.querySelector("#table tbody").replaceChildren(
         ...keys.map((key) => drawRow(key, table.get(key), view.changed.has(key))));
@@ -90,7 +98,8 @@ function drawTable() {
     for (const key of view.changed) if (isBeyond(key)) view.changed.delete(key);
     for (const key of view.changed)
         view.isWhole ||= !view.rows.has(key) || !table.has(key) ||
-            [...table.get(key).document.keys()].some((name) => !view.columns.includes(String(name)));
+            [...table.get(key).document.keys()].some((name) =>
+                !view.columns.includes(String(name)));
     if (view.isWhole) drawWholeTable(table);
     else for (const key of view.changed) drawRow(key, table.get(key), true);
     view.changed.clear();
@@ -128,7 +137,8 @@ function drawTabs() {
 
 const NOTES = {
     snapshot: "a snapshot: everything is new", silence: "the server does not answer",
-    missed: "news are missing: fetched from the service", gap: "what was missed is not kept any more",
+    missed: "news are missing: fetched from the service",
+    gap: "what was missed is not kept any more",
     history: "another database, or an older one", lost: "a crash took what was told",
     reset: "a collection was made anew", again: "a new snapshot is needed", error: "it went wrong"
 };

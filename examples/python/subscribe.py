@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """examples/python/subscribe.py - hears every change of a merle database, in another language.
 
-Written from docs/protocol.md alone; needs pynng and msgpack, and nothing of merle's. `Subscriber` is
-the client: it takes a snapshot, then hears of changes from the news, notices by their numbers what
-it has missed, asks the service for that, and goes on where it was after a restart of either side.
-It keeps a copy of the documents, `tables`. Below it stands a command that shows all of this:
+Written from docs/protocol.md alone; needs pynng and msgpack, and nothing of merle's. `Subscriber`
+is the client: it takes a snapshot, then hears of changes from the news, notices by their numbers
+what it has missed, asks the service for that, and goes on where it was after a restart of either
+side. It keeps a copy of the documents, `copy.tables`. Below stands a command that shows all this:
 
     subscribe.py --service tcp://127.0.0.1:4001 --news tcp://127.0.0.1:4000 players things
     subscribe.py ... --keep kept.bin     go on where the last run ended, be it days ago
@@ -132,7 +132,7 @@ class Copy:
         return document
 
     def apply(self, seq, operation, snapshot_seq):
-        """Does what the operation says; gives the Change, or None. snapshot_seq: see protocol.md."""
+        """Does what the operation says; gives the Change, or None."""
         number, _, key, kind, payload, expires = operation[:6]
         if kind == DEFINE:
             self.names[number] = payload["name"]
@@ -164,7 +164,7 @@ class Service:
 
     def __init__(self, address, secret, name):
         self.secret, self.name = secret, name
-        self.token, self.questions = None, 0
+        self.token, self.is_greeted, self.questions = None, False, 0
         self.socket = pynng.Req0(resend_time=600000, send_timeout=ANSWER_MS,
                                  reconnect_time_min=10, reconnect_time_max=200,
                                  recv_max_size=40 << 20)
@@ -185,13 +185,12 @@ class Service:
         return answer[3:]
 
     def hello(self):
-        self.token = None
         answer = self.ask_once(HELLO, [self.secret, self.name], 0)
-        self.token = answer[3]
+        self.token, self.is_greeted = answer[3], True
         return answer
 
     def ask(self, op, *rest, wait_ms=0):
-        if self.token is None:
+        if not self.is_greeted:
             self.hello()
         try:
             return self.ask_once(op, rest, wait_ms)
@@ -209,7 +208,7 @@ class Subscriber:
                  lose=0):
         self.prefix, self.lose, self.received = prefix, lose, 0
         self.copy = Copy(list(wanted) if wanted else None)
-        self.history, self.seq, self.position = None, 0, 0  # the position; history None: there is none
+        self.history, self.seq, self.position = None, 0, 0  # while history is None there is none
         self.why, self.lost = BEGIN, 0
         self.figures = {"commits": 0, "changes": 0, "snapshots": 0, "missed": 0, "restarts": 0}
         self.service = Service(service, secret, name)
@@ -295,7 +294,7 @@ class Subscriber:
         return [[name, self.copy.ids.get(name), self.prefix, None] for name in self.copy.wanted]
 
     def ask_changes(self, wait_ms=0, snapshot_seq=0):
-        """Yields what comes behind the position. At its end the position is what the answer says."""
+        """Yields what comes behind the position, which at the end is what the answer says."""
         history, self.newest, seq, position, commits = self.service.ask(
             CHANGES, self.history, self.seq, self.position, self.filters(), wait_ms, 0, self.why,
             self.lost, wait_ms=wait_ms)[:5]
@@ -321,7 +320,7 @@ class Subscriber:
         return heard
 
     def catch_up(self):
-        if self.service.token is None:
+        if not self.service.is_greeted:
             self.hello()
         yield from self.ask_changes(0 if self.news is not None else WAIT_MS)
         if self.seq < self.newest or self.position > 0:
@@ -379,7 +378,7 @@ class Subscriber:
         if news[0] != VERSION:
             return
         if news[2] != self.history:
-            self.service.token, self.is_live = None, False  # the service judges our position
+            self.service.is_greeted = self.is_live = False  # the service judges our position
         elif news[1] == BATCH:
             self.gather(topic.decode(errors="surrogateescape"), *news[3:8])
         elif news[1] == BEAT:
@@ -405,7 +404,7 @@ class Subscriber:
             return
         if begin > self.seq or missing:
             if any(number not in self.copy.names for number in missing):
-                self.service.token = None  # a new collection: hello knows its name
+                self.service.is_greeted = False  # a new collection: hello knows its name
             self.figures["missed"] += 1
             self.lost += max(1, len(missing))
             self.why, self.is_live = MISSED, False
@@ -424,10 +423,14 @@ class Subscriber:
 
 # ---- the command ----
 
+def key_text(key):
+    """As `merle` writes keys: bytes that do not print are \\xNN."""
+    return "".join("\\\\" if byte == 0x5c else chr(byte) if 0x20 < byte < 0x7f else
+                   f"\\x{byte:02x}" for byte in key)
+
+
 def as_json(value):
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    return str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def say(heard):
@@ -436,7 +439,7 @@ def say(heard):
     if heard.kind != "changes":
         print(f"seq {heard.seq}: {heard.kind} {heard.text}".rstrip(), flush=True)
     for change in heard.changes:
-        key = "" if change.key is None else change.key.decode(errors="backslashreplace")
+        key = key_text(change.key or b"")
         document = json.dumps(change.document, ensure_ascii=False, default=as_json)
         print(f"seq {heard.seq}: {change.kind} {change.collection} {key} {document}", flush=True)
 
@@ -446,7 +449,7 @@ def write_dump(copy, path):
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         for name in sorted(copy.tables):
             for key, (seq, document, expires) in sorted(copy.tables[name].items()):
-                row = {"collection": name, "key": as_json(key), "seq": seq, "expires_ns": expires,
+                row = {"collection": name, "key": key_text(key), "seq": seq, "expires_ns": expires,
                        "document": document}
                 file.write(json.dumps(row, ensure_ascii=False, default=as_json) + "\n")
 
@@ -457,15 +460,17 @@ def is_until(copy, until):
 
 
 def listen(subscriber, options):
+    """Until it is over, or a signal comes: that is looked at where position and copy agree."""
+    signals = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: signals.append(number))
     for heard in subscriber.hear():
         if not options.quiet:
             say(heard)
         if options.until and heard.whole and is_until(subscriber.copy, options.until):
             return
-
-
-def stop(*_):
-    raise KeyboardInterrupt
+        if signals:
+            return
 
 
 def main():
@@ -484,13 +489,9 @@ def main():
     secret, prefix = (word and word.encode() for word in (options.secret, options.prefix))
     subscriber = Subscriber(options.service, options.news, options.collection, secret,
                             prefix=prefix, lose=options.lose)
-    signal.signal(signal.SIGTERM, stop)
     if options.keep:
         subscriber.resume(options.keep)
-    try:
-        listen(subscriber, options)
-    except KeyboardInterrupt:
-        pass
+    listen(subscriber, options)
     if options.keep and subscriber.history is not None:
         subscriber.keep(options.keep)
     if options.dump:

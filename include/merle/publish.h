@@ -82,7 +82,8 @@ typedef struct merle_publish_options {
 MERLE_API MERLE_MUST_USE merle_err merle_publish(merle_db *db, const merle_publish_options *options,
                                                  merle_publisher **out_publisher);
 /* Ends it: questions are not answered any more, listeners hear nothing. NULL is allowed. Errors:
- * MERLE_WRONG_THREAD (without a thread of its own it belongs to the one that steps it),
+ * MERLE_WRONG_THREAD (without a thread of its own it belongs to the one that steps it, until that
+ * has ended; then any may close it),
  * MERLE_FORKED; it goes on then. Threads: one, may wait for a step that is under way. */
 MERLE_API merle_err merle_publisher_close(merle_publisher *publisher);
 
@@ -120,7 +121,7 @@ typedef struct merle_publisher_stats {
     uint64_t bytes_unsent; /* of answers that were not taken yet, or are held: see unsent_max */
     uint64_t relistened;   /* listeners that had died of a peer, and were made again */
 } merle_publisher_stats;
-/* Threads: any. Errors: MERLE_INVALID. */
+/* Threads: any. Errors: MERLE_INVALID, MERLE_FORKED. */
 MERLE_API merle_err merle_publisher_stat(merle_publisher *publisher,
                                          merle_publisher_stats *out_stats);
 
@@ -138,7 +139,7 @@ typedef struct merle_client_info {
     uint64_t idle_ns; /* since its last question; 0: an answer is held for it */
     uint32_t is_waiting, reserved;
 } merle_client_info;
-/* The clients of the service, at most out_max. Threads: any. */
+/* The clients of the service, at most client_max. Errors: as merle_publisher_stat. Threads: any. */
 MERLE_API merle_err merle_publisher_clients(merle_publisher *publisher,
                                             merle_client_info *out_clients, size_t client_max,
                                             size_t *out_count);

@@ -129,7 +129,8 @@ typedef struct merle_subscriber_options {
     merle_subscriber_begin begin;
     uint32_t keep;        /* 1: the documents are kept: changes have `before` and `after` */
     uint64_t memory_max;  /* bytes of documents held, for `keep` and for snapshots; 0: 1 GiB */
-    uint64_t early_max;   /* bytes of news that came before their turn; 0: 8 MiB */
+    uint64_t early_max;   /* bytes of news that came before their turn, and again as many of news
+                           * that nobody has looked at yet; 0: 8 MiB */
     uint64_t receive_max; /* bytes of a message; 0: 40 MiB */
     uint32_t answer_max;  /* bytes of one answer that are asked for; 0: 1 MiB */
     uint32_t wait_ms;     /* how long a question may wait for news; 0: 10,000 */

@@ -105,7 +105,8 @@ typedef struct pretend {
     uint64_t news_number;
     uint64_t beat_ns;
     merle_buffer scratch, list, batch;
-    uint64_t lost, answered, nonsense;
+    uint64_t lost, answered, nonsense, byes;
+    merle_bytes secret; /* who does not say it is refused; size 0: none */
 } pretend;
 
 extern const char *const pretend_names[PRETEND_COLLECTIONS];

@@ -353,7 +353,11 @@ static void serve(pretend *p) {
     mrl_wire_answer newest = {.op = q.op};
     switch (q.op) {
     case MRL_WIRE_HELLO:
-        answer_hello(p);
+        if (q.secret.size != p->secret.size ||
+            (q.secret.size > 0 && memcmp(q.secret.data, p->secret.data, q.secret.size) != 0))
+            refuse(p, q.op, MRL_WIRE_SECRET, 0, "the secret is wrong");
+        else
+            answer_hello(p);
         break;
     case MRL_WIRE_CHANGES:
         answer_changes(p, &q);
@@ -427,6 +431,9 @@ static merle_err net_send(mrl_socket *socket, mrl_message *message) {
     message_free(message);
     p->question_ns = p->now_ns;
     p->has_question = 1;
+    mrl_wire_question q;
+    ok(mrl_wire_question_read(merle_bytes_of(p->question.data, p->question.size), &q));
+    p->byes += q.op == MRL_WIRE_BYE;
     if (happens(p, p->faults.lose_one_in)) p->has_question = 0;
     return MERLE_OK;
 }

@@ -284,6 +284,26 @@ static void queue_full_drops_and_counts(void **state) {
     each(overrun);
 }
 
+static void bytes_that_wait_are_bounded(void **state) {
+    (void)state;
+    mrl_net_options options = {.queue = 64, .queue_size_max = 1000};
+    end from, to;
+    open_pair(1, &from, MRL_NET_PUBLISH, &to, MRL_NET_SUBSCRIBE, &options);
+    end_send(&from, "a", 600);
+    end_until(&to, end_stats(&to).messages_received >= 1);
+    end_send(&from, "a", 600);
+    end_until(&to, end_stats(&to).dropped >= 1);
+    end_send(&from, "a", 300); /* it fits beside the first */
+    end_until(&to, end_stats(&to).messages_received >= 3);
+    assert_true(end_receive(&to, "a", 600));
+    assert_true(end_receive(&to, "a", 300));
+    end_send(&from, "a", 5000); /* alone it may be of any size */
+    assert_true(end_receive(&to, "a", 5000));
+    assert_int_equal(end_stats(&to).dropped, 1);
+    end_close(&from);
+    end_close(&to);
+}
+
 static int set_up(void **state) {
     (void)state;
     return end_certificates() ? 0 : -1;
@@ -305,6 +325,7 @@ int main(void) {
         cmocka_unit_test(listener_opened_again_is_found_again),
         cmocka_unit_test(peer_beyond_the_limit_is_refused),
         cmocka_unit_test(queue_full_drops_and_counts),
+        cmocka_unit_test(bytes_that_wait_are_bounded),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -268,6 +268,19 @@ static void publisher_belongs_to_who_steps_it(void **state) {
     world_close(&w);
 }
 
+static void publisher_whose_thread_has_ended_may_be_closed(void **state) {
+    world w;
+    pthread_t thread;
+    void *err;
+    (void)state;
+    world_open(&w);
+    assert_int_equal(pthread_create(&thread, NULL, step_elsewhere, w.publisher), 0);
+    assert_int_equal(pthread_join(thread, &err), 0);
+    assert_int_equal((merle_err)(uintptr_t)err, MERLE_OK);
+    assert_int_equal(merle_publisher_step(w.publisher, 0, NULL), MERLE_WRONG_THREAD);
+    world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_tell_how_a_client_does),
@@ -278,6 +291,7 @@ int main(void) {
         cmocka_unit_test(memory_only_of_an_earlier_term_is_a_reset),
         cmocka_unit_test(drop_before_a_restart_is_told_to_who_knew_the_collection),
         cmocka_unit_test(publisher_belongs_to_who_steps_it),
+        cmocka_unit_test(publisher_whose_thread_has_ended_may_be_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

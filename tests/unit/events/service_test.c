@@ -596,6 +596,40 @@ static void collection_made_anew_is_a_reset(void **state) {
     world_close(&w);
 }
 
+static void collection_made_and_dropped_in_an_earlier_term_is_told_by_its_name(void **state) {
+    world w;
+    client c;
+    merle_collection *guilds;
+    (void)state;
+    world_make(&w);
+    world_on_disk(&w);
+    world_open_db(&w);
+    world_publish(&w);
+    client_open(&c, &w);
+    assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+    mrl_wire_history history = c.history;
+    uint64_t seq = c.answer.newest;
+    assert_int_equal(merle_collection_open(w.db, "guilds", NULL, &guilds), MERLE_OK);
+    uint8_t bytes[16];
+    assert_int_equal(merle_one_put(guilds, merle_str("g"), level(bytes, 1), NULL), MERLE_OK);
+    assert_int_equal(merle_collection_drop(guilds, NULL), MERLE_OK);
+    world_stop(&w);
+    world_open_db(&w);
+    world_publish(&w);
+    turn(&w, 3 * SECOND);
+    assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+    mrl_wire_question question = changes_after(&c, seq, 0);
+    question.history = history;
+    with_filter(&c, &question, "guilds", NULL, NULL);
+    assert_int_equal(client_ask(&c, &question), MRL_WIRE_OK);
+    mrl_wire_commit commit;
+    int count = 0;
+    while (mrl_wire_commit_next(&c.answer.commits, &commit) == MERLE_OK) count++;
+    assert_int_equal(count, 3); /* made, put, dropped */
+    client_close(&c);
+    world_close(&w);
+}
+
 /* ---- limits ---- */
 
 static void client_beyond_the_limit_is_refused(void **state) {
@@ -618,6 +652,35 @@ static void client_beyond_the_limit_is_refused(void **state) {
     /* And is forgotten, in the end. */
     turn(&w, 70 * (uint64_t)SECOND);
     assert_int_equal(stats_of(&w).clients, 0);
+    client_close(&c);
+    world_close(&w);
+}
+
+static void hello_with_a_token_takes_its_place(void **state) {
+    world w;
+    client c;
+    (void)state;
+    world_make(&w);
+    w.publish.client_max = 2;
+    world_open_db(&w);
+    world_publish(&w);
+    client_open(&c, &w);
+    assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+    for (int i = 0; i < 5; i++) {
+        mrl_wire_question question = {.op = MRL_WIRE_HELLO,
+                                      .client = MERLE_STR("again"),
+                                      .token = merle_bytes_of(c.token, sizeof c.token)};
+        assert_int_equal(client_ask(&c, &question), MRL_WIRE_OK);
+        assert_memory_not_equal(c.answer.token, c.token, sizeof c.token);
+        if (i == 0) {
+            question = (mrl_wire_question){.op = MRL_WIRE_NEWEST};
+            assert_int_equal(client_ask(&c, &question), MRL_WIRE_TOKEN);
+            assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+        } else {
+            memcpy(c.token, c.answer.token, sizeof c.token);
+        }
+    }
+    assert_int_equal(stats_of(&w).clients, 2);
     client_close(&c);
     world_close(&w);
 }
@@ -704,7 +767,9 @@ int main(void) {
         cmocka_unit_test(position_of_an_earlier_term_goes_on),
         cmocka_unit_test(position_of_another_history_is_refused),
         cmocka_unit_test(collection_made_anew_is_a_reset),
+        cmocka_unit_test(collection_made_and_dropped_in_an_earlier_term_is_told_by_its_name),
         cmocka_unit_test(client_beyond_the_limit_is_refused),
+        cmocka_unit_test(hello_with_a_token_takes_its_place),
         cmocka_unit_test(malformed_questions_are_answered_and_counted),
         cmocka_unit_test(question_of_a_session_replaces_the_one_held),
         cmocka_unit_test(database_with_a_publisher_stays_open),

@@ -203,6 +203,33 @@ static void page_not_durable_yet_is_held(void **state) {
     world_close(&w);
 }
 
+static void page_of_what_was_dropped_not_durably_yet_is_held(void **state) {
+    world w;
+    client c;
+    uint64_t seq;
+    (void)state;
+    world_make(&w);
+    world_on_disk(&w);
+    w.options.sync_interval_ms = 100000;
+    w.options.durability = MERLE_MEMORY;
+    world_open_db(&w);
+    w.db->store.durability = MERLE_ASYNC;
+    world_publish(&w);
+    w.db->store.durability = MERLE_MEMORY;
+    (void)put(&w, "k1", 1);
+    client_open(&c, &w);
+    assert_int_equal(client_hello(&c, NULL), MRL_WIRE_OK);
+    assert_int_equal(merle_collection_drop(w.players, &seq), MERLE_OK);
+    assert_true(merle_durable_seq(w.db) < seq);
+    mrl_wire_question question = {.op = MRL_WIRE_SNAPSHOT, .name = MERLE_STR("players")};
+    /* That there is none is not true of any commit before the drop. */
+    assert_int_equal(client_ask(&c, &question), MRL_WIRE_OK);
+    assert_false(c.answer.has_collection);
+    assert_true(c.answer.seq == seq && merle_durable_seq(w.db) >= seq);
+    client_close(&c);
+    world_close(&w);
+}
+
 static void page_with_prefix_and_condition_has_these_alone(void **state) {
     world w;
     client c;
@@ -260,6 +287,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_beside_writers_are_complete_at_one_seq),
         cmocka_unit_test(page_not_durable_yet_is_held),
+        cmocka_unit_test(page_of_what_was_dropped_not_durably_yet_is_held),
         cmocka_unit_test(page_with_prefix_and_condition_has_these_alone),
         cmocka_unit_test(page_of_no_collection_is_empty),
     };

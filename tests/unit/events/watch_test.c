@@ -570,6 +570,30 @@ static void waiting_ends_with_a_change_or_its_time(void **state) {
 
 /* ---- the latest alone ---- */
 
+static void descriptor_serves_also_who_has_waited(void **state) {
+    (void)state;
+    stand s = stand_open();
+    merle_event got[ROOM];
+    int fd;
+    merle_watch *watch = watch_open(&s, (merle_watch_options){.size = 0});
+    must(&s, merle_watch_fd(watch, &fd));
+    assert_int_equal(next(&s, watch, got, ROOM), 0);
+    struct pollfd p = {fd, POLLIN, 0};
+    /* In vain. */
+    assert_int_equal(merle_watch_wait(watch, 1000000), MERLE_NOT_FOUND);
+    assert_int_equal(poll(&p, 1, 0), 0);
+    (void)put_json(&s, "a", "{\"n\":1}");
+    assert_int_equal(poll(&p, 1, 0), 1);
+    assert_int_equal(next(&s, watch, got, ROOM), 1);
+    while (next(&s, watch, got, ROOM) > 0 || poll(&p, 1, 0) > 0) continue;
+    /* And with success. */
+    (void)put_json(&s, "b", "{\"n\":1}");
+    must(&s, merle_watch_wait(watch, UINT64_MAX));
+    assert_int_equal(poll(&p, 1, 0), 1);
+    assert_int_equal(next(&s, watch, got, ROOM), 1);
+    close_both(&s, watch);
+}
+
 static void latest_gives_each_key_once_as_it_is_now(void **state) {
     (void)state;
     stand s = stand_open();
@@ -743,6 +767,7 @@ int main(void) {
         cmocka_unit_test(descriptor_is_readable_while_there_is_something),
         cmocka_unit_test(commit_wakes_when_it_has_dropped_its_locks),
         cmocka_unit_test(waiting_ends_with_a_change_or_its_time),
+        cmocka_unit_test(descriptor_serves_also_who_has_waited),
         cmocka_unit_test(latest_gives_each_key_once_as_it_is_now),
         cmocka_unit_test(latest_in_a_small_room_goes_round_by_round),
         cmocka_unit_test(latest_forgets_what_was_truncated),

@@ -58,7 +58,7 @@ static void random_puts_and_removals_are_as_in_an_array(void **state) {
     uint64_t seqs[KEYS] = {0};
     (void)state;
     mrl_random_init(&random, seed);
-    assert_int_equal(mrl_copy_create(mrl_random_next(&random), &copy), MERLE_OK);
+    assert_int_equal(mrl_copy_create(mrl_random_next(&random), NULL, &copy), MERLE_OK);
     uint64_t empty = mrl_copy_bytes(copy);
     for (uint64_t seq = 1; seq < 20000; seq++) {
         uint32_t key = (uint32_t)mrl_random_below(&random, KEYS);
@@ -83,7 +83,7 @@ static void older_ones_are_taken_out_and_no_others(void **state) {
     uint64_t seqs[KEYS] = {0};
     size_t count = 0;
     (void)state;
-    assert_int_equal(mrl_copy_create(7, &copy), MERLE_OK);
+    assert_int_equal(mrl_copy_create(7, NULL, &copy), MERLE_OK);
     for (uint32_t key = 0; key < KEYS; key++) {
         put(copy, key, 1 + key / 3, key % 3);
         /* Those of commit 40 stay from position 1 on. */
@@ -113,7 +113,7 @@ static void refused_put_changes_nothing(void **state) {
     uint32_t key = 5;
     merle_doc doc = {(const uint8_t *)"\x80", 1, 9, NULL};
     (void)state;
-    assert_int_equal(mrl_copy_create(7, &copy), MERLE_OK);
+    assert_int_equal(mrl_copy_create(7, NULL, &copy), MERLE_OK);
     put(copy, key, 3, 0);
     mrl_refusal_of_thread = &refusal;
     merle_err err = mrl_copy_put(copy, key_of(&key), doc, 0, 0, &entry, &old);

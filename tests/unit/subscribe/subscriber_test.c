@@ -121,6 +121,49 @@ static void quiet_live_one_keeps_its_session(void **state) {
     tear_down(&t);
 }
 
+static void closed_one_says_bye_where_it_was_connected(void **state) {
+    merle_wanted ants = {.collection = "ants"};
+    merle_subscriber_options o = options_of(&ants);
+    stand t;
+    (void)state;
+    set_up(&t);
+    open_it(&t, &o);
+    mrl_subscriber_close(t.s); /* it had nobody to say it to */
+    assert_int_equal(t.p->byes, 0);
+    open_it(&t, &o);
+    turn(&t, 4000);
+    mrl_subscriber_close(t.s);
+    assert_int_equal(t.p->byes, 1);
+    pretend_destroy(t.p);
+}
+
+static void secret_that_is_wrong_is_trouble_and_the_right_one_is_not(void **state) {
+    merle_wanted ants = {.collection = "ants"};
+    merle_subscriber_options o = options_of(&ants);
+    stand t;
+    (void)state;
+    set_up(&t);
+    t.p->secret = MERLE_STR("sesame");
+    t.p->has_news = 0; /* where a secret is required news carry no data */
+    o.secret = MERLE_STR("barley");
+    open_it(&t, &o);
+    turn(&t, 4000);
+    assert_int_equal(t.trouble, MERLE_INVALID);
+    assert_int_equal(t.counts[MERLE_HEARD_SNAPSHOT_BEGIN], 0);
+    assert_in_range(stats_of(&t).questions, 3, 12); /* ever more slowly */
+    mrl_subscriber_close(t.s);
+    t.trouble = MERLE_OK;
+    o.secret = t.p->secret;
+    open_it(&t, &o);
+    turn(&t, 4000);
+    for (int i = 0; i < 30; i++) pretend_change(t.p);
+    turn(&t, 4000);
+    assert_int_equal(t.trouble, MERLE_OK);
+    assert_int_equal(stats_of(&t).is_live, 0);
+    assert_int_equal(stats_of(&t).seq, t.p->seq);
+    tear_down(&t);
+}
+
 static void silent_publisher_is_made_good_by_polls(void **state) {
     merle_wanted ants = {.collection = "ants"};
     merle_subscriber_options o = options_of(&ants);
@@ -211,6 +254,30 @@ static void restart_without_a_loss_is_no_gap(void **state) {
     assert_int_equal(t.counts[MERLE_HEARD_GAP], 0);
     assert_int_equal(t.counts[MERLE_HEARD_SNAPSHOT_END], 1);
     assert_int_equal(stats_of(&t).seq, t.p->seq);
+    tear_down(&t);
+}
+
+static void late_news_of_a_term_that_is_over_do_not_make_it_live(void **state) {
+    merle_wanted both[2] = {{.collection = "ants"}, {.collection = "bees"}};
+    merle_subscriber_options o = options_of(both);
+    stand t;
+    (void)state;
+    o.wanted_count = 2;
+    set_up(&t);
+    open_it(&t, &o);
+    turn(&t, 4000);
+    assert_int_equal(stats_of(&t).is_live, 1);
+    /* All of this has come when it looks again: the end of the old term, and the new one. */
+    for (int i = 0; i < 5; i++) pretend_change(t.p);
+    pretend_advance(t.p, 5000000);
+    pretend_reopen(t.p, 0);
+    for (int i = 0; i < 5; i++) pretend_change(t.p);
+    pretend_advance(t.p, 5000000);
+    turn(&t, 8000);
+    assert_int_equal(stats_of(&t).seq, t.p->seq);
+    assert_int_equal(stats_of(&t).term_id, t.p->term_id);
+    assert_int_equal(stats_of(&t).bytes_early, 0);
+    assert_int_equal(t.counts[MERLE_HEARD_GAP], 0);
     tear_down(&t);
 }
 
@@ -399,11 +466,14 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fresh_one_takes_a_snapshot_and_is_live),
         cmocka_unit_test(quiet_live_one_keeps_its_session),
+        cmocka_unit_test(closed_one_says_bye_where_it_was_connected),
+        cmocka_unit_test(secret_that_is_wrong_is_trouble_and_the_right_one_is_not),
         cmocka_unit_test(silent_publisher_is_made_good_by_polls),
         cmocka_unit_test(log_that_is_too_short_is_a_gap),
         cmocka_unit_test(wiped_server_is_another_history),
         cmocka_unit_test(commits_that_a_crash_took_are_told_as_lost),
         cmocka_unit_test(restart_without_a_loss_is_no_gap),
+        cmocka_unit_test(late_news_of_a_term_that_is_over_do_not_make_it_live),
         cmocka_unit_test(server_that_refuses_is_asked_ever_more_slowly),
         cmocka_unit_test(server_that_talks_nonsense_is_asked_ever_more_slowly),
         cmocka_unit_test(documents_beyond_the_memory_limit_are_trouble),

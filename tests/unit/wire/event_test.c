@@ -425,6 +425,42 @@ static void message_cut_anywhere_is_corrupt(void **state) {
     merle_buffer_free(&message);
 }
 
+/* What stands behind the commits belongs to the message only if its array says so. */
+static void bytes_behind_the_commits_are_elements_or_corrupt(void **state) {
+    uint8_t bytes[sizeof BATCH + 1];
+    (void)state;
+    memcpy(bytes, BATCH, sizeof BATCH);
+    bytes[sizeof BATCH] = 1;
+    assert_int_equal(read_batch(merle_bytes_of(bytes, sizeof bytes)), MERLE_CORRUPT);
+    bytes[8]++;
+    assert_int_equal(read_batch(merle_bytes_of(bytes, sizeof bytes)), MERLE_OK);
+}
+
+static void commit_of_two_operations_is_read_or_corrupt(void **state) {
+    merle_buffer commits = {0}, message = {0};
+    mrl_wire_commit_writer writer = {0};
+    mrl_wire_commit commit = {.seq = 9, .count = 3};
+    mrl_record_operation_view view = {
+        .collection_id = 7, .kind = MRL_RECORD_REMOVE, .key = MERLE_STR("p17")};
+    (void)state;
+    assert_int_equal(mrl_wire_commit_begin(&writer, &commits, &commit), MERLE_OK);
+    assert_int_equal(mrl_wire_operation_add(&writer, &commits, 0, &view), MERLE_OK);
+    assert_int_equal(mrl_wire_operation_add(&writer, &commits, 2, &view), MERLE_OK);
+    assert_true(mrl_wire_commit_end(&writer, &commits));
+    write_commit(&commits);
+    mrl_wire_news news = batch_of(&commits);
+    news.commits.left = 2;
+    assert_int_equal(mrl_wire_news_write(&news, &message), MERLE_OK);
+    assert_int_equal(read_batch(contents(&message)), MERLE_OK);
+    for (size_t size = 0; size < message.size; size++) {
+        uint8_t *copy = exact_copy(message.data, size);
+        assert_int_equal(read_batch(merle_bytes_of(copy, size)), MERLE_CORRUPT);
+        free(copy);
+    }
+    merle_buffer_free(&commits);
+    merle_buffer_free(&message);
+}
+
 static void position_beyond_the_commit_is_corrupt(void **state) {
     uint8_t bytes[sizeof BATCH];
     mrl_wire_news news;
@@ -475,6 +511,8 @@ int main(void) {
         cmocka_unit_test(elements_not_known_are_passed_over),
         cmocka_unit_test(version_or_op_not_known_is_unsupported),
         cmocka_unit_test(message_cut_anywhere_is_corrupt),
+        cmocka_unit_test(bytes_behind_the_commits_are_elements_or_corrupt),
+        cmocka_unit_test(commit_of_two_operations_is_read_or_corrupt),
         cmocka_unit_test(position_beyond_the_commit_is_corrupt),
         cmocka_unit_test(filters_beyond_the_limit_are_corrupt),
     };
