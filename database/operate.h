@@ -71,12 +71,13 @@ void mrl_operate_init(mrl_operate *operate, merle_db *db, merle_operator_rights 
 void mrl_operate_fini(mrl_operate *operate);
 /* Answers: *result is a map. Errors: MERLE_UNSUPPORTED (no such verb), MERLE_INVALID (arguments),
  * MERLE_NOT_FOUND (no such job), MERLE_BUSY (a job is under way), MERLE_READ_ONLY (not allowed
- * here), MERLE_NO_MEMORY, MERLE_SYSTEM. */
+ * here), MERLE_WRONG_THREAD (no threads for jobs), MERLE_NO_MEMORY, MERLE_SYSTEM. */
 MERLE_MUST_USE merle_err mrl_operate_ask(mrl_operate *operate, merle_bytes verb,
                                          merle_bytes arguments, merle_buffer *result);
 
 /* ---- database/operate_job.c ---- */
-/* The one before has ended. Errors: MERLE_BUSY, MERLE_READ_ONLY, MERLE_SYSTEM. */
+/* The one before has ended. Errors: MERLE_BUSY, MERLE_READ_ONLY, MERLE_WRONG_THREAD (it may have no
+ * thread of its own), MERLE_SYSTEM. */
 MERLE_MUST_USE merle_err mrl_job_begin(mrl_operate *operate, mrl_job_kind kind, const char *path);
 void mrl_job_cancel(mrl_operate *operate);
 /* How it stands. */

@@ -146,7 +146,8 @@ static int start_thread(mrl_operate *o) {
 }
 
 merle_err mrl_job_begin(mrl_operate *o, mrl_job_kind kind, const char *path) {
-    if (o->rights == MERLE_OPERATOR_LOOK || !o->may_have_threads) return MERLE_READ_ONLY;
+    if (o->rights == MERLE_OPERATOR_LOOK) return MERLE_READ_ONLY;
+    if (!o->may_have_threads) return MERLE_WRONG_THREAD;
     if (is_running(o)) return MERLE_BUSY;
     clear(o);
     o->number++;

@@ -35,8 +35,9 @@ typedef struct merle_operator_options {
     const char *socket; /* where the socket is; NULL: MERLE_OPERATOR_SOCKET in the directory */
     merle_operator_rights rights;
     merle_threads threads; /* MERLE_THREADS_NONE: the host calls merle_operator_step, and only
-                            * what takes no time is done. Default: a thread, if the database may
-                            * have threads, and one more while a backup or the like is made */
+                            * what takes no time is done: no backup, checkpoint or check. Default:
+                            * a thread, if the database may have threads, and one more while a
+                            * backup or the like is made */
     merle_report *report;  /* filled if it fails; may be NULL */
 } merle_operator_options;
 

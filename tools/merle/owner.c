@@ -181,6 +181,13 @@ static int refused(const char *verb, const mrl_wire_answer *answer) {
         fprintf(stderr, "merle: %s: the owner lets operators look only\n", verb);
         return EXIT_FAILED;
     }
+    if (err == MERLE_WRONG_THREAD) {
+        fprintf(stderr,
+                "merle: %s: the owner gives its database no threads: only it can do that itself, "
+                "between its steps\n",
+                verb);
+        return EXIT_FAILED;
+    }
     if (err == MERLE_BUSY) {
         fprintf(stderr, "merle: %s: the owner is at a backup, checkpoint or check already\n", verb);
         return EXIT_FAILED;
@@ -280,11 +287,11 @@ static int await_job(owner *o, const char *verb, uint64_t number, merle_doc *out
 int owner_job(owner *o, const char *verb, merle_bytes arguments, merle_doc *out_result) {
     struct sigaction action = {.sa_handler = interrupted}, before;
     merle_doc begun = {0};
-    int end = owner_operate(o, verb, arguments, &begun);
-    if (end != EXIT_GOOD) return end;
-    uint64_t number = merle_doc_uint(begun, "job", 0);
+    /* Before it is begun: an interrupt that comes at once cancels it, too, and leaves no job behind
+     * of which nobody knows. */
     (void)sigaction(SIGINT, &action, &before);
-    end = await_job(o, verb, number, out_result);
+    int end = owner_operate(o, verb, arguments, &begun);
+    if (end == EXIT_GOOD) end = await_job(o, verb, merle_doc_uint(begun, "job", 0), out_result);
     (void)sigaction(SIGINT, &before, NULL);
     return end;
 }

@@ -123,7 +123,8 @@ static void strange_questions_are_refused(void **state) {
     assert_int_equal(ask(&o, "check", "{}", &result), MERLE_READ_ONLY);
     mrl_operate_fini(&o);
     mrl_operate_init(&o, st->db, MERLE_OPERATOR_ALL, 0);
-    assert_int_equal(ask(&o, "check", "{}", &result), MERLE_READ_ONLY);
+    assert_int_equal(ask(&o, "check", "{}", &result), MERLE_WRONG_THREAD);
+    assert_int_equal(ask(&o, "stats", "{}", &result), MERLE_OK);
     mrl_operate_fini(&o);
     merle_buffer_free(&result);
 }
@@ -151,8 +152,8 @@ static void came(void *context) {
     mrl_event_signal(context);
 }
 
-/* Says hello there; 0: no answer within seconds. */
-static int answers(const char *path) {
+/* Says hello there; 0: no answer within seconds. An operator that is given is stepped meanwhile. */
+static int answers_stepped(const char *path, merle_operator *op) {
     const mrl_net *net = &mrl_net_nng;
     mrl_wire_question hello = {.op = MRL_WIRE_HELLO, .client = MERLE_STR("test")};
     mrl_event event;
@@ -170,15 +171,37 @@ static int answers(const char *path) {
     assert_int_equal(net->message_make(net->context, bytes.size, &message), MERLE_OK);
     memcpy(message.data, bytes.data, bytes.size);
     assert_int_equal(net->send(socket, &message), MERLE_OK);
-    while (has_time && !is_there) {
+    for (int round = 0; has_time && !is_there; round++) {
+        uint64_t wait_ns = 0;
+        if (op != NULL) assert_int_equal(merle_operator_step(op, 1000000, &wait_ns), MERLE_OK);
         uint32_t seen = mrl_event_count(&event);
         is_there = net->receive(socket, &message) == MERLE_OK;
-        if (!is_there) has_time = mrl_event_wait(&event, seen, 5000000000u);
+        if (is_there) break;
+        int is_told = mrl_event_wait(&event, seen, op == NULL ? 5000000000u : 2000000u);
+        has_time = is_told || (op != NULL && round < 2500);
     }
     if (is_there) net->message_free(&message);
     net->close(socket);
     merle_buffer_free(&bytes);
     return is_there;
+}
+
+static int answers(const char *path) {
+    return answers_stepped(path, NULL);
+}
+
+/* A host without threads: nobody is answered but in its steps. */
+static void operator_without_threads_answers_in_steps(void **state) {
+    stand *st = *state;
+    merle_operator *op;
+    merle_operator_options options = {.threads = MERLE_THREADS_NONE, .report = &st->report};
+    uint64_t wait_ns = 0;
+    assert_int_equal(merle_operator_step(NULL, 0, &wait_ns), MERLE_INVALID);
+    stand_open(st);
+    assert_int_equal(merle_operator_open(st->db, &options, &op), MERLE_OK);
+    assert_true(answers_stepped(merle_operator_socket(op), op));
+    assert_true(answers_stepped(merle_operator_socket(op), op));
+    assert_int_equal(merle_operator_close(op), MERLE_OK);
 }
 
 static void socket_is_there_until_the_close(void **state) {
@@ -231,6 +254,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(verbs_answer, make, clear),
         cmocka_unit_test_setup_teardown(strange_questions_are_refused, make, clear),
         cmocka_unit_test_setup_teardown(cancelled_work_says_so_and_leaves_nothing, make, clear),
+        cmocka_unit_test_setup_teardown(operator_without_threads_answers_in_steps, make, clear),
         cmocka_unit_test_setup_teardown(socket_is_there_until_the_close, make, clear),
         cmocka_unit_test_setup_teardown(database_in_memory_wants_a_place_for_it, make, clear),
     };

@@ -16,6 +16,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -353,6 +354,26 @@ def backup_of_a_running_database_has_what_was_committed(world):
                               capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "after" in {line["key"] for line in lines("dump", str(world["folder"] / "second"))}
+
+
+@case
+def interrupt_cancels_what_the_owner_does(world):
+    path, copy = str(world["folder"] / "interrupted"), world["folder"] / "half"
+    with owned("operated", path) as owner:
+        with subprocess.Popen([MERLE, "backup", path, str(copy)], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE) as command:
+            while not copy.exists() and command.poll() is None:
+                os.sched_yield()
+            owner.send_signal(signal.SIGSTOP)  # for this moment it does not go on
+            command.send_signal(signal.SIGINT)
+            owner.send_signal(signal.SIGCONT)
+            err = command.stderr.read().decode()
+            # It is cancelled, or was done before it heard of it; never is it left alone.
+            assert command.wait(timeout=60) in (0, 3), (command.returncode, err)
+            assert command.returncode == 0 or "cancelled" in err, err
+        # Nothing is under way any more.
+        commit(owner, "afterwards")
+        assert answer("check", path)["documents"] == 47
 
 
 @case
