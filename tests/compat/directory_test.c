@@ -3,7 +3,9 @@
  * Aim     Each directory under fixtures/ opens, and gives what is written down here: documents from
  *         pages, packed and not, changed by records of the log behind them.
  * Method  A fixture is copied to a temporary directory, opened, compared, worked on, opened again.
- *         With --make=PATH it makes a directory as the fixture of this version was made.
+ *         With --make=PATH it makes a directory as the fixture of this version was made. All hold
+ *         the same in the end. v1: log files of version 1. v2: their headers know the openings
+ *         before, and records tell inserts, what has ended, and what came in its place.
  *         read_directory.py reads the same with nothing but docs/format.md.
  * Blind   What later versions add.
  *
@@ -86,6 +88,33 @@ static void patch(merle_collection *players, uint64_t number) {
                      MERLE_OK);
 }
 
+static void put_that_ends(merle_collection *players, uint64_t number) {
+    uint8_t doc[] = {0x81, 0xa1, 'n', 0xcd, (uint8_t)(number >> 8), (uint8_t)number};
+    merle_key key;
+    assert_int_equal(merle_one_put_for(players, merle_key_u64(&key, number),
+                                       merle_bytes_of(doc, sizeof doc), 1000000, NULL),
+                     MERLE_OK);
+}
+
+/* Two that end at once: one is removed by a step, in the other one's place something is put. */
+static void let_end(merle_db *db, merle_collection *players) {
+    static const uint8_t doc[] = {0x81, 0xa1, 'n', 0xcd, 0x23, 0x28}; /* {"n": 9000} */
+    merle_stats_db stats = {0};
+    merle_key key;
+    merle_err err = MERLE_EXISTS;
+    put_that_ends(players, 9000);
+    while (err == MERLE_EXISTS)
+        err = merle_one_insert(players, merle_key_u64(&key, 9000), merle_bytes_of(doc, sizeof doc),
+                               NULL);
+    assert_int_equal(err, MERLE_OK);
+    assert_int_equal(merle_one_remove(players, merle_key_u64(&key, 9000), NULL), MERLE_OK);
+    put_that_ends(players, 9001);
+    while (stats.expired == 0) {
+        (void)merle_step(db, 0, 0);
+        assert_int_equal(merle_stats(db, &stats), MERLE_OK);
+    }
+}
+
 static void make(const char *path) {
     merle_collection *players;
     merle_key key;
@@ -102,6 +131,7 @@ static void make(const char *path) {
     for (uint64_t i = 300; i < 310; i++)
         assert_int_equal(merle_one_remove(players, merle_key_u64(&key, i), NULL), MERLE_OK);
     put(players, PLAYERS);
+    let_end(db, players);
     assert_int_equal(merle_collection_next_id(players, &id), MERLE_OK);
     assert_int_equal(merle_close(db), MERLE_OK);
 }
@@ -138,13 +168,13 @@ static void check(merle_db *db, merle_collection *players) {
     assert_true(id > 1);
 }
 
-static void directory_of_version_1_opens(void **state) {
+static void open_and_check(const char *version) {
     char root[64] = "/tmp/merle-compat-XXXXXX", path[128], command[700];
     merle_collection *players;
-    (void)state;
     assert_non_null(mkdtemp(root));
-    (void)snprintf(path, sizeof path, "%s/v1", root);
-    (void)snprintf(command, sizeof command, "cp -r '%s/v1/world.merle' '%s'", fixtures, path);
+    (void)snprintf(path, sizeof path, "%s/world.merle", root);
+    (void)snprintf(command, sizeof command, "cp -r '%s/%s/world.merle' '%s'", fixtures, version,
+                   path);
     assert_int_equal(system(command), 0);
     for (int round = 0; round < 3; round++) {
         merle_db *db = open_at(path, MERLE_COMPRESSION_NONE, &players);
@@ -156,6 +186,16 @@ static void directory_of_version_1_opens(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+static void directory_of_version_1_opens(void **state) {
+    (void)state;
+    open_and_check("v1");
+}
+
+static void directory_of_version_2_opens(void **state) {
+    (void)state;
+    open_and_check("v2");
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && strncmp(argv[1], "--make=", 7) == 0) {
         make(argv[1] + 7);
@@ -163,6 +203,7 @@ int main(int argc, char **argv) {
     }
     if (argc < 2) return 2;
     fixtures = argv[1];
-    const struct CMUnitTest tests[] = {cmocka_unit_test(directory_of_version_1_opens)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(directory_of_version_1_opens),
+                                       cmocka_unit_test(directory_of_version_2_opens)};
     return cmocka_run_group_tests_name("compat/directory", tests, NULL, NULL);
 }

@@ -3,8 +3,8 @@
 
 Aim     The files can be read by another language, and directories written once stay readable.
 Method  A reader of its own: manifest, pages, log files, and the rule by which records count. Without
-        arguments it reads fixtures/v1/world.merle beside it and compares what it finds with what the
-        fixture was made of. With a directory's path it prints its documents. Packed pages are unpacked
+        arguments it reads the fixtures beside it and compares what it finds with what they were made
+        of. With a directory's path it prints its documents. Packed pages are unpacked
         by the program zstd; where there is none, only their checksums are looked at.
 Blind   Torn ends and damage: the unit and crash tests.
 
@@ -257,7 +257,8 @@ def check(directory):
 def main(arguments):
     here = os.path.dirname(os.path.abspath(__file__))
     if len(arguments) < 2:
-        check(os.path.join(here, "fixtures", "v1", "world.merle"))
+        for version in ("v1", "v2"):
+            check(os.path.join(here, "fixtures", version, "world.merle"))
         return 0
     manifest = read_manifest(arguments[1])
     found, _ = read_pages(arguments[1], manifest)
