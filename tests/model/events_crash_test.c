@@ -26,7 +26,7 @@
 #include "seed.h"
 #include "tests/sim/disk.h"
 
-enum { SEEDS = 60, LIVES = 14, STEPS = 120, SETTLE_STEPS = 6000, DIRECTORY_TERMS = 64 };
+enum { SEEDS = 200, LIVES = 14, STEPS = 120, SETTLE_STEPS = 6000, DIRECTORY_TERMS = 64 };
 
 typedef unsigned long long llu;
 
