@@ -14,7 +14,7 @@
 #include "base/lock.h"
 #include "channel/channel.h"
 
-#define END_PATIENCE_NS 5000000000u
+#define END_PATIENCE_NS 25000000000u
 
 typedef struct end {
     mrl_socket *socket;

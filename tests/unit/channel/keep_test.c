@@ -31,12 +31,6 @@ enum { REQ = 0x30, TIMES = 10, TRIES = 50, CUT_SECONDS = 5 };
 
 static const mrl_net *const net = &mrl_net_nng;
 
-/* nng 1.5.2 never frees a connection that waited in a dead listener, nor that listener. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) {
-    return "leak:libnng.so\n";
-}
-
 /* ---- peers by hand ---- */
 
 typedef enum manner {
