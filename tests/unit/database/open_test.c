@@ -671,9 +671,8 @@ static void background_thread_reclaims_by_itself(void **state) {
     for (int i = 0; i < 20; i++) assert_int_equal(put_empty(players, "a"), MERLE_OK);
     assert_int_equal(stats_of(db).versions_waiting, 19);
     assert_int_equal(merle_section_end(&section), MERLE_OK);
-    /* Nobody calls anything but the statistics. */
-    while (stats_of(db).versions_waiting != 0) (void)sched_yield();
-    assert_true(stats_of(db).steps > 0);
+    /* Nobody calls anything but the statistics. A step is counted when it is over. */
+    while (stats_of(db).versions_waiting != 0 || stats_of(db).steps == 0) (void)sched_yield();
     close_db(db);
 }
 
