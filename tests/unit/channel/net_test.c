@@ -53,8 +53,8 @@ static void open_pair(size_t transport, end *server, mrl_net_role serves, end *c
     if (!end_peers(server, 1) || !end_peers(client, 1)) fail_msg("no connection: %s", server->url);
 }
 
-/* Whether it is noticed at once that the other side has closed. On ws and wss nng 1.5.2 now and then
- * (one time in fifty on a busy machine) does not, before something is sent. */
+/* Whether it is noticed at once that the other side has closed. On ws and wss nng 1.5.2 now and
+ * then (one time in fifty on a busy machine) does not, before something is sent. */
 static int notices_ends(size_t transport) {
     return strncmp(end_transports[transport], "ws", 2) != 0;
 }
