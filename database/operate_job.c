@@ -2,13 +2,13 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "base/report.h"
+#include "base/thread.h"
 #include "database/care.h"
 #include "database/operate.h"
 #include "store/check.h"
@@ -132,19 +132,6 @@ static void clear(mrl_operate *o) {
     o->kind = MRL_JOB_NONE;
 }
 
-static int start_thread(mrl_operate *o) {
-    sigset_t all, before;
-    /* The host's signals are the host's business: this thread takes none. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&o->thread, NULL, run, o);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) return failed;
-    pthread_setname_np(o->thread, "merle-operate");
-    o->has_thread = 1;
-    return 0;
-}
-
 merle_err mrl_job_begin(mrl_operate *o, mrl_job_kind kind, const char *path) {
     if (o->rights == MERLE_OPERATOR_LOOK) return MERLE_READ_ONLY;
     if (!o->may_have_threads) return MERLE_WRONG_THREAD;
@@ -159,7 +146,10 @@ merle_err mrl_job_begin(mrl_operate *o, mrl_job_kind kind, const char *path) {
     atomic_store_explicit(&o->is_cancelled, 0, memory_order_relaxed);
     snprintf(o->path, sizeof o->path, "%s", path);
     o->kind = kind;
-    if (start_thread(o) == 0) return MERLE_OK;
+    if (mrl_thread_start("merle-operate", run, o, &o->thread) == 0) {
+        o->has_thread = 1;
+        return MERLE_OK;
+    }
     o->kind = MRL_JOB_NONE;
     return MERLE_SYSTEM;
 }

@@ -2,12 +2,12 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "base/report.h"
+#include "base/thread.h"
 #include "events/publish_private.h"
 
 #define KIBIBYTE 1024u
@@ -166,16 +166,10 @@ static void *run(void *context) {
 }
 
 static merle_err start_thread(merle_publisher *publisher) {
-    sigset_t all, before;
-    /* The host's signals are the host's business: this thread takes none. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&publisher->thread, NULL, run, publisher);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = mrl_thread_start("merle-events", run, publisher, &publisher->thread);
     if (failed != 0)
         return mrl_report_fill(publisher->options.report, MERLE_SYSTEM, "no thread can be started");
     publisher->has_thread = 1;
-    pthread_setname_np(publisher->thread, "merle-events");
     return MERLE_OK;
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -14,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/report.h"
+#include "base/thread.h"
 #include "channel/channel.h"
 #include "subscribe/subscriber_private.h"
 
@@ -116,15 +116,8 @@ static void *run(void *context) {
 }
 
 static merle_err start_thread(merle_subscriber *s) {
-    sigset_t all, before;
-    /* The host's signals are the host's business: this thread takes none. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&s->drive->thread, NULL, run, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code != 0) return MERLE_SYSTEM;
+    if (mrl_thread_start("merle-hear", run, s, &s->drive->thread) != 0) return MERLE_SYSTEM;
     s->drive->has_thread = 1;
-    (void)pthread_setname_np(s->drive->thread, "merle-hear");
     return MERLE_OK;
 }
 
